@@ -1,0 +1,52 @@
+/**
+ * What a policy decides about. One shape per action of the policy document; every value in it is already canonical
+ * (hosts.ts, paths.ts, commands.ts, git-refs.ts): the same value is decided upon, acted upon, logged and shown.
+ */
+export type PolicyAction =
+  | { readonly action: 'run.start'; readonly agent: string; readonly repository: string; readonly readOnly: boolean }
+  | {
+      readonly action: 'command.execute';
+      /** The file in the end, through all links. */
+      readonly path: string;
+      /** 64 hex digits; what was allowed is this content, not this name. */
+      readonly sha256: string;
+    }
+  | { readonly action: 'file.read' | 'file.write'; /** Relative to the repository's root. */ readonly path: string }
+  | { readonly action: 'net.connect'; readonly host: string; readonly port: number }
+  | {
+      readonly action: 'net.request';
+      readonly host: string;
+      readonly port: number;
+      readonly method: string;
+      readonly path: string;
+    }
+  | { readonly action: 'git.fetch'; readonly repository: string; readonly ref: string }
+  | GitPushAction
+  | { readonly action: 'git.sign'; readonly author: string }
+  | { readonly action: 'llm.request'; readonly provider: string; readonly model: string }
+  | { readonly action: 'secret.use'; readonly name: string; readonly host: string }
+  | { readonly action: 'tool.call'; readonly server: string; readonly tool: string }
+  | { readonly action: 'forge.open_pull_request' | 'forge.comment'; readonly repository: string };
+
+/** One push, as a whole: facts read from the objects themselves, never from what the pusher says of them. */
+export interface GitPushAction {
+  readonly action: 'git.push';
+  readonly repository: string;
+  /** Full name: `refs/heads/cordon/…`. */
+  readonly ref: string;
+  readonly kind: 'create' | 'update' | 'force' | 'delete';
+  readonly tag: boolean;
+  /** Every path that differs, both sides of renames, relative to the root, sorted. */
+  readonly changedPaths: readonly string[];
+  readonly changedLines: number;
+  /** Bytes of the largest new blob. */
+  readonly largestFile: number;
+  readonly commits: number;
+  /** E-mail addresses of authors and committers, lower case, sorted. */
+  readonly authors: readonly string[];
+  readonly signed: boolean;
+  /** True when the new objects hold what looks like a credential. */
+  readonly secrets: boolean;
+}
+
+export type ActionName = PolicyAction['action'];

@@ -1,0 +1,71 @@
+/**
+ * What a run is asked to do: made by the command line (later also by the API, a webhook, a schedule), validated once,
+ * and never changed after that.
+ */
+export interface RunRequest {
+  readonly requester: Principal;
+  /** The local repository's folder, absolute, as the user named it. */
+  readonly workspace: string;
+  /** A ref or commit to start from; `HEAD` by default. */
+  readonly base: string;
+  /** Branch to deliver to; `cordon/<run id>` when null. */
+  readonly branch: string | null;
+  /** Globs of what is checked out and may change; empty = all. */
+  readonly paths: readonly string[];
+  readonly agent: AgentRequest;
+  readonly task: string | null;
+  /** A policy document instead of the repository's own. */
+  readonly policyFile: string | null;
+  readonly grants: { readonly net: readonly string[]; readonly commands: readonly string[]; readonly secrets: readonly string[] };
+  readonly approvals: 'prompt' | 'queue' | 'deny';
+  readonly deliver: 'branch' | 'patch' | 'none';
+  readonly readOnly: boolean;
+  /** Overrides in base units; never above what the policy says. */
+  readonly limits: Partial<import('../policy/limits.ts').Limits>;
+  readonly record: boolean;
+}
+
+export interface Principal {
+  /** `user:alice`, `service:ci`. */
+  readonly id: string;
+  readonly kind: 'user' | 'service' | 'agent' | 'system';
+  readonly onBehalfOf?: string;
+}
+
+export interface AgentRequest {
+  readonly kind: 'command';
+  readonly argv: readonly [string, ...string[]];
+}
+
+/** `status` of a run in the end, one to one with the exit codes. */
+export type RunStatus =
+  | 'succeeded'
+  | 'failed'
+  | 'denied'
+  | 'approval_denied'
+  | 'limit'
+  | 'enforcement'
+  | 'outside'
+  | 'cancelled'
+  | 'lost';
+
+/** The one object that `cordon run --json` ends with. */
+export interface RunResult {
+  readonly runId: string;
+  readonly status: RunStatus;
+  /** One sentence for a person. */
+  readonly stopReason: string;
+  readonly base: string;
+  /** The delivered commit; null when nothing was. */
+  readonly head: string | null;
+  readonly branch: string | null;
+  readonly changedFiles: number;
+  readonly commands: number;
+  readonly decisions: { readonly permit: number; readonly deny: number; readonly ask: number };
+  readonly usage: { readonly wallMs: number; readonly outputBytes: number };
+  readonly policyDigest: string;
+  /** The signed checkpoint that covers this run's last event. */
+  readonly auditCheckpoint: string;
+  readonly attestation: null;
+  readonly pullRequest: null;
+}
