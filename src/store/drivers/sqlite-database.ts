@@ -1,0 +1,56 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import type { SqliteDatabase, SqliteStatement } from 'kysely';
+
+/**
+ * Node's own SQLite in the shape that Kysely's dialect asks for (that of better-sqlite3).
+ * Statements are prepared once for each text.
+ */
+export class NodeSqliteDatabase implements SqliteDatabase {
+  readonly #database: DatabaseSync;
+  readonly #statements = new Map<string, SqliteStatement>();
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  prepare(sql: string): SqliteStatement {
+    // A transaction that begins by reading and then writes fails at once when another process wrote in between,
+    // whatever the busy timeout says (SQLITE_BUSY_SNAPSHOT); one that takes the lock at its start waits for it.
+    const text = sql === 'begin' ? 'begin immediate' : sql;
+    let statement = this.#statements.get(text);
+    if (statement === undefined) {
+      statement = adapt(this.#database.prepare(text));
+      this.#statements.set(text, statement);
+    }
+    return statement;
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#database.close();
+  }
+}
+
+function adapt(statement: StatementSync): SqliteStatement {
+  return {
+    reader: statement.columns().length > 0,
+    all: (parameters) => statement.all(...(parameters as SQLInputValue[])),
+    run: (parameters) => statement.run(...(parameters as SQLInputValue[])),
+    iterate: (parameters) => statement.iterate(...(parameters as SQLInputValue[])),
+  };
+}
+
+/**
+ * Opens (or makes, mode 0600) the file with what a shared, durable database needs: a write-ahead log so that readers never
+ * wait, FULL so that a commit survives a power cut, and a wait for other processes' short transactions.
+ */
+export function openSqlite(path: string): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: 5_000, enableForeignKeyConstraints: true });
+  try {
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;');
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  return database;
+}

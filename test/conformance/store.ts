@@ -1,0 +1,138 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ConflictError, NotFoundError } from '../../src/base/errors.ts';
+import { currentProcess } from '../../src/base/process-identity.ts';
+import type { NewRun, Store } from '../../src/store/store.ts';
+
+/** One installation's storage: `open` may be called several times, as several processes would. */
+export interface StoreUnderTest {
+  open(): Promise<Store>;
+  dispose(): Promise<void>;
+}
+
+const owner = currentProcess();
+
+export function newRun(id: string, fields: Partial<NewRun> = {}): NewRun {
+  const request = { task: 'fix “it”\u0000', paths: ['a/**'] };
+  return {
+    id,
+    created: 1_000,
+    state: 'created',
+    requester: 'user:ann',
+    repository: '/src/app',
+    request,
+    owner,
+    ...fields,
+  };
+}
+
+/** What every driver of the store promises (src/store/store.ts). */
+export function storeConformance(name: string, make: () => Promise<StoreUnderTest>): void {
+  describe(`store conformance: ${name}`, () => {
+    let installation: StoreUnderTest;
+    let store: Store;
+
+    beforeEach(async () => {
+      installation = await make();
+      store = await installation.open();
+    });
+    afterEach(async () => {
+      await store.close();
+      await installation.dispose();
+    });
+
+    test('keeps a run whole', async () => {
+      await store.createRun(newRun('0001', { base: 'abc', policyDigest: 'sha256:1', cgroup: '/c', firstAuditSeq: 7 }));
+      expect(await store.getRun('0001')).toEqual({
+        ...newRun('0001'),
+        updated: 1_000,
+        base: 'abc',
+        branch: null,
+        head: null,
+        policyDigest: 'sha256:1',
+        result: null,
+        firstAuditSeq: 7,
+        lastAuditSeq: null,
+        cgroup: '/c',
+      });
+      expect(await store.getRun('0002')).toBeNull();
+    });
+
+    test('refuses an id that is taken', async () => {
+      await store.createRun(newRun('0001'));
+      await expect(store.createRun(newRun('0001', { requester: 'user:eve' }))).rejects.toThrow(ConflictError);
+      expect((await store.getRun('0001'))?.requester).toBe('user:ann');
+    });
+
+    test('changes only what the patch names', async () => {
+      await store.createRun(newRun('0001', { base: 'abc' }));
+      await store.updateRun('0001', 'created', { at: 2_000, state: 'running', result: { ok: true }, lastAuditSeq: 9 });
+      expect(await store.getRun('0001')).toMatchObject({
+        state: 'running',
+        base: 'abc',
+        updated: 2_000,
+        created: 1_000,
+        result: { ok: true },
+        lastAuditSeq: 9,
+        owner,
+      });
+    });
+
+    test('compare-and-set: of many writers in several connections exactly one moves the run', async () => {
+      await store.createRun(newRun('0001'));
+      const others = await Promise.all([installation.open(), installation.open()]);
+      const writers = [store, ...others].flatMap((s, i) => [
+        s.updateRun('0001', 'created', { at: 1, state: `a${i}` }),
+        s.updateRun('0001', 'created', { at: 1, state: `b${i}` }),
+      ]);
+      const outcomes = await Promise.allSettled(writers);
+      await Promise.all(others.map((s) => s.close()));
+      expect(outcomes.filter((o) => o.status === 'fulfilled')).toHaveLength(1);
+      for (const outcome of outcomes) {
+        if (outcome.status === 'rejected') expect(outcome.reason).toBeInstanceOf(ConflictError);
+      }
+    });
+
+    test('an unknown run cannot be changed', async () => {
+      await expect(store.updateRun('0404', 'created', { at: 1 })).rejects.toThrow(NotFoundError);
+    });
+
+    test('another connection sees a write as soon as it has resolved', async () => {
+      const other = await installation.open();
+      await store.createRun(newRun('0001'));
+      expect((await other.getRun('0001'))?.id).toBe('0001');
+      await other.close();
+    });
+
+    test('finds by the beginning of the id, and takes no character of it as a pattern', async () => {
+      for (const id of ['aa1', 'aa2', 'ab1']) await store.createRun(newRun(id));
+      expect((await store.findRuns('aa', 5)).map((r) => r.id)).toEqual(['aa2', 'aa1']);
+      expect((await store.findRuns('a', 2)).map((r) => r.id)).toEqual(['ab1', 'aa2']);
+      expect(await store.findRuns('a%', 5)).toEqual([]);
+      expect(await store.findRuns('__1', 5)).toEqual([]);
+    });
+
+    test('pages newest first, without a gap or a repeat while runs are added', async () => {
+      for (let i = 10; i < 20; i++) await store.createRun(newRun(`00${i}`));
+      const first = await store.listRuns({ limit: 4 });
+      await store.createRun(newRun('0099'));
+      const seen = first.runs.map((r) => r.id);
+      for (let cursor = first.next; cursor !== null; ) {
+        const page = await store.listRuns({ limit: 4, cursor });
+        seen.push(...page.runs.map((r) => r.id));
+        cursor = page.next;
+      }
+      expect(seen).toEqual(['0019', '0018', '0017', '0016', '0015', '0014', '0013', '0012', '0011', '0010']);
+    });
+
+    test('lists by state and repository', async () => {
+      await store.createRun(newRun('0001', { state: 'running' }));
+      await store.createRun(newRun('0002', { repository: '/src/other' }));
+      await store.createRun(newRun('0003'));
+      const ids = async (query: { states?: string[]; repository?: string }) =>
+        (await store.listRuns({ limit: 10, ...query })).runs.map((r) => r.id);
+      expect(await ids({ states: ['created'] })).toEqual(['0003', '0002']);
+      expect(await ids({ repository: '/src/app' })).toEqual(['0003', '0001']);
+      expect(await ids({ states: ['running', 'created'], repository: '/src/app' })).toEqual(['0003', '0001']);
+    });
+  });
+}
