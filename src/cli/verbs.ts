@@ -1,0 +1,41 @@
+import type { Command } from 'commander';
+import type { Context } from './context.ts';
+
+/** What the module of a verb exports. It is loaded only when that verb (or its help) is asked for. */
+export interface VerbModule {
+  /** The verb with its options and what it does; `name` and `description` are set by the frame. */
+  command(context: Context): Command;
+}
+
+export interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  load(): Promise<VerbModule>;
+}
+
+/** In the order of `cordon --help`. One line a verb, one file a verb. */
+export const verbs: readonly Verb[] = [
+  { name: 'demo', summary: 'see it all at work on an example repository', load: () => import('./demo.ts') },
+  {
+    name: 'run',
+    summary: 'run an agent on a repository in a sandbox and deliver the change',
+    load: () => import('./run.ts'),
+  },
+  {
+    name: 'runs',
+    summary: 'look at runs: list, show, logs, commands, diff, artifacts, cancel',
+    load: () => import('./runs.ts'),
+  },
+  { name: 'policy', summary: 'check, explain, test and compare policies', load: () => import('./policy.ts') },
+  { name: 'audit', summary: 'the audit log: tail, show, export, verify, prove', load: () => import('./audit.ts') },
+  {
+    name: 'init',
+    summary: 'write a commented .cordon/policy.yaml for this repository',
+    load: () => import('./init.ts'),
+  },
+  {
+    name: 'doctor',
+    summary: 'what this machine can enforce, and the remedy for what is missing',
+    load: () => import('./doctor.ts'),
+  },
+];

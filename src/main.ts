@@ -1,0 +1,27 @@
+/**
+ * The command line's entry. It starts in a few milliseconds: what only asks for the version loads nothing, and an old Node
+ * is told so before it meets code that it cannot read. No static imports here, for both reasons.
+ */
+const oldest = 24;
+const major = Number(process.versions.node.split('.')[0]);
+
+async function version(): Promise<string> {
+  const { readFileSync } = process.getBuiltinModule('node:fs');
+  const { version } = JSON.parse(readFileSync(`${import.meta.dirname}/../package.json`, 'utf8')) as { version: string };
+  return version;
+}
+
+if (!(major >= oldest)) {
+  process.stderr.write(
+    `cordon: needs Node ${oldest} or later, and this is ${process.version} (${process.execPath})\n` +
+      `  → install it, for example with \`npm install -g node@${oldest}\`, and see that it comes first on PATH\n`,
+  );
+  process.exitCode = 6;
+} else if (process.argv.length === 3 && (process.argv[2] === '--version' || process.argv[2] === '-V')) {
+  process.stdout.write(`cordon ${await version()}\n`);
+} else {
+  const { runCommandLine } = await import('./cli/command-line.ts');
+  process.exitCode = await runCommandLine(process.argv.slice(2), await version());
+}
+
+export {};
