@@ -15,7 +15,9 @@ export async function runCommandLine(args: readonly string[], version: string): 
   endQuietlyOnClosedPipe();
   const streams = new OutputStreams(process.stdout, process.stderr, process.env);
   const signals = abortOnSignals((line) => process.stderr.write(`${line}\n`));
+  const { own, rest } = splitCommand(args);
   const context: Context = {
+    rest,
     env: process.env,
     cwd: process.cwd(),
     signal: signals.signal,
@@ -24,13 +26,18 @@ export async function runCommandLine(args: readonly string[], version: string): 
     exitCode: ExitCode.ok,
   };
   try {
-    await execute(args, version, context);
+    await execute(own, version, context);
     return context.exitCode;
   } catch (error) {
-    return failureCode(error, args, context);
+    return failureCode(error, own, context);
   } finally {
     signals.dispose();
   }
+}
+
+function splitCommand(args: readonly string[]): { own: readonly string[]; rest: readonly string[] } {
+  const dashes = verbs.find((verb) => verb.name === args[0])?.takesCommand ? args.indexOf('--') : -1;
+  return dashes === -1 ? { own: args, rest: [] } : { own: args.slice(0, dashes), rest: args.slice(dashes + 1) };
 }
 
 /** Loads the one verb that is meant, and runs it. Throws what the verb throws. */

@@ -11,6 +11,8 @@ export interface Context {
   /** True when a person can be asked: standard input and standard error are a terminal. */
   readonly interactive: boolean;
   readonly streams: OutputStreams;
+  /** What stood behind `--`, for a verb that takes a command. */
+  readonly rest: readonly string[];
   /** What the process will end with; 0 unless a verb sets it. Errors set it by themselves. */
   exitCode: number;
 }

@@ -10,6 +10,8 @@ export interface VerbModule {
 export interface Verb {
   readonly name: string;
   readonly summary: string;
+  /** True when what stands behind `--` is a program's command line, and not arguments of the verb. */
+  readonly takesCommand?: true;
   load(): Promise<VerbModule>;
 }
 

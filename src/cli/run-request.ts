@@ -1,0 +1,145 @@
+import { userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import { InvalidArgumentError } from 'commander';
+import { parseDuration } from '../base/duration.ts';
+import { UsageError } from '../base/errors.ts';
+import { parseSize } from '../base/size.ts';
+import type { Settings } from '../config/schema.ts';
+import type { Limits } from '../policy/limits.ts';
+import type { Principal, RunRequest } from '../runs/request.ts';
+
+/** The options of `cordon run` as commander hands them over. */
+export interface RunOptions {
+  readonly workspace?: string;
+  readonly repo?: string;
+  readonly base: string;
+  readonly branch?: string;
+  readonly path: readonly string[];
+  readonly agent?: string;
+  readonly policy?: string;
+  readonly allowNet: readonly string[];
+  readonly allowCommand: readonly string[];
+  readonly secret: readonly string[];
+  readonly model?: string;
+  readonly approvals?: string;
+  readonly deliver?: string;
+  readonly readOnly?: boolean;
+  readonly timeout?: number;
+  readonly memory?: number;
+  readonly cpus?: number;
+  readonly pids?: number;
+  readonly disk?: number;
+  readonly record?: boolean;
+}
+
+export interface RequestSurroundings {
+  readonly cwd: string;
+  readonly interactive: boolean;
+  readonly settings: Settings;
+  readonly login?: string;
+}
+
+/**
+ * The run that a command line asks for. `command` is what stood behind `--`. Throws `UsageError` for what cannot be, and
+ * for what this version cannot do yet: an option that is passed over would be a promise that is not kept.
+ */
+export function toRunRequest(
+  task: string | undefined,
+  command: readonly string[],
+  options: RunOptions,
+  surroundings: RequestSurroundings,
+): RunRequest {
+  refuseLater(options);
+  const { cwd, interactive, settings } = surroundings;
+  const [program, ...args] = command;
+  if (program === undefined) {
+    throw new UsageError('there is no agent to run', {
+      remedy: 'write the command behind --, for example: cordon run "fix the build" -- ./agent.sh',
+    });
+  }
+  if (program === '' || command.some((argument) => argument.includes('\0'))) {
+    throw new UsageError('a program’s name cannot be empty, and no argument can hold a NUL byte');
+  }
+  const readOnly = options.readOnly ?? false;
+  if (readOnly && options.deliver !== undefined && options.deliver !== 'none') {
+    throw new UsageError(`--read-only delivers nothing, and --deliver ${options.deliver} was asked for`, {
+      remedy: 'leave one of the two out',
+    });
+  }
+  return {
+    requester: requester(settings, surroundings.login ?? userInfo().username),
+    workspace: resolve(cwd, options.workspace ?? '.'),
+    base: options.base,
+    branch: options.branch ?? null,
+    paths: options.path,
+    agent: { kind: 'command', argv: [program, ...args] },
+    task: task ?? null,
+    policyFile: options.policy === undefined ? null : resolve(cwd, options.policy),
+    grants: { net: options.allowNet, commands: options.allowCommand, secrets: options.secret },
+    approvals:
+      (options.approvals as RunRequest['approvals']) ?? settings.run.approvals ?? (interactive ? 'prompt' : 'deny'),
+    deliver: readOnly ? 'none' : ((options.deliver as RunRequest['deliver']) ?? settings.run.deliver ?? 'branch'),
+    readOnly,
+    limits: limits(options, settings),
+    record: options.record ?? settings.run.record ?? true,
+  };
+}
+
+/** Parts of the command line that are fixed by now and not built yet. */
+function refuseLater(options: RunOptions): void {
+  const later = (what: string, instead: string) =>
+    new UsageError(`${what} is not in this version of Cordon`, { remedy: instead });
+  if (options.agent !== undefined && options.agent !== 'command') {
+    throw later(`--agent ${options.agent}`, 'put the agent’s own command line behind --');
+  }
+  if (options.repo !== undefined) throw later('--repo', 'clone it, and name the clone with --workspace');
+  if (options.deliver === 'pr') throw later('--deliver pr', 'use --deliver branch and push that branch');
+  if (options.model !== undefined) throw later('--model', 'leave it out: the sandbox has no network yet');
+  if (options.secret.length > 0) throw later('--secret', 'leave it out: the sandbox has no network to use one on yet');
+  if (options.approvals === 'queue') throw later('--approvals queue', 'use prompt or deny');
+}
+
+function limits(options: RunOptions, settings: Settings): Partial<Limits> {
+  const { timeout, memory, cpus, pids, disk } = settings.run;
+  const chosen = {
+    wallClock: options.timeout ?? timeout,
+    memory: options.memory ?? memory,
+    cpus: options.cpus ?? cpus,
+    pids: options.pids ?? pids,
+    disk: options.disk ?? disk,
+  };
+  return Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined));
+}
+
+/** A login name may hold anything; in a record a principal is `user:` and plain characters. */
+export function requester(settings: Settings, login: string): Principal {
+  const name = login.toLowerCase().replace(/[^a-z0-9._@-]/g, '-') || 'unknown';
+  return { id: settings.requester ?? `user:${name}`, kind: 'user' };
+}
+
+/** Parsers for commander: it puts `option … argument … is invalid.` before the message. */
+export function sizeOption(text: string): number {
+  const size = parseSize(text);
+  if (size === null || size <= 0) throw new InvalidArgumentError('Write a size such as 512m or 2g.');
+  return size;
+}
+
+export function durationOption(text: string): number {
+  const duration = parseDuration(text);
+  if (duration === null || duration <= 0)
+    throw new InvalidArgumentError('Write a time with its unit, such as 90s, 30m or 1h30m.');
+  return duration;
+}
+
+export function countOption(text: string): number {
+  const count = Number(text);
+  if (!/^\d{1,7}$/.test(text) || count < 1) throw new InvalidArgumentError('Write a whole number from 1.');
+  return count;
+}
+
+export function cpusOption(text: string): number {
+  const cpus = Number(text);
+  if (!/^\d{1,4}(\.\d{1,3})?$/.test(text) || cpus <= 0)
+    throw new InvalidArgumentError('Write a number above 0, such as 2 or 0.5.');
+  return cpus;
+}

@@ -1,0 +1,67 @@
+import { formatDuration } from '../base/duration.ts';
+import { ExitCode } from '../base/errors.ts';
+import { safeText, shellWord } from '../base/term.ts';
+import type { RunRequest, RunResult, RunStatus } from '../runs/request.ts';
+import type { Output } from './output.ts';
+
+const exitCodes: Readonly<Record<RunStatus, ExitCode>> = {
+  succeeded: ExitCode.ok,
+  failed: ExitCode.agentFailed,
+  denied: ExitCode.policy,
+  approval_denied: ExitCode.approval,
+  limit: ExitCode.limit,
+  enforcement: ExitCode.enforcement,
+  outside: ExitCode.outside,
+  cancelled: ExitCode.cancelled,
+  lost: ExitCode.outside,
+};
+
+export function exitCodeOf(status: RunStatus): ExitCode {
+  return exitCodes[status];
+}
+
+/** The last lines of `cordon run`: what came of it, in figures, and what to type next. */
+export function summaryLines(result: RunResult, request: RunRequest, out: Output): string[] {
+  const { bold, dim } = out.style;
+  const { permit, deny, ask } = result.decisions;
+  const figures = [
+    counted(result.changedFiles, 'changed file'),
+    counted(result.commands, 'command'),
+    `${permit} permitted, ${deny} denied${ask > 0 ? `, ${ask} asked` : ''}`,
+    formatDuration(result.usage.wallMs),
+  ].join(' · ');
+  const rows = [
+    `${markedStatus(result.status, out)} ${safeText(result.stopReason)}`,
+    `${dim('run')}     ${result.runId}  ${dim(figures)}`,
+  ];
+  if (result.branch !== null) rows.push(`${dim('branch')}  ${bold(safeText(result.branch))}`);
+  return [...rows, '', ...nextSteps(result, request).map(([line, why]) => `  ${line.padEnd(58)} ${dim(why)}`)];
+}
+
+function nextSteps(result: RunResult, request: RunRequest): (readonly [string, string])[] {
+  const id = result.runId;
+  const steps: (readonly [string, string])[] = [];
+  if (result.branch !== null) {
+    const where = request.workspace === process.cwd() ? '' : ` -C ${shellWord(request.workspace)}`;
+    steps.push([`git${where} diff ${result.base.slice(0, 12)}..${shellWord(result.branch)}`, 'the change']);
+  }
+  if (request.deliver === 'patch' && result.head !== null)
+    steps.push([`cordon runs artifacts ${id}`, 'where the patch is']);
+  steps.push([
+    `cordon runs show ${id}`,
+    result.decisions.deny > 0 ? 'what was denied, and by which rule' : 'all about it',
+  ]);
+  steps.push([`cordon audit verify`, 'that the record is whole']);
+  return steps;
+}
+
+export function markedStatus(status: string, out: Output): string {
+  const { bold, green, red, yellow } = out.style;
+  if (status === 'succeeded') return bold(green('✓ succeeded'));
+  if (status === 'cancelled' || status === 'lost') return bold(yellow(`! ${status}`));
+  return bold(red(`✗ ${status.replace('_', ' ')}`));
+}
+
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

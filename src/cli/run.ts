@@ -1,0 +1,101 @@
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import { formatDuration } from '../base/duration.ts';
+import { safeText } from '../base/term.ts';
+import { type Context, newCommand, outputOf } from './context.ts';
+import { GuestOutput } from './guest-output.ts';
+import type { Output } from './output.ts';
+import { countOption, cpusOption, durationOption, type RunOptions, sizeOption, toRunRequest } from './run-request.ts';
+import { exitCodeOf, summaryLines } from './run-summary.ts';
+
+const EXAMPLES = `
+Examples:
+  cordon run -- sh -c 'make test > result.txt'
+  cordon run --workspace ~/src/app --path 'services/billing/**' "fix the rounding" -- ./agent.sh
+  cordon run --read-only --timeout 5m -- /usr/bin/grep -rn password .
+
+The command runs in a sandbox that sees this one repository at one commit, and nothing else of this machine. What it
+changed arrives as a branch; your working tree is not touched. Exit codes: 0 delivered, 1 the command failed, 2 wrong
+command line, 3 not allowed, 4 approval denied, 5 a limit, 6 this machine cannot enforce it, 7 a fault outside.`;
+
+const collect = (value: string, before: readonly string[]) => [...before, value];
+
+export function command(context: Context): Command {
+  return newCommand()
+    .usage('[options] [TASK] -- CMD…')
+    .argument('[task]', 'what is to be done, in words; the command finds it in $CORDON_TASK_FILE')
+    .option('-w, --workspace <dir>', 'a local git repository (default: the current one)')
+    .addOption(new Option('--repo <url>').hideHelp())
+    .option('--base <ref>', 'start from this commit', 'HEAD')
+    .option('--branch <name>', 'deliver to this branch (default: cordon/<run id>)')
+    .option('--path <glob>', 'only this is checked out and may change; repeatable', collect, [])
+    .addOption(
+      new Option('--agent <name>', 'what kind of agent it is')
+        .choices(['builtin', 'command', 'acp', 'claude-code', 'codex', 'opencode', 'gemini'])
+        .hideHelp(),
+    )
+    .option('--policy <file>', 'a policy instead of .cordon/policy.yaml at the base commit')
+    .option('--allow-net <host[:port]>', 'allow a host besides the policy; repeatable', collect, [])
+    .option('--allow-command <path>', 'allow a program besides the policy; repeatable', collect, [])
+    .addOption(new Option('--secret <name>').default([]).argParser(collect).hideHelp())
+    .addOption(new Option('--model <provider/model>').hideHelp())
+    .addOption(
+      new Option(
+        '--approvals <how>',
+        'who answers when the policy asks (default: prompt on a terminal, else deny)',
+      ).choices(['prompt', 'queue', 'deny']),
+    )
+    .addOption(
+      new Option('--deliver <how>', 'what becomes of the change (default: branch)').choices([
+        'branch',
+        'pr',
+        'patch',
+        'none',
+      ]),
+    )
+    .option('--read-only', 'an analysis: nothing is delivered')
+    .option('--timeout <time>', 'end it after this time, such as 30m', durationOption)
+    .option('--memory <size>', 'of all processes together, such as 2g', sizeOption)
+    .option('--cpus <n>', 'processors', cpusOption)
+    .option('--pids <n>', 'processes and threads together', countOption)
+    .option('--disk <size>', 'written to /workspace, /tmp and $HOME together', sizeOption)
+    .option('--record', 'keep the agent’s output (default)')
+    .option('--no-record', 'do not')
+    .addHelpText('after', EXAMPLES)
+    .action(async (task: string | undefined, options: RunOptions & { json?: boolean; quiet?: boolean }) => {
+      await run(context, outputOf(context, options), task, options);
+    });
+}
+
+async function run(context: Context, out: Output, task: string | undefined, options: RunOptions): Promise<void> {
+  const { loadSettings } = await import('../config/load.ts');
+  const { resolvePaths } = await import('../config/paths.ts');
+  const settings = await loadSettings(resolvePaths(context.env).configFile);
+  const { cwd, interactive } = context;
+  const request = toRunRequest(task, context.rest, options, { cwd, interactive, settings });
+  const [{ composeSystem }, { executeRun }] = await Promise.all([
+    import('../compose.ts'),
+    import('../runs/pipeline.ts'),
+  ]);
+  const system = await composeSystem({});
+  const guest = new GuestOutput(out);
+  try {
+    const result = await executeRun(system, request, {
+      signal: context.signal,
+      onProgress: (progress) => out.progress(progressLine(out, progress)),
+      onOutput: (stream, chunk) => guest.write(stream, chunk),
+    });
+    guest.end();
+    context.exitCode = exitCodeOf(result.status);
+    if (out.json) out.document(result);
+    else out.line(...summaryLines(result, request, out));
+  } finally {
+    await system.close();
+  }
+}
+
+export function progressLine(out: Output, progress: { readonly step: string; readonly ms?: number }): string {
+  const { dim } = out.progressStyle;
+  const took = progress.ms === undefined ? '' : ` ${dim(`(${formatDuration(progress.ms)})`)}`;
+  return `${dim('·')} ${safeText(progress.step)}${took}`;
+}
