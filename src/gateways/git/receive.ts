@@ -1,0 +1,140 @@
+import { isOid } from '../../base/git.ts';
+import { safeText } from '../../base/term.ts';
+import { flushPacket, PacketError, type PacketReader, packet } from './pktline.ts';
+import { isRefName } from './refname.ts';
+
+/**
+ * The head of a push (gitprotocol-pack(5), "Reference Update Request and Packfile Transfer"):
+ *
+ *     update-requests = *shallow ( command-list | push-cert )
+ *     command-list    = PKT(old SP new SP name NUL capabilities) *PKT(old SP new SP name) flush
+ *
+ * It is parsed here in full before any git process sees a byte, and written anew from what was understood: what git
+ * receives is what was decided upon.
+ */
+export interface RefCommand {
+  readonly ref: string;
+  readonly kind: 'create' | 'update' | 'delete';
+  readonly old: string;
+  readonly new: string;
+}
+
+export interface PushHead {
+  readonly commands: readonly RefCommand[];
+  /** Commits that the pusher says it has no parents of. */
+  readonly shallow: readonly string[];
+  readonly capabilities: ReadonlySet<string>;
+}
+
+export const commandLimits = { bytes: 256 * 1024, commands: 64 };
+
+/** What a client may ask for; everything else it names is dropped, except what changes the meaning of the request. */
+const FORWARDED = new Set([
+  'report-status',
+  'report-status-v2',
+  'side-band-64k',
+  'atomic',
+  'ofs-delta',
+  'quiet',
+  'delete-refs',
+]);
+const REFUSED = ['push-cert', 'push-options'];
+
+/** Null for the empty request that git sends to try the connection. Throws `PacketError` saying what is wrong. */
+export async function readPushHead(reader: PacketReader, objectFormat: 'sha1' | 'sha256'): Promise<PushHead | null> {
+  const commands: RefCommand[] = [];
+  const shallow: string[] = [];
+  let capabilities = new Set<string>();
+  for (;;) {
+    const next = await reader.next();
+    if (next === null) throw new PacketError('the request ends before its commands do');
+    if (next.kind === 'flush') break;
+    if (next.kind !== 'data') throw new PacketError(`a ${next.kind} packet among commands`);
+    const line = next.data.toString('latin1');
+    if (commands.length === 0 && line.startsWith('shallow ')) {
+      shallow.push(oid(line.slice(8).replace(/\n$/, ''), objectFormat));
+      continue;
+    }
+    const [command = '', rest] = splitOnce(line, '\0');
+    if (commands.length === 0) capabilities = readCapabilities(rest ?? '', objectFormat);
+    else if (rest !== undefined) throw new PacketError('capabilities behind the first command');
+    commands.push(readCommand(Buffer.from(command, 'latin1'), objectFormat));
+    if (commands.length > commandLimits.commands)
+      throw new PacketError(`more than ${commandLimits.commands} refs at once`);
+  }
+  if (commands.length === 0) {
+    if (shallow.length > 0) throw new PacketError('a push without a command');
+    return null;
+  }
+  if (new Set(commands.map((command) => command.ref)).size !== commands.length)
+    throw new PacketError('a ref named twice');
+  return { commands, shallow, capabilities };
+}
+
+function splitOnce(text: string, separator: string): [string, string | undefined] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function oid(text: string, objectFormat: 'sha1' | 'sha256'): string {
+  if (!isOid(text) || text.length !== (objectFormat === 'sha1' ? 40 : 64))
+    throw new PacketError('not an object id of this repository');
+  return text;
+}
+
+function readCapabilities(text: string, objectFormat: 'sha1' | 'sha256'): Set<string> {
+  const names = new Set<string>();
+  for (const word of text.replace(/\n$/, '').split(' ')) {
+    if (REFUSED.some((name) => word === name || word.startsWith(`${name}=`)))
+      throw new PacketError(`${safeText(word)} is not offered here`);
+    if (word.startsWith('object-format=') && word !== `object-format=${objectFormat}`)
+      throw new PacketError(`this repository uses ${objectFormat}`);
+    if (FORWARDED.has(word)) names.add(word);
+  }
+  return names;
+}
+
+function readCommand(bytes: Buffer, objectFormat: 'sha1' | 'sha256'): RefCommand {
+  const line = bytes.toString('utf8').replace(/\n$/, '');
+  const match = /^([0-9a-f]+) ([0-9a-f]+) ([^ ]+)$/.exec(line);
+  if (match === null) throw new PacketError('a command is not "old new ref"');
+  const [from, to, ref] = [
+    oid(match[1] as string, objectFormat),
+    oid(match[2] as string, objectFormat),
+    match[3] as string,
+  ];
+  if (!isRefName(ref)) throw new PacketError(`${safeText(ref)} is not a ref name that can be pushed`);
+  const none = /^0+$/;
+  if (none.test(from) && none.test(to)) throw new PacketError('a command that changes nothing');
+  return { ref, old: from, new: to, kind: none.test(to) ? 'delete' : none.test(from) ? 'create' : 'update' };
+}
+
+/** The head as `git receive-pack` is given it. */
+export function writePushHead(head: PushHead, objectFormat: 'sha1' | 'sha256'): Buffer {
+  const capabilities = [...head.capabilities, `object-format=${objectFormat}`].join(' ');
+  const lines = head.commands.map(({ old, new: to, ref }, i) =>
+    packet(`${old} ${to} ${ref}${i === 0 ? `\0 ${capabilities}` : ''}`),
+  );
+  return Buffer.concat([...head.shallow.map((id) => packet(`shallow ${id}`)), ...lines, flushPacket]);
+}
+
+/**
+ * The answer to a push that is refused as a whole: nothing was unpacked, each ref with its reason. The message goes
+ * to the pusher's terminal as `remote: …`.
+ */
+export function refusal(head: PushHead, reason: string, message = reason): Buffer {
+  const short = safeText(reason).slice(0, 900);
+  const report = Buffer.concat([
+    packet('unpack ok\n'),
+    ...head.commands.map((command) => packet(`ng ${command.ref} ${short}\n`)),
+    flushPacket,
+  ]);
+  const wanted = head.capabilities.has('report-status') || head.capabilities.has('report-status-v2');
+  if (!head.capabilities.has('side-band-64k')) return wanted ? report : Buffer.alloc(0);
+  const text = `cordon: ${message.split('\n').map(safeText).join('\n')}\n`;
+  const lines = [packet(Buffer.concat([Buffer.from([2]), Buffer.from(text).subarray(0, 8000)]))];
+  for (let at = 0; wanted && at < report.length; at += 60_000) {
+    lines.push(packet(Buffer.concat([Buffer.from([1]), report.subarray(at, at + 60_000)])));
+  }
+  return Buffer.concat([...lines, flushPacket]);
+}
