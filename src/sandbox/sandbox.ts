@@ -35,8 +35,7 @@ export interface Control {
 /** How `/workspace` comes about. Both leave the source untouched. */
 export type WorkspaceSource =
   /** An overlay over a cached checkout that trusted code made and that nobody changes any more. */
-  | { readonly kind: 'checkout'; readonly dir: string }
-  | { readonly kind: 'empty' };
+  { readonly kind: 'checkout'; readonly dir: string } | { readonly kind: 'empty' };
 
 /**
  * Which files can be executed inside. `usr`: the machine's ordinary `/usr`, read-only, and scripts of the workspace.
@@ -44,13 +43,33 @@ export type WorkspaceSource =
  */
 export type Toolbox =
   | { readonly kind: 'usr' }
-  | { readonly kind: 'list'; readonly executables: readonly ToolFile[]; readonly libraries: readonly ToolFile[]; readonly digest: string };
+  | {
+      readonly kind: 'list';
+      readonly executables: readonly ToolExecutable[];
+      /** What they load: the loader, shared libraries, modules of interpreters. Sorted by path. */
+      readonly libraries: readonly ToolFile[];
+      /** Links on the way to any of them that `/usr` does not bring. Sorted by path. */
+      readonly links: readonly { readonly path: string; readonly target: string }[];
+      /** `sha256:…` over all of the above. */
+      readonly digest: string;
+    };
 
 export interface ToolFile {
   /** Where the guest sees it (a real path, no links). */
   readonly path: string;
   /** 64 hex digits. */
   readonly sha256: string;
+  /** True when `/usr` does not bring it: it has to be bound at the same path. */
+  readonly outsideUsr: boolean;
+}
+
+export interface ToolExecutable extends ToolFile {
+  /** The names under which the policy lists it; empty for what came along with another. */
+  readonly listed: readonly string[];
+  /** The executable that cannot work without this one; null when it is listed itself. */
+  readonly companionOf: string | null;
+  /** For a script: the program of its first line. */
+  readonly interpreter: string | null;
 }
 
 export interface SandboxSpec {
@@ -133,7 +152,12 @@ export type SandboxEvent =
       readonly argvSeen?: readonly string[];
     }
   | { readonly type: 'lost'; readonly time: number; readonly reason: string }
-  | { readonly type: 'limit'; readonly time: number; readonly limit: 'memory' | 'pids' | 'disk' | 'inodes'; readonly detail: string };
+  | {
+      readonly type: 'limit';
+      readonly time: number;
+      readonly limit: 'memory' | 'pids' | 'disk' | 'inodes';
+      readonly detail: string;
+    };
 
 export interface Sandbox {
   readonly id: string;

@@ -1,0 +1,112 @@
+import { createHash } from 'node:crypto';
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { z } from 'zod';
+import { type Clock, systemClock } from '../base/clock.ts';
+import { writeDurably } from '../base/durable-file.ts';
+
+const CAPACITY = 8192;
+const CHUNK = 1024 * 1024;
+/**
+ * A file changed this recently (ms) is not remembered: the kernel's file times move in ticks (4 ms, on some file systems
+ * 2 s), so a second change within one tick would leave the identity as it was with other content behind it.
+ */
+const SETTLED = 2_500;
+
+const savedSchema = z.object({
+  version: z.literal(1),
+  files: z.array(z.tuple([z.string().regex(/^\d+( \d+){4}$/), z.string().regex(/^[0-9a-f]{64}$/)])).max(CAPACITY),
+});
+
+/**
+ * SHA-256 of files, remembered by what identifies their content to the kernel: device, inode, size, modification and
+ * change time. Whoever changes content can set the modification time back, but that moves the change time, which no
+ * call sets. Looked up through an opened descriptor, so that the file that is hashed is the file that was opened.
+ */
+export class FileDigests {
+  readonly #known = new Map<string, string>();
+  readonly #clock: Clock;
+  #changed = false;
+
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
+  }
+
+  /** 64 hex digits. Throws the system's error when the descriptor cannot be read. Synchronous; microseconds when known. */
+  ofDescriptor(fd: number, stat: BigIntStats = fstatSync(fd, { bigint: true })): string {
+    const key = identity(stat);
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const digest = hashDescriptor(fd);
+    const settled = Number(stat.ctimeNs / 1_000_000n) + SETTLED < this.#clock.now();
+    if (settled && identity(fstatSync(fd, { bigint: true })) === key) this.#remember(key, digest);
+    return digest;
+  }
+
+  /** As {@link ofDescriptor}, for a regular file by path; links are followed. Throws the system's error, or EINVAL's kin for no file. */
+  ofFile(path: string): string {
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const stat = fstatSync(fd, { bigint: true });
+      if (!stat.isFile()) throw new TypeError(`${path} is not a regular file`);
+      return this.ofDescriptor(fd, stat);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /**
+   * Takes over what an earlier process saved. A file that is missing, damaged, or that others could have written counts
+   * as empty: it only saves time, and is believed only when it is the user's own.
+   */
+  load(path: string): void {
+    try {
+      const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+      try {
+        const stat = fstatSync(fd);
+        if (!stat.isFile() || stat.uid !== process.getuid?.() || (stat.mode & 0o022) !== 0) return;
+        for (const [key, digest] of savedSchema.parse(JSON.parse(readFileSync(fd, 'utf8'))).files)
+          this.#known.set(key, digest);
+      } finally {
+        closeSync(fd);
+      }
+    } catch {
+      // Nothing to take over: every file is hashed again.
+    }
+  }
+
+  /** Saves what is known for the next process; does nothing when nothing is new. Throws the system's error. */
+  async save(path: string): Promise<void> {
+    if (!this.#changed) return;
+    this.#changed = false;
+    await writeDurably(path, JSON.stringify({ version: 1, files: [...this.#known] }));
+  }
+
+  #remember(key: string, digest: string): void {
+    if (this.#known.size >= CAPACITY) this.#known.delete(this.#known.keys().next().value as string);
+    this.#known.set(key, digest);
+    this.#changed = true;
+  }
+}
+
+/** The process's own memory of digests. */
+export const fileDigests = new FileDigests();
+
+/** SHA-256 of a regular file as 64 hex digits, links followed; see {@link FileDigests}. */
+export function hashFile(path: string): string {
+  return fileDigests.ofFile(path);
+}
+
+function identity(stat: BigIntStats): string {
+  return `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+}
+
+function hashDescriptor(fd: number): string {
+  const hash = createHash('sha256');
+  const chunk = Buffer.allocUnsafe(CHUNK);
+  for (let at = 0; ; ) {
+    const size = readSync(fd, chunk, 0, CHUNK, at);
+    if (size === 0) return hash.digest('hex');
+    hash.update(chunk.subarray(0, size));
+    at += size;
+  }
+}
