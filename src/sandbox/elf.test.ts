@@ -100,48 +100,7 @@ describe('librarySearch', () => {
         .map((p) => p.slice(folder.length + 1));
     expect(find(elf({}))).toEqual(['program/libx.so', 'cached/libx.so', 'default/libx.so']);
     // RUNPATH switches the RPATHs off (ld.so(8))
-    expect(find(elf({ runpath: [[', rpath: ['/nope'] }))).toEqual([
-      'own/libx.so',
-      'cached/libx.so',
-      'default/libx.so',
-    ]);
-    expect(find(elf({ runpath: ['.', 'relative', '$PLATFORM', '$ORIGINAL'] }))).toEqual([
-      'cached/libx.so',
-      'default/libx.so',
-    ]);
-    expect(search.candidates('libnone.so', program, '/x', program, '/x')).toEqual([]);
-  });
-
-  test('the cache of another architecture, a damaged one and none are empty', () => {
-    const file = join(folder, 'cache2');
-    writeFileSync(file, cacheFile([[0x0a03, 'libx.so', '/x']]));
-    expect(readCache(file, 0x303).size).toBe(0);
-    expect(readCache(file, 0x0a03).get('libx.so')).toEqual(['/x']);
-    const whole = cacheFile([[0x303, 'libx.so', '/x']]);
-    for (let cut = 0; cut < whole.length; cut++) {
-      writeFileSync(file, whole.subarray(0, cut));
-      readCache(file, 0x303);
-    }
-    expect(readCache(join(folder, 'none'), 0x303).size).toBe(0);
-  });
-});
-
-function cacheFile(entries: readonly [number, string, string][]): Buffer {
-  const head = Buffer.alloc(48 + entries.length * 24);
-  head.write('glibc-ld.so.cache1.1', 0, 'latin1');
-  head.writeUInt32LE(entries.length, 20);
-  let strings = '';
-  entries.forEach(([flags, name, path], i) => {
-    const at = 48 + i * 24;
-    head.writeInt32LE(flags, at);
-    head.writeUInt32LE(head.length + strings.length, at + 4);
-    strings += `${name}\0`;
-    head.writeUInt32LE(head.length + strings.length, at + 8);
-    strings += `${path}\0`;
-  });
-  return Buffer.concat([head, Buffer.from(strings)]);
-}
-, '{ORIGIN}'].join('')], rpath: ['/nope'] }))).toEqual([
+    expect(find(elf({ runpath: [`\${ORIGIN}`]], rpath: ['/nope'] }))).toEqual([
       'own/libx.so',
       'cached/libx.so',
       'default/libx.so',
