@@ -100,7 +100,7 @@ describe('librarySearch', () => {
         .map((p) => p.slice(folder.length + 1));
     expect(find(elf({}))).toEqual(['program/libx.so', 'cached/libx.so', 'default/libx.so']);
     // RUNPATH switches the RPATHs off (ld.so(8))
-    expect(find(elf({ runpath: [`\${ORIGIN}`]], rpath: ['/nope'] }))).toEqual([
+    expect(find(elf({ runpath: [`\${ORIGIN}`], rpath: ['/nope'] }))).toEqual([
       'own/libx.so',
       'cached/libx.so',
       'default/libx.so',
