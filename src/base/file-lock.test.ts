@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -45,4 +45,12 @@ test('the kernel releases it when the holder is killed', async () => {
 test('does not follow a link that somebody planted', () => {
   symlinkSync('/dev/null', join(dir, 'lock'));
   expect(() => new FileLock(join(dir, 'lock'))).toThrow(expect.objectContaining({ code: 'ELOOP' }));
+});
+
+test('says so when the file was removed or replaced under it', () => {
+  const lock = new FileLock(join(dir, 'lock'));
+  rmSync(join(dir, 'lock'));
+  expect(() => lock.tryAcquire()).toThrow(StorageError);
+  writeFileSync(join(dir, 'lock'), '');
+  expect(() => lock.tryAcquire()).toThrow(StorageError);
 });

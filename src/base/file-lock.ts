@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
 import { type Clock, systemClock } from './clock.ts';
@@ -32,7 +32,7 @@ export class FileLock {
   constructor(path: string, clock: Clock = systemClock) {
     this.path = path;
     this.#clock = clock;
-    this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_CLOEXEC, 0o600);
+    this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   }
 
   /** Takes the lock if it is free. Microseconds, no waiting. */
