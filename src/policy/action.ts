@@ -11,7 +11,7 @@ export type PolicyAction =
       /** 64 hex digits; what was allowed is this content, not this name. */
       readonly sha256: string;
     }
-  | { readonly action: 'file.read' | 'file.write'; /** Relative to the repository's root. */ readonly path: string }
+  | { readonly action: 'file.read' | 'file.write' /** Relative to the repository's root. */; readonly path: string }
   | { readonly action: 'net.connect'; readonly host: string; readonly port: number }
   | {
       readonly action: 'net.request';
@@ -47,6 +47,8 @@ export interface GitPushAction {
   readonly signed: boolean;
   /** True when the new objects hold what looks like a credential. */
   readonly secrets: boolean;
+  /** True only when the trusted side itself saw the tests pass on exactly this tree; absent = not known = false. */
+  readonly testsPassed?: boolean;
 }
 
 export type ActionName = PolicyAction['action'];

@@ -27,5 +27,17 @@ export interface Decision {
   /** `sha256:…` of the canonical JSON of exactly what was decided upon; an approval is bound to it. */
   readonly subjectDigest: string;
   /** For `ask`: who may answer, how many, within what time. */
-  readonly ask?: { readonly approvers: readonly string[]; readonly count: number; readonly expiresMs: number };
+  readonly ask?: AskTerms;
+}
+
+/** The shortest summary of who must answer; `requirements` has each `approvals` entry that must be satisfied on its own. */
+export interface AskTerms extends AskRequirement {
+  readonly requirements: readonly AskRequirement[];
+}
+
+export interface AskRequirement {
+  /** `role:…`, `user:…`, `group:…`; empty = anybody who may decide on approvals. */
+  readonly approvers: readonly string[];
+  readonly count: number;
+  readonly expiresMs: number;
 }

@@ -1,0 +1,231 @@
+import type { Problem } from '../base/errors.ts';
+import type { ActionName } from './action.ts';
+import { durationText } from './amounts.ts';
+import { type Cedar, cedar } from './cedar.ts';
+import { actionNames, cedarSchema } from './cedar-schema.ts';
+import type { RuleRef } from './decision.ts';
+import { canonicalRef } from './git-refs.ts';
+import { canonicalHost } from './hosts.ts';
+import { shown } from './parsed.ts';
+import { cite, type Layer, type Role, type RuleBook, valuesOf } from './rule.ts';
+import { defaultExpiry, PROTECTED_PHRASE } from './tree-rules.ts';
+
+/**
+ * `rules`: Cedar text of a document, and the Cedar conditions of `approvals`. Parsed and validated strictly, each problem
+ * at its own line of the document. `@ask` on a permit: permitted after asking; on a forbid: forbidden unless approved.
+ */
+export function compileRaw(layer: Layer, book: RuleBook): Problem[] {
+  const text = valuesOf(layer).rules;
+  if (text === undefined || layer.document === null || text.trim() === '') return [];
+  const { yaml } = layer.document;
+  const block = yaml.block(['rules']);
+  const at: Locate = (offset) => {
+    const before = text.slice(0, offset).split('\n');
+    return { line: block.line + before.length - 1, column: block.indent + (before.at(-1)?.length ?? 0) + 1 };
+  };
+  const compiler = new RawCompiler(layer, book, at);
+  for (const part of split(text, (problem, offset) => compiler.report(offset, problem)))
+    compiler.add(part.text, part.offset);
+  return compiler.problems;
+}
+
+/** One condition of `approvals` as a rule that asks. */
+export function compileApprovalCondition(layer: Layer, book: RuleBook, index: number): Problem[] {
+  const entry = valuesOf(layer).approvals?.[index];
+  if (entry?.if === undefined || layer.document === null) return [];
+  const place = layer.document.yaml.place(['approvals', index, 'if']);
+  const compiler = new RawCompiler(layer, book, () => place);
+  const approval = { approvers: entry.approvers, count: entry.count ?? 1, expiresMs: entry.expires ?? defaultExpiry };
+  const rule = cite(
+    layer,
+    ['approvals', index],
+    `approvals: ${approval.count} of ${approval.approvers.join(', ')} within ${durationText(approval.expiresMs)} if ${entry.if}`,
+    true,
+  );
+  const head = `permit (principal, action == Action::"${entry.when}", resource) when { `;
+  const cedarText = `${head}${entry.if}\n};`;
+  const parsed = cedar().policyToJson(cedarText);
+  if (parsed.type === 'failure') {
+    compiler.report(0, {
+      message: `if: ${parsed.errors[0]?.message ?? 'no condition'}`,
+      remedy: `write "${PROTECTED_PHRASE}", or a Cedar condition such as context.changedLines > 500`,
+    });
+    return compiler.problems;
+  }
+  if (compiler.validate(cedarText, 0)) {
+    book.push(
+      {
+        role: 'ask',
+        side: layer.side,
+        actions: [entry.when],
+        rule,
+        entries: [],
+        approval,
+        why: () => 'it needs an approval',
+      },
+      layer,
+      parsed.json,
+    );
+  }
+  return compiler.problems;
+}
+
+type Locate = (offset: number) => { line: number; column: number };
+type Finding = { message: string; remedy?: string };
+type Part = { text: string; offset: number };
+
+/** The policies of a text, each with its offset. The engine returns them by id, not in order, so each is looked up. */
+function split(text: string, report: (finding: Finding, offset: number) => void): Part[] {
+  const check = cedar().policySetTextToParts(text);
+  if (check.type === 'failure') {
+    for (const error of check.errors) {
+      const label = error.sourceLocations?.[0];
+      const detail = label?.label ? ` (${label.label})` : '';
+      report(
+        {
+          message: `rules: ${error.message.replace('failed to parse policies from string: ', '')}${detail}`,
+          remedy: 'Cedar: permit|forbid (principal, action == Action::"…", resource) when { … };',
+        },
+        charOffset(text, label?.start ?? 0),
+      );
+    }
+    return [];
+  }
+  for (const template of check.policy_templates)
+    report(
+      { message: 'rules: templates (?principal, ?resource) are not taken', remedy: 'write the policy out' },
+      Math.max(text.indexOf(template), 0),
+    );
+  const used = new Set<number>();
+  const parts = check.policies.map((policy) => {
+    let offset = text.indexOf(policy);
+    while (used.has(offset)) offset = text.indexOf(policy, offset + 1);
+    used.add(offset);
+    return { text: policy, offset: Math.max(offset, 0) };
+  });
+  return parts.sort((a, b) => a.offset - b.offset);
+}
+
+/** The engine counts bytes of UTF-8. */
+function charOffset(text: string, bytes: number): number {
+  return Buffer.from(text).subarray(0, bytes).toString().length;
+}
+
+class RawCompiler {
+  readonly problems: Problem[] = [];
+  readonly #layer: Layer;
+  readonly #book: RuleBook;
+  readonly #at: Locate;
+
+  constructor(layer: Layer, book: RuleBook, at: Locate) {
+    this.#layer = layer;
+    this.#book = book;
+    this.#at = at;
+  }
+
+  report(offset: number, finding: Finding): void {
+    this.problems.push({ file: this.#layer.file, ...this.#at(offset), ...finding });
+  }
+
+  add(text: string, offset: number): void {
+    const parsed = cedar().policyToJson(text);
+    if (parsed.type === 'failure') return this.report(offset, { message: `rules: ${parsed.errors[0]?.message}` });
+    if (!this.validate(text, offset)) return;
+    const role = this.#role(parsed.json, offset);
+    if (role === undefined) return;
+    for (const odd of nonCanonical(parsed.json)) this.report(offset, odd);
+    const oneLine = text.replace(/\s+/g, ' ').trim();
+    const rule: RuleRef = {
+      layer: this.#layer.name,
+      file: this.#layer.file,
+      line: this.#at(offset).line,
+      text: oneLine,
+    };
+    const json: Cedar.PolicyJson = { ...parsed.json, effect: role === 'forbid' ? 'forbid' : 'permit' };
+    const why = role === 'forbid' ? 'a rule forbids it' : 'a rule asks';
+    this.#book.push(
+      { role, side: this.#layer.side, actions: actionsOf(parsed.json), rule, entries: [], why: () => why },
+      this.#layer,
+      json,
+    );
+  }
+
+  /** Strict validation: unknown attributes and actions, wrong types, and policies that can never apply, are all problems. */
+  validate(text: string, offset: number): boolean {
+    const answer = cedar().validate({ schema: cedarSchema, policies: { staticPolicies: { rule: text } } });
+    if (answer.type === 'failure') {
+      this.report(offset, { message: `rules: ${answer.errors[0]?.message}` });
+      return false;
+    }
+    const findings = answer.validationErrors.length > 0 ? answer.validationErrors : answer.validationWarnings;
+    const seen = new Set<string>();
+    for (const { error } of findings) {
+      const message = error.message.replace(/^for policy `rule`, /, '');
+      if (seen.has(message)) continue;
+      seen.add(message);
+      const start = charOffset(text, error.sourceLocations?.[0]?.start ?? 0);
+      this.report(offset + start, {
+        message: `rules: ${message}`,
+        ...(error.help === null ? {} : { remedy: error.help }),
+      });
+    }
+    return findings.length === 0;
+  }
+
+  #role(policy: Cedar.PolicyJson, offset: number): Role | undefined {
+    const annotations = Object.keys(policy.annotations ?? {});
+    // A misspelt @ask would turn "after asking" into "always": nothing unknown may pass.
+    const odd = annotations.find((name) => name !== 'ask' && name !== 'id');
+    if (odd !== undefined) {
+      this.report(offset, { message: `rules: the annotation @${odd} is not known`, remedy: '@ask and @id("…") are' });
+      return undefined;
+    }
+    const asks = annotations.includes('ask');
+    if (policy.effect === 'permit') return asks ? 'ask-grant' : 'permit';
+    return asks ? 'ask' : 'forbid';
+  }
+}
+
+function actionsOf(policy: Cedar.PolicyJson): readonly ActionName[] {
+  const { action } = policy;
+  if (action.op === 'All') return actionNames;
+  const entities = 'entities' in action ? action.entities : 'entity' in action ? [action.entity] : [];
+  const ids = entities.map((entity) => ('__entity' in entity ? entity.__entity.id : entity.id));
+  return actionNames.filter((name) => ids.includes(name));
+}
+
+/** Literals that no canonical value ever equals: a `forbid` on `Host::"EVIL.example:443"` would never apply. */
+function nonCanonical(policy: Cedar.PolicyJson): Finding[] {
+  const findings: Finding[] = [];
+  const visit = (node: unknown): void => {
+    if (node === null || typeof node !== 'object') return;
+    const { type, id } = node as { type?: unknown; id?: unknown };
+    if (typeof type === 'string' && typeof id === 'string') findings.push(...oddLiteral(type, id));
+    for (const value of Object.values(node)) visit(value);
+  };
+  visit(policy);
+  return findings;
+}
+
+function oddLiteral(type: string, id: string): Finding[] {
+  if (type === 'Host') {
+    const match = /^(.*):([1-9]\d{0,4})$/.exec(id);
+    const host = canonicalHost(match?.[1] ?? id);
+    if (match !== null && host.ok && host.value === match[1]) return [];
+    return [
+      {
+        message: `rules: Host::${shown(id)} is not in canonical form, so it never applies`,
+        remedy: `write Host::"${host.ok ? host.value : 'name.example'}:${match?.[2] ?? 443}"`,
+      },
+    ];
+  }
+  if (type === 'Ref' && !canonicalRef(id).ok) {
+    return [
+      {
+        message: `rules: Ref::${shown(id)} is no full ref name, so it never applies`,
+        remedy: 'write Ref::"refs/heads/NAME"',
+      },
+    ];
+  }
+  return [];
+}

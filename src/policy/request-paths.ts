@@ -1,0 +1,40 @@
+import { type Glob, parseGlob } from './globs.ts';
+import { type Parsed, parsed, refused, shown } from './parsed.ts';
+
+/**
+ * The path of an HTTP request (RFC 3986 §3.3) in its one form: no query, no dot segments, unreserved characters decoded,
+ * escapes in capitals. A path that servers read in two ways (`%2f`, `%2e%2e`, `\`, `//`) has none and is refused.
+ */
+export function canonicalRequestPath(target: string): Parsed<string> {
+  const path = target.split(/[?#]/)[0] ?? '';
+  if (!path.startsWith('/')) return refused(`the request path ${shown(target)} does not start with /`);
+  if (path.length > 8192) return refused(`a request path of ${path.length} characters is too long`);
+  if (/[^\x21-\x7e]|\\/.test(path))
+    return refused(`the request path ${shown(target)} holds characters that must be escaped`);
+  if (/%(?![0-9a-f]{2})/i.test(path)) return refused(`the request path ${shown(target)} has a broken escape`);
+  if (/%(2f|5c|25|00)/i.test(path)) return refused(`the request path ${shown(target)} hides a separator in an escape`);
+  const form = path.replace(/%[0-9a-f]{2}/gi, (escape) => {
+    const character = String.fromCharCode(Number.parseInt(escape.slice(1), 16));
+    return /[A-Za-z0-9._~-]/.test(character) ? character : escape.toUpperCase();
+  });
+  const segments = form.slice(1).split('/');
+  if (segments.some((s) => s === '.' || s === '..'))
+    return refused(`the request path ${shown(target)} has dot segments`);
+  if (segments.slice(0, -1).includes('')) return refused(`the request path ${shown(target)} has an empty segment`);
+  return parsed(form);
+}
+
+/** `/repos/acme/**`: a glob over canonical request paths. */
+export function parseRequestPathGlob(text: string): Parsed<Glob> {
+  if (!text.startsWith('/'))
+    return refused(`the path pattern ${shown(text)} does not start with /`, `write ${shown(`/${text}`)}`);
+  if (text === '/') return parsed({ text: '', segments: [''], literal: true });
+  const glob = parseGlob(text.slice(1));
+  return glob.ok ? glob : refused(glob.message.replace(shown(text.slice(1)), shown(text)), glob.remedy);
+}
+
+/** An HTTP method (RFC 9110 §9.1), in capitals. */
+export function canonicalMethod(text: string): Parsed<string> {
+  if (!/^[A-Za-z]{1,20}$/.test(text)) return refused(`${shown(text)} is no HTTP method`, 'write GET, HEAD, POST, …');
+  return parsed(text.toUpperCase());
+}

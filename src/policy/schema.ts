@@ -1,0 +1,279 @@
+import * as z from 'zod';
+import type { Problem } from '../base/errors.ts';
+import { parseDuration, parseSize, parseUsd } from './amounts.ts';
+import { type CommandPattern, canonicalSha256, parseCommandPath } from './commands.ts';
+import { field, keys, list, shortOrLong, textField, whole, word } from './fields.ts';
+import { parseBranchGlob } from './git-refs.ts';
+import { canonicalHost, type HostPattern, hostPatternText, parseHostPattern } from './hosts.ts';
+import { type Parsed, parsed, refused, shown } from './parsed.ts';
+import { parsePathGlob } from './paths.ts';
+import { canonicalMethod, parseRequestPathGlob } from './request-paths.ts';
+import { readYaml, type Source, type YamlSource } from './source.ts';
+
+/** The policy document: every key there is, with its canonical values. docs/policy.md explains each to users. */
+
+/** One entry of `allowed_network_hosts`; null methods or paths = all. */
+export interface HostRule {
+  readonly pattern: HostPattern;
+  readonly methods: readonly string[] | null;
+  /** Globs over canonical request paths, as written. */
+  readonly paths: readonly string[] | null;
+}
+
+const text = (what: string, pattern: RegExp, example: string) =>
+  textField(what, (value) =>
+    pattern.test(value) ? parsed(value) : refused(`${shown(value)} is no ${what}`, `write something like ${example}`),
+  );
+const optional = <T>(type: z.ZodType<T>) => type.optional();
+const exactly = (parse: (value: string) => Parsed<unknown>) => (value: string) => {
+  const result = parse(value);
+  return result.ok ? parsed(value) : result;
+};
+
+const name = text('name', /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'azure-openai-prod');
+const pathGlob = textField('a path or pattern', exactly(parsePathGlob));
+const branchGlob = textField('a branch or pattern', exactly(parseBranchGlob));
+const size = field(parseSize);
+const duration = field(parseDuration);
+const effect = word('deny', 'ask', 'permit');
+const host = textField('a host', canonicalHost);
+/** A name with `*`, but not `*` alone. */
+const nameGlob = (what: string, example: string) =>
+  textField(what, (value) => {
+    if (/^[*?]+$/.test(value))
+      return refused(`${shown(value)} would take every ${what}`, `write something like ${example}`);
+    return /^[^\s\p{Cc}]{1,200}$/u.test(value)
+      ? parsed(value)
+      : refused(`${shown(value)} is no ${what}`, `write something like ${example}`);
+  });
+
+const command = shortOrLong<CommandPattern, { path: string; sha256?: string | undefined }>(
+  'a command',
+  (value) => withPath(value, null),
+  keys({
+    path: textField('an absolute path', parseCommandPath),
+    sha256: optional(textField('a SHA-256', canonicalSha256)),
+  }),
+  (value) => withPath(value.path, value.sha256 ?? null),
+);
+
+function withPath(path: string, sha256: string | null): Parsed<CommandPattern> {
+  const result = parseCommandPath(path);
+  return result.ok ? parsed({ path: result.value, sha256 }) : result;
+}
+
+const hostRule = shortOrLong<
+  HostRule,
+  {
+    host: string;
+    port?: number | undefined;
+    methods?: readonly string[] | undefined;
+    paths?: readonly string[] | undefined;
+  }
+>(
+  'a host',
+  (value) => withHost(parseHostPattern(value), null, null),
+  keys({
+    host: textField('a host', parsed),
+    port: optional(whole(1, 65_535)),
+    methods: optional(list(textField('a method', canonicalMethod))),
+    paths: optional(list(textField('a path pattern', exactly(parseRequestPathGlob)))),
+  }),
+  (value) => withHost(longHost(value.host, value.port), value.methods ?? null, value.paths ?? null),
+);
+
+function longHost(text: string, port = 443): Parsed<HostPattern> {
+  const bare = parseHostPattern(text);
+  if (!bare.ok) return bare;
+  if (
+    hostPatternText(bare.value) !== hostPatternText({ ...bare.value, port: 443 }) ||
+    /:\d+$/.test(text.replace(/^\[.*\]/, ''))
+  ) {
+    return refused(
+      `${shown(text)} has a port in its host`,
+      `write {host: ${text.replace(/:\d+$/, '')}, port: ${bare.value.port}}`,
+    );
+  }
+  return parsed({ ...bare.value, port });
+}
+
+function withHost(
+  pattern: Parsed<HostPattern>,
+  methods: readonly string[] | null,
+  paths: readonly string[] | null,
+): Parsed<HostRule> {
+  return pattern.ok ? parsed({ pattern: pattern.value, methods, paths }) : pattern;
+}
+
+const secretUse = keys({
+  host: optional(host),
+  header: optional(
+    text(
+      'header with {} for the value',
+      /^[A-Za-z0-9-]{1,64}: [^\r\n{}]*\{\}[^\r\n{}]*$/,
+      '"Authorization: Bearer {}"',
+    ),
+  ),
+  env: optional(text('environment variable', /^[A-Z_][A-Z0-9_]{0,99}$/, 'NPM_TOKEN')),
+});
+
+const DISALLOWED = ['personal-api-keys', 'unmanaged-proxies'] as const;
+
+const documentSchema = keys({
+  version: field((value) =>
+    value === 1
+      ? parsed(1 as const)
+      : refused(
+          value === undefined ? '`version` is missing' : `version ${shown(value)} is not known`,
+          'write `version: 1`',
+        ),
+  ),
+  security: optional(
+    keys({ allowed_commands: optional(list(command)), allowed_network_hosts: optional(list(hostRule)) }),
+  ),
+  filesystem: optional(
+    keys({ checkout: optional(list(pathGlob)), write: optional(list(pathGlob)), protect: optional(list(pathGlob)) }),
+  ),
+  git: optional(
+    keys({
+      fetch: optional(
+        keys({
+          depth: optional(
+            z.union([z.literal('full'), z.int().min(1).max(1_000_000)], {
+              error: () => 'depth is neither a number of commits from 1 nor full',
+            }),
+          ),
+        }),
+      ),
+      push: optional(
+        keys({
+          branches: optional(list(branchGlob)),
+          force: optional(effect),
+          delete: optional(effect),
+          tags: optional(effect),
+          signed: optional(word('required', 'optional')),
+          authors: optional(list(nameGlob('address', '"*@acme.example"'))),
+          max_changed_lines: optional(whole(1, 1_000_000_000)),
+          max_file_size: optional(size),
+          secrets: optional(effect),
+        }),
+      ),
+    }),
+  ),
+  dependencies: optional(keys({ registries: optional(list(host)), minimum_age: optional(duration) })),
+  secrets: optional(
+    list(keys({ name: text('name of a secret', /^[A-Z_][A-Z0-9_]{0,99}$/, 'NPM_TOKEN'), use: secretUse })),
+  ),
+  llm_policy: optional(
+    keys({
+      default_provider: optional(name),
+      allowed_providers: optional(list(name)),
+      models: optional(list(nameGlob('model', '"gpt-5*"'))),
+      disallowed: optional(list(word(...DISALLOWED))),
+      budget: optional(
+        keys({ usd: optional(field(parseUsd)), tokens: optional(whole(0, 1e12)), requests: optional(whole(0, 1e9)) }),
+      ),
+      logging: optional(
+        keys({
+          prompt_content: optional(word('redacted', 'full', 'none')),
+          metadata: optional(text('retention', /^retained_[1-9]\d{0,3}_days$/, 'retained_180_days')),
+        }),
+      ),
+    }),
+  ),
+  approvals: optional(
+    list(
+      keys({
+        when: word(
+          'run.start',
+          'command.execute',
+          'file.read',
+          'file.write',
+          'net.connect',
+          'net.request',
+          'git.fetch',
+          'git.sign',
+          'git.push',
+          'llm.request',
+          'secret.use',
+          'tool.call',
+          'forge.open_pull_request',
+          'forge.comment',
+        ),
+        if: optional(textField('a condition', parsed)),
+        approvers: list(text('approver', /^(role|user|group):[A-Za-z0-9._@-]{1,100}$/, 'role:security')),
+        count: optional(whole(1, 20)),
+        expires: optional(duration),
+      }),
+    ),
+  ),
+  limits: optional(
+    keys({
+      memory: optional(size),
+      cpus: optional(
+        field((value) =>
+          typeof value === 'number' && value >= 0.1 && value <= 1024
+            ? parsed(Math.round(value * 100) / 100)
+            : refused(`${shown(value)} is no number of processors`, 'write a number such as 2 or 0.5'),
+        ),
+      ),
+      pids: optional(whole(8, 1_000_000)),
+      disk: optional(size),
+      inodes: optional(whole(100, 1_000_000_000)),
+      open_files: optional(whole(32, 1_000_000)),
+      wall_clock: optional(duration),
+      output: optional(size),
+    }),
+  ),
+  sandbox: optional(
+    keys({
+      driver: optional(word('bubblewrap', 'docker', 'kubernetes')),
+      isolation: optional(word('namespace', 'gvisor', 'vm')),
+      recorder: optional(keys({ on_loss: optional(word('fail', 'continue')) })),
+    }),
+  ),
+  requests: optional(keys({ may_grant: list(word('net', 'commands', 'secrets', 'limits')) })),
+  rules: optional(textField('Cedar text', parsed)),
+  tests: optional(
+    list(z.record(z.string(), z.unknown(), { error: () => 'expected keys: action, its values, expect' })),
+  ),
+});
+
+export type PolicyDocument = z.output<typeof documentSchema>;
+
+/** A document that was read, with the means to name its lines. */
+export interface ParsedDocument {
+  readonly file: string;
+  readonly text: string;
+  readonly value: PolicyDocument;
+  readonly yaml: YamlSource;
+}
+
+/** Reads one document; `document` is undefined exactly when there are problems, and then all of them are there. */
+export function readDocument(source: Source): { document?: ParsedDocument; problems: readonly Problem[] } {
+  const yaml = readYaml(source);
+  if (yaml.problems.length > 0) return { problems: yaml.problems };
+  const result = documentSchema.safeParse(yaml.value);
+  if (result.success)
+    return { document: { file: source.file, text: source.text, value: result.data, yaml }, problems: [] };
+  return {
+    problems: result.error.issues
+      .flatMap((issue) => problemsOf(issue, yaml))
+      .sort((a, b) => a.line - b.line || a.column - b.column),
+  };
+}
+
+function problemsOf(issue: z.core.$ZodIssue, yaml: YamlSource): Problem[] {
+  if (issue.code === 'unrecognized_keys') {
+    const messages = issue.message.split('\n');
+    return issue.keys.map((key, i) => ({
+      file: yaml.file,
+      ...yaml.place([...issue.path, key], 'key'),
+      message: messages[i] ?? `unknown key ${shown(key)}`,
+    }));
+  }
+  const remedy: unknown = issue.code === 'custom' ? issue.params?.remedy : undefined;
+  const where = issue.path.map(String).join('.');
+  const message = where === '' || issue.message.startsWith('`') ? issue.message : `${where}: ${issue.message}`;
+  return [{ file: yaml.file, ...yaml.place(issue.path), message, ...(typeof remedy === 'string' ? { remedy } : {}) }];
+}
