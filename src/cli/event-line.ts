@@ -1,0 +1,111 @@
+import type { AuditEvent } from '../audit/event.ts';
+import { formatSize } from '../base/size.ts';
+import { clip, type Palette, safeText, shellLine } from '../base/term.ts';
+
+/** One event as one line: number, time, run, type, what it is about, what came of it. Everything in it is escaped. */
+export function eventLine(event: AuditEvent, style: Palette, width: number): string {
+  const head = [String(event.seq).padStart(6), event.time.slice(11, 23), event.run?.slice(-6) ?? '      '].join(' ');
+  const room = Math.max(20, width - head.length - 22);
+  return `${style.dim(head)} ${event.type.padEnd(18)} ${marked(event, style)}${clip(safeText(subject(event)), room)}`;
+}
+
+function marked(event: AuditEvent, style: Palette): string {
+  switch (event.decision?.effect) {
+    case 'permit':
+      return `${style.green('permit')} `;
+    case 'deny':
+      return `${style.red('deny')} `;
+    case 'ask':
+      return `${style.yellow('ask')} `;
+    default:
+      return '';
+  }
+}
+
+/** What the event is about, in a few words. */
+export function subject(event: AuditEvent): string {
+  switch (event.type) {
+    case 'run.created':
+      return `${event.principal.id}: ${shellLine(event.resource.agent.argv)} in ${event.resource.workspace}`;
+    case 'run.started':
+      return `from ${event.resource.base.slice(0, 12)} in ${event.resource.driver}`;
+    case 'run.state':
+      return `${event.resource.from ?? 'nothing'} → ${event.resource.to}`;
+    case 'run.stopped':
+      return `${event.outcome.status}: ${event.outcome.reason}`;
+    case 'run.lost':
+      return event.outcome.reason;
+    case 'policy.loaded':
+      return `${event.resource.layers.map((layer) => layer.file).join(' + ')} = ${shortDigest(event.resource.effective)}`;
+    case 'command.decided':
+      return event.resource.path ?? event.resource.requested;
+    case 'command.started':
+      return shellLine(event.resource.argv);
+    case 'command.exited':
+      return `${event.resource.path} ${howItEnded(event.outcome.how)}`;
+    case 'recorder.lost':
+      return event.resource.reason;
+    case 'limit.reached':
+      return `${event.resource.limit}: ${event.resource.detail}`;
+    case 'file.changed':
+      return `${event.resource.change} ${event.resource.path}`;
+    case 'files.summary':
+      return `${event.resource.added} added, ${event.resource.modified} modified, ${event.resource.deleted} deleted`;
+    case 'output.kept':
+      return `${event.resource.stream}, ${formatSize(event.resource.bytes)}${event.resource.cut ? ', cut' : ''}`;
+    default:
+      return crossing(event);
+  }
+}
+
+function crossing(event: AuditEvent): string {
+  switch (event.type) {
+    case 'network.decided':
+      return `${event.resource.method ?? 'connect to'} ${event.resource.host}:${event.resource.port}${event.resource.path ?? ''}`;
+    case 'network.closed':
+      return `${event.resource.host}:${event.resource.port} ${event.outcome.result}, ${formatSize(event.outcome.bytesIn)} in`;
+    case 'git.received':
+      return `${event.resource.commands.map((c) => c.ref).join(', ')}, ${formatSize(event.resource.packBytes)}`;
+    case 'git.decided':
+      return `${event.outcome.result} ${event.resource.kind} of ${event.resource.ref}${because(event.outcome.reason)}`;
+    case 'git.forwarded':
+      return `${event.resource.ref} to ${event.resource.target}`;
+    case 'git.forward.done':
+      return `${event.outcome.result} ${event.resource.ref}${because(event.outcome.reason)}`;
+    case 'delivery.patch':
+      return `${event.resource.target}, ${formatSize(event.resource.bytes)}`;
+    case 'delivery.patch.done':
+      return `${event.outcome.result} ${event.resource.target}${because(event.outcome.reason)}`;
+    case 'approval.requested':
+      return event.resource.summary;
+    case 'approval.decided':
+      return `${event.outcome.answer} by ${event.principal.id}${because(event.outcome.note)}`;
+    case 'audit.exported':
+      return `${event.resource.records} records to ${event.resource.target}`;
+    case 'audit.recovered':
+      return `${event.resource.discardedBytes} bytes of ${event.resource.segment} discarded`;
+    case 'configuration.changed':
+      return event.resource.what;
+    case 'content.delete':
+    case 'content.deleted':
+      return `content of run ${event.resource.run}`;
+    default:
+      return '';
+  }
+}
+
+type How = Extract<AuditEvent, { type: 'command.exited' }>['outcome']['how'];
+
+export function howItEnded(how: How): string {
+  if (how.kind === 'exited') return how.code === 0 ? 'ok' : `exit ${how.code}`;
+  if (how.kind === 'signalled') return `killed by signal ${how.signal}`;
+  return how.kind === 'replaced' ? 'went on as another program' : how.kind;
+}
+
+export function shortDigest(digest: string): string {
+  return digest.slice(0, 'sha256:'.length + 12);
+}
+
+function because(reason: string | null): string {
+  return reason === null ? '' : `: ${reason}`;
+}
