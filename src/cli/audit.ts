@@ -1,5 +1,72 @@
 import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
 import { type Context, newCommand } from './context.ts';
-export function command(_: Context): Command {
-  return newCommand();
+import type { OutputOptions } from './output.ts';
+import { countOption } from './run-request.ts';
+
+export interface FilterOptions extends OutputOptions {
+  readonly run?: string;
+  readonly type?: readonly string[];
+}
+
+const collect = (value: string, before: readonly string[] = []) => [...before, value];
+
+export function command(context: Context): Command {
+  const audit = newCommand();
+  const filtered = (name: string) =>
+    newCommand(name)
+      .option('--run <run>', 'only this run, by its id or the first characters')
+      .option('--type <type>', 'only this type of event, such as command.started; repeatable', collect);
+  audit.addCommand(
+    filtered('tail')
+      .description('the last events, and those that come until you end it')
+      .option('-n, --lines <n>', 'how many of those that are there', countOption, 20)
+      .option('--no-follow', 'end after those that are there')
+      .action(async (options: FilterOptions & { lines: number; follow: boolean }) =>
+        (await import('./audit-show.ts')).tail(context, options),
+      ),
+  );
+  audit.addCommand(
+    filtered('show')
+      .description('one event whole, or all of a run')
+      .argument('[seq]', 'the event’s number', seqArgument)
+      .action(async (seq: number | undefined, options: FilterOptions) =>
+        (await import('./audit-show.ts')).show(context, seq, options),
+      ),
+  );
+  audit.addCommand(
+    newCommand('verify')
+      .description('recompute everything, offline: nothing was changed, taken away or left without its end')
+      .argument('[path]', 'a log’s folder, an export or a proof (default: this installation’s log)')
+      .option('--key <key>', 'the log’s public key, or a file with it (default: this installation’s)')
+      .option('--trusted <file>', 'a signed checkpoint kept from earlier, which this must continue; repeatable', collect)
+      .addHelpText('after', '\nExit code 0 when it holds, 1 when it does not: the first wrong record is named.')
+      .action(async (path: string | undefined, options: OutputOptions & { key?: string; trusted?: readonly string[] }) =>
+        (await import('./audit-verify.ts')).verify(context, path, options),
+      ),
+  );
+  audit.addCommand(
+    newCommand('export')
+      .description('copy the log, or one run of it, to a folder that verifies with the public key alone')
+      .argument('<folder>', 'made; must not be there yet')
+      .option('--run <run>', 'only this run, with proofs that it is part of the log')
+      .action(async (folder: string, options: OutputOptions & { run?: string }) =>
+        (await import('./audit-export.ts')).exportLog(context, folder, options),
+      ),
+  );
+  audit.addCommand(
+    newCommand('prove')
+      .description('a proof that one event is in the log, for somebody who has only the public key')
+      .argument('<seq>', 'the event’s number', seqArgument)
+      .option('-o, --output <file>', 'write it there instead of standard output')
+      .action(async (seq: number, options: OutputOptions & { output?: string }) =>
+        (await import('./audit-export.ts')).prove(context, seq, options),
+      ),
+  );
+  return audit;
+}
+
+function seqArgument(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Write the number of an event, from 0.');
+  return Number(text);
 }

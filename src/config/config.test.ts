@@ -55,6 +55,11 @@ describe('the data folder', () => {
     await prepareHome(paths());
     await writeFile(join(paths().keys, 'log.key'), 'secret', { mode: 0o640 });
     await expect(prepareHome(paths())).rejects.toThrow('log.key');
+    await chmod(join(paths().keys, 'log.key'), 0o600);
+    await writeFile(join(paths().keys, 'log.vkey'), 'public', { mode: 0o644 });
+    await prepareHome(paths());
+    await chmod(join(paths().keys, 'log.vkey'), 0o664);
+    await expect(prepareHome(paths())).rejects.toThrow('log.vkey');
   });
 
   test('is refused when it is another user’s', async () => {

@@ -38,7 +38,8 @@ export async function checkHome(paths: Paths, uid: number = process.geteuid?.() 
   }
   for (const name of await readdir(paths.keys)) {
     const file = join(paths.keys, name);
-    refuse(file, await lstat(file), OTHERS_ANY, uid);
+    // Public halves may be read by everybody; changing one would make a forged log verify.
+    refuse(file, await lstat(file), /\.(vkey|pub)$/.test(name) ? OTHERS_WRITE : OTHERS_ANY, uid);
   }
   for (let folder = dirname(await realpath(paths.home)); ; folder = dirname(folder)) {
     await refuseAncestor(folder, uid);
