@@ -48,6 +48,21 @@ export function canonicalSha256(text: string): Parsed<string> {
     : refused(`${shown(text)} is no SHA-256`, 'write 64 hex digits, as sha256sum prints them');
 }
 
-export function matchCommand(pattern: CommandPattern, path: string, sha256: string): boolean {
-  return pattern.path === path && (pattern.sha256 === null || pattern.sha256 === sha256);
+/** What a path of a document was resolved to when the run started: the file behind all links, and its content. */
+export interface ResolvedCommand {
+  readonly path: string;
+  /** 64 hex digits. */
+  readonly sha256: string;
+}
+
+/** Once a pattern is resolved, its content is what is allowed; before that (in tests, in `explain`) its name is. */
+export function matchCommand(
+  pattern: CommandPattern,
+  command: ResolvedCommand,
+  resolved: ReadonlyMap<string, ResolvedCommand> | undefined,
+): boolean {
+  const pinned = pattern.sha256 === null || pattern.sha256 === command.sha256;
+  const file = resolved?.get(pattern.path);
+  if (file === undefined) return pinned && resolved === undefined && pattern.path === command.path;
+  return pinned && file.path === command.path && file.sha256 === command.sha256;
 }

@@ -5,6 +5,7 @@ import type { ActionName } from './action.ts';
 import { CEDAR_VERSION } from './cedar.ts';
 import { actionNames, cedarSchema } from './cedar-schema.ts';
 import { aboveCeiling, citeCeiling } from './ceiling.ts';
+import type { ResolvedCommand } from './commands.ts';
 import { COMPILER, type EffectivePolicy, type Slice } from './effective.ts';
 import { checkMayGrant, findSecret, grantRef, type ParsedGrants, parseGrants, type RequestGrants } from './grants.ts';
 import { hostPatternText } from './hosts.ts';
@@ -26,6 +27,11 @@ export interface PolicyInput {
   readonly organisation?: Source;
   readonly repository?: Source;
   readonly request?: RequestGrants;
+  /**
+   * What the toolbox found behind each path of `commands` (path as written → file and SHA-256). With it, only these
+   * contents are permitted to run, and the digest covers them: compile once to learn the paths, once more to bind them.
+   */
+  readonly resolved?: ReadonlyMap<string, ResolvedCommand>;
 }
 
 const DEFAULT_FILE = '.cordon/policy.yaml';
@@ -37,7 +43,7 @@ const DEFAULT_FILE = '.cordon/policy.yaml';
  */
 export async function compilePolicy(input: PolicyInput): Promise<EffectivePolicy> {
   const { documents, grants, tests } = read(input);
-  const { policy, plain } = assemble(documents, grants);
+  const { policy, plain } = assemble(documents, grants, input.resolved);
   const failed = documents
     .flatMap((document) => results(document, documents, tests, plain))
     .filter((result) => !result.passed);
@@ -90,12 +96,15 @@ function read(input: PolicyInput): Input {
   return { documents, grants: parseGrants(input.request ?? {}), tests };
 }
 
+type Resolved = ReadonlyMap<string, ResolvedCommand>;
+
 const NO_GRANTS: ParsedGrants = { hosts: [], commands: [], secrets: [], limits: {}, paths: [] };
 
 /** The policy with the request, and without it: a document's tests speak of the documents. */
 function assemble(
   documents: readonly NamedDocument[],
   grants: ParsedGrants,
+  resolved?: Resolved,
 ): { policy: EffectivePolicy; plain: EffectivePolicy } {
   const plain = link(layersOf(documents), NO_GRANTS);
   const changes =
@@ -104,7 +113,8 @@ function assemble(
     grants.secrets.length +
     grants.paths.length +
     Object.keys(grants.limits).length;
-  return { policy: changes === 0 ? plain : link(layersOf(documents), grants), plain };
+  const bound = changes > 0 || resolved !== undefined;
+  return { policy: bound ? link(layersOf(documents), grants, resolved) : plain, plain };
 }
 
 function layersOf(documents: readonly NamedDocument[]): Layer[] {
@@ -137,19 +147,20 @@ function results(
   );
 }
 
-function link(layers: readonly Layer[], grants: ParsedGrants): EffectivePolicy {
+function link(layers: readonly Layer[], grants: ParsedGrants, resolved?: Resolved): EffectivePolicy {
   const organisation = layers.find((layer) => layer.side === 'ceiling');
   const lowest = layers.at(-1);
   if (lowest === undefined) throw new RangeError('a policy needs a layer');
   checkMayGrant(grants, organisation);
-  const book = new RuleBook();
+  const book = new RuleBook(resolved);
   const problems = layers.flatMap((layer) => compileLayer(layer, layers, book));
   if (problems.length > 0) throw new DocumentError(problems);
   const request: Layer = { name: 'request', file: 'request', side: 'grant', document: null };
   compileAlways({ ...request, name: 'built-in' }, book);
   compileRequest(request, layers, grants, book);
   const policy = finish(layers, grants, book);
-  if (organisation !== undefined) refuseAboveCeiling(policy, grants, layers);
+  // Resolved files are judged where they run: a grant was checked by its name, before it was resolved.
+  if (organisation !== undefined && resolved === undefined) refuseAboveCeiling(policy, grants, layers);
   return policy;
 }
 
@@ -221,11 +232,15 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
       limits: { ...settings.limits, cpus: String(settings.limits.cpus) },
       commands: settings.commands?.map(({ path, sha256 }) => ({ path, sha256 })) ?? null,
     },
+    resolved:
+      book.resolved === undefined
+        ? null
+        : Object.fromEntries([...book.resolved].map(([name, file]) => [name, `${file.path} ${file.sha256}`])),
     schema: cedarSchema,
     compiler,
   };
   const id = digest(canonicalJson(identity as unknown as Json));
-  return Object.freeze({
+  return freeze({
     digest: id,
     compiler,
     layers: documents,
@@ -257,4 +272,13 @@ function slice(action: ActionName, id: string, book: RuleBook): Slice {
     patterns: [...(book.patterns.get(action)?.values() ?? [])],
     readsChangedPaths: rules.some((rule) => JSON.stringify(rule.cedar.conditions).includes('"changedPaths"')),
   };
+}
+
+/** Nothing that a run decides by changes while it runs. Maps are not reached: nothing hands them out. */
+function freeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) {
+    if (inner !== null && typeof inner === 'object' && !(inner instanceof Map) && !Object.isFrozen(inner))
+      freeze(inner);
+  }
+  return Object.freeze(value);
 }

@@ -129,7 +129,10 @@ class RawCompiler {
 
   add(text: string, offset: number): void {
     const parsed = cedar().policyToJson(text);
-    if (parsed.type === 'failure') return this.report(offset, { message: `rules: ${parsed.errors[0]?.message}` });
+    if (parsed.type === 'failure') {
+      this.report(offset, { message: `rules: ${parsed.errors[0]?.message}` });
+      return;
+    }
     if (!this.validate(text, offset)) return;
     const role = this.#role(parsed.json, offset);
     if (role === undefined) return;

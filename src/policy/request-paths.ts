@@ -13,9 +13,9 @@ export function canonicalRequestPath(target: string): Parsed<string> {
     return refused(`the request path ${shown(target)} holds characters that must be escaped`);
   if (/%(?![0-9a-f]{2})/i.test(path)) return refused(`the request path ${shown(target)} has a broken escape`);
   if (/%(2f|5c|25|00)/i.test(path)) return refused(`the request path ${shown(target)} hides a separator in an escape`);
-  const form = path.replace(/%[0-9a-f]{2}/gi, (escape) => {
-    const character = String.fromCharCode(Number.parseInt(escape.slice(1), 16));
-    return /[A-Za-z0-9._~-]/.test(character) ? character : escape.toUpperCase();
+  const form = path.replace(/%[0-9a-f]{2}/gi, (triple) => {
+    const character = String.fromCharCode(Number.parseInt(triple.slice(1), 16));
+    return /[A-Za-z0-9._~-]/.test(character) ? character : triple.toUpperCase();
   });
   const segments = form.slice(1).split('/');
   if (segments.some((s) => s === '.' || s === '..'))

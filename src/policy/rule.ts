@@ -1,5 +1,6 @@
 import type { ActionName, PolicyAction } from './action.ts';
 import type { Cedar } from './cedar.ts';
+import type { ResolvedCommand } from './commands.ts';
 import type { LayerName, RuleRef } from './decision.ts';
 import type { ParsedDocument, PolicyDocument } from './schema.ts';
 import type { Path } from './source.ts';
@@ -76,6 +77,12 @@ type Draft = Omit<CompiledRule, 'id' | 'side' | 'cedar' | 'entries' | 'actions'>
 export class RuleBook {
   readonly rules: CompiledRule[] = [];
   readonly patterns = new Map<ActionName, Map<string, Pattern>>();
+  /** Set once the toolbox has resolved the commands of this run. */
+  readonly resolved: ReadonlyMap<string, ResolvedCommand> | undefined;
+
+  constructor(resolved?: ReadonlyMap<string, ResolvedCommand>) {
+    this.resolved = resolved;
+  }
 
   pattern(action: ActionName, pattern: Pattern): void {
     const known = this.patterns.get(action) ?? new Map<string, Pattern>();

@@ -51,7 +51,7 @@ export function allowCommands(
   const entries = list.map((command, i) => {
     book.pattern('command.execute', {
       text: commandText(command),
-      test: (action) => action.action === 'command.execute' && matchCommand(command, action.path, action.sha256),
+      test: (action) => action.action === 'command.execute' && matchCommand(command, action, book.resolved),
     });
     return { pattern: commandText(command), rule: citing(command, i) };
   });

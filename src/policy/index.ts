@@ -1,0 +1,13 @@
+/** What the rest of Cordon uses of policies. */
+export type { ActionName, GitPushAction, PolicyAction } from './action.ts';
+export { parseActionLine, readAction } from './action-input.ts';
+export { cedar as warmPolicyEngine } from './cedar.ts';
+export { compilePolicy, type PolicyInput, type RequestGrants, type Source, testPolicy } from './compile.ts';
+export { decide, subject } from './decide.ts';
+export type { AskRequirement, AskTerms, Decision, Effect, LayerName, RuleRef } from './decision.ts';
+export { diffPolicies } from './diff.ts';
+export type { CommandRule, EffectivePolicy } from './effective.ts';
+export { explain, explainAction } from './explain.ts';
+export { interpreterNote, isInterpreter } from './interpreters.ts';
+export { residualRisk } from './risk.ts';
+export { refText } from './rule.ts';
