@@ -43,6 +43,10 @@ export class TileEdge {
     this.size = size;
   }
 
+  static empty(): TileEdge {
+    return new TileEdge(0);
+  }
+
   /** Reads the edge of a published tree. Throws `AuditInvalidError` when a tile of it is missing or has the wrong size. */
   static load(dir: string, size: number): TileEdge {
     const edge = new TileEdge(size);
@@ -170,7 +174,7 @@ export interface DurableSegment {
 export async function publish(dir: string, disk: Disk, verifier: Verifier, segments: readonly DurableSegment[]): Promise<void> {
   const published = readCheckpoint(dir, verifier);
   const from = published?.size ?? 0;
-  const edge = published === null ? TileEdge.load(dir, 0) : requireFit(dir, published);
+  const edge = published === null ? TileEdge.empty() : requireFit(dir, published);
   const tiles = new TileWriter(dir, disk);
   let note: string | null = null;
   for (const { first, bytes } of segments) {

@@ -28,11 +28,15 @@ export class FileLock {
   readonly #clock: Clock;
   #fd: number;
 
-  /** Makes the file (0600) if there is none. Throws the system's error (ENOENT, EACCES, ELOOP for a link). */
-  constructor(path: string, clock: Clock = systemClock) {
+  /**
+   * `create` makes the file (0600) if there is none; `existing` needs no more than the right to read it.
+   * Throws the system's error (ENOENT, EACCES, ELOOP for a link).
+   */
+  constructor(path: string, clock: Clock = systemClock, how: 'create' | 'existing' = 'create') {
     this.path = path;
     this.#clock = clock;
-    this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    const access = how === 'create' ? constants.O_RDWR | constants.O_CREAT : constants.O_RDONLY;
+    this.#fd = openSync(path, access | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o600);
   }
 
   /** Takes the lock if it is free. Microseconds, no waiting. */

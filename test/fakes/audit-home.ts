@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import type { NewEvent, Ticket } from './log.ts';
+import type { NewEvent, Ticket } from '../../src/audit/log.ts';
 
 /** What the tests of the log share: a home that goes away by itself, and events. */
 export const run = '0123456789abcdef';
