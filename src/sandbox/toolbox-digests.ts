@@ -31,6 +31,11 @@ export class FileDigests {
     this.#clock = clock;
   }
 
+  /** The digest of a file that was seen before, by what a look at it tells; undefined when it has to be read. */
+  known(stat: BigIntStats): string | undefined {
+    return this.#known.get(identity(stat));
+  }
+
   /** 64 hex digits. Throws the system's error when the descriptor cannot be read. Synchronous; microseconds when known. */
   ofDescriptor(fd: number, stat: BigIntStats = fstatSync(fd, { bigint: true })): string {
     const key = identity(stat);

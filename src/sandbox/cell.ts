@@ -1,0 +1,201 @@
+/** One process 1 inside a sandbox, and what it started. */
+import { openSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { EnforcementError, OutsideError } from '../base/errors.ts';
+import { encodeWords, type Reply, type Words } from './control-protocol.ts';
+import { close, errorName, messagePair, pipe, sendMessage } from './native.ts';
+import type { ExecSpec, Execution, ExitStatus, SandboxEvent } from './sandbox.ts';
+import type { Supervisor } from './supervisor-client.ts';
+import type { SupervisorNews } from './supervisor-protocol.ts';
+
+/** Milliseconds for process 1 to come up: bubblewrap's own work. */
+const PATIENCE = 20_000;
+
+export interface CellSetup {
+  /** RLIMIT_* numbers (generic Linux) with soft and hard value. */
+  readonly rlimits: readonly { readonly resource: number; readonly soft: number; readonly hard: number }[];
+  readonly affinity: readonly number[] | null;
+  readonly filter: Uint8Array;
+}
+
+/** SECCOMP_FILTER_FLAG_NEW_LISTENER and WAIT_KILLABLE_RECV: a signal must not make a stopped call start over. */
+const LISTENER = 8;
+const WAIT_KILLABLE = 32;
+
+type News = Exclude<SupervisorNews, { type: 'failed' }> | { type: 'failed'; message: string };
+
+interface Running {
+  pid: number;
+  readonly finish: (status: ExitStatus) => void;
+}
+
+export class Cell {
+  readonly #supervisor: Supervisor;
+  readonly #id: number;
+  readonly #socket: number;
+  /** Handed to bubblewrap as descriptor 3; closed here by {@link started}. */
+  readonly childSocket: number;
+  readonly #onEvent: (event: SandboxEvent) => void;
+  readonly #running = new Map<number, Running>();
+  readonly #forgotten: Promise<void>;
+  #expect: { kinds: readonly string[]; resolve(reply: Reply): void; reject(error: Error): void } | null = null;
+  #forget: () => void = () => {};
+  #lastExec = 0;
+  #over: string | null = null;
+  #gone: () => void = () => {};
+  readonly gone: Promise<void>;
+  /** True once process 1 has said it is there: before that its end is not reported. */
+  #up = false;
+
+  constructor(supervisor: Supervisor, onEvent: (event: SandboxEvent) => void) {
+    [this.#socket, this.childSocket] = messagePair();
+    this.#supervisor = supervisor;
+    this.#onEvent = onEvent;
+    this.gone = new Promise((resolve) => {
+      this.#gone = resolve;
+    });
+    this.#forgotten = new Promise((resolve) => {
+      this.#forget = resolve;
+    });
+    this.#id = supervisor.open((news) => this.#hear(news));
+    supervisor.request({ type: 'watch', cell: this.#id, role: 'init', fd: this.#socket });
+  }
+
+  #hear(news: News): void {
+    switch (news.type) {
+      case 'event':
+        this.#onEvent(news.event);
+        return;
+      case 'reply':
+        if (news.fd !== null) close(news.fd);
+        this.#reply(news.reply);
+        return;
+      case 'closed':
+        this.#end('the sandbox ended');
+        if (!this.#up) this.#gone();
+        return;
+      case 'gone':
+        this.#end('the sandbox ended');
+        this.#gone();
+        return;
+      case 'failed':
+        this.#onEvent({ type: 'lost', time: Date.now(), reason: news.message });
+        this.#end(news.message);
+        return;
+      case 'forgotten':
+        this.#supervisor.closed(this.#id);
+        close(this.#socket);
+        this.#forget();
+        return;
+    }
+  }
+
+  #reply(reply: Reply): void {
+    if (reply.kind === 'ready') this.#up = true;
+    const running = this.#running.get(reply.a);
+    if (reply.kind === 'running' && running !== undefined) running.pid = reply.b;
+    else if (reply.kind === 'failed' && running !== undefined) {
+      running.finish({ kind: 'failed', errno: reply.b, message: errorName(reply.b) });
+      this.#running.delete(reply.a);
+    } else if (reply.kind === 'reaped') {
+      for (const [id, { pid, finish }] of this.#running) {
+        if (pid !== reply.a) continue;
+        this.#running.delete(id);
+        const signal = reply.b & 0x7f;
+        finish(signal === 0 ? { kind: 'exited', code: (reply.b >> 8) & 0xff } : { kind: 'signalled', signal });
+      }
+    }
+    if (this.#expect?.kinds.includes(reply.kind)) {
+      this.#expect.resolve(reply);
+      this.#expect = null;
+    }
+  }
+
+  #end(reason: string): void {
+    this.#over ??= reason;
+    this.#expect?.reject(new OutsideError(reason));
+    this.#expect = null;
+    for (const { finish } of this.#running.values()) finish({ kind: 'lost', reason });
+    this.#running.clear();
+  }
+
+  #await(...kinds: string[]): Promise<Reply> {
+    if (this.#over !== null) return Promise.reject(new OutsideError(this.#over));
+    const timer = setTimeout(() => this.#end(`process 1 did not answer within ${PATIENCE} ms`), PATIENCE);
+    return new Promise<Reply>((resolve, reject) => {
+      this.#expect = { kinds, resolve, reject };
+    }).finally(() => clearTimeout(timer));
+  }
+
+  #send(words: Words, descriptors: readonly number[] = []): void {
+    sendMessage(this.#socket, encodeWords(words), descriptors);
+  }
+
+  /** Resolves when process 1 is up. The caller has just had bubblewrap started with {@link childSocket}. */
+  ready(): Promise<unknown> {
+    return this.#await('ready');
+  }
+
+  /** Limits, then the filter; after that commands can be started. Throws `EnforcementError` when one is refused. */
+  async confine(setup: CellSetup): Promise<void> {
+    for (const { resource, soft, hard } of setup.rlimits) this.#send(['limit', resource, soft, hard]);
+    if (setup.affinity !== null) this.#send(['affinity', ...setup.affinity]);
+    const program = Buffer.from(setup.filter).toString('hex');
+    const answer = this.#await('listener', 'error');
+    this.#send(['filter', LISTENER | WAIT_KILLABLE, program]);
+    let reply = await answer;
+    if (reply.kind === 'error' && reply.b === 22 /* EINVAL: Linux before 5.19 does not know WAIT_KILLABLE_RECV */) {
+      const again = this.#await('listener', 'error');
+      this.#send(['filter', LISTENER, program]);
+      reply = await again;
+    }
+    if (reply.kind === 'error') {
+      throw new EnforcementError('seccomp', `limit or filter refused by the kernel: ${errorName(reply.b)}`, {
+        remedy: 'run `cordon doctor`: it names what this machine lacks',
+      });
+    }
+  }
+
+  exec(spec: ExecSpec): Promise<Execution> {
+    if (this.#over !== null) return Promise.reject(new OutsideError(`${this.#over}: no command can be started`));
+    const id = ++this.#lastExec;
+    const stdin = spec.stdin === 'pipe' ? pipe() : null;
+    const [outRead, outWrite] = pipe();
+    const [errRead, errWrite] = pipe();
+    const input = stdin?.[0] ?? openSync('/dev/null', 'r');
+    const environment = Object.entries(spec.env).map(([name, value]) => `${name}=${value}`);
+    const exit = new Promise<ExitStatus>((resolve) => this.#running.set(id, { pid: 0, finish: resolve }));
+    try {
+      const words = ['exec', id, spec.cwd ?? '/workspace', spec.argv.length, ...spec.argv, ...environment];
+      this.#send(words, [input, outWrite, errWrite]);
+    } catch (error) {
+      this.#running.delete(id);
+      for (const fd of [outRead, errRead, ...(stdin === null ? [] : [stdin[1]])]) close(fd);
+      return Promise.reject(error);
+    } finally {
+      for (const fd of [input, outWrite, errWrite]) close(fd);
+    }
+    return Promise.resolve({
+      stdin: stdin === null ? null : new Socket({ fd: stdin[1], readable: false, writable: true }),
+      stdout: new Socket({ fd: outRead, readable: true, writable: false }),
+      stderr: new Socket({ fd: errRead, readable: true, writable: false }),
+      exit,
+      kill: (signal = 'SIGKILL') => {
+        const running = this.#running.get(id);
+        if (running !== undefined && running.pid > 1) this.#send(['kill', running.pid, signal === 'SIGKILL' ? 9 : 15]);
+      },
+    });
+  }
+
+  async quiesce(): Promise<void> {
+    const quiet = this.#await('quiet');
+    this.#send(['quiesce']);
+    await quiet;
+  }
+
+  /** Nothing more is wanted of it: resolves when its last events are handed over. */
+  async forget(): Promise<void> {
+    this.#supervisor.request({ type: 'forget', cell: this.#id });
+    await this.#forgotten;
+  }
+}

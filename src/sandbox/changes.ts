@@ -1,0 +1,175 @@
+/**
+ * What a run changed, read from the upper directory of its overlay by trusted code: only when nothing runs inside any
+ * more, without following a link, and bounded. Marks of deletion are those of overlayfs with `userxattr`
+ * (Documentation/filesystems/overlayfs.rst): a character device 0/0 for a deleted name, and for a folder that hides
+ * what was below it an extended attribute, which Node cannot read: such a folder is told by its name being absent
+ * from the merged view.
+ */
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  type Dir,
+  fstatSync,
+  lstatSync,
+  opendirSync,
+  openSync,
+  readlinkSync,
+  readSync,
+} from 'node:fs';
+import { sha256Hex } from '../base/digest.ts';
+import { LimitError, OutsideError } from '../base/errors.ts';
+import { printable } from './process-view.ts';
+import type { FileChange } from './sandbox.ts';
+
+/** The three views of a workspace, as paths of open folders (`/proc/self/fd/N`). `lower` is null when it began empty. */
+export interface WorkspaceViews {
+  readonly upper: string;
+  readonly lower: string | null;
+  readonly merged: string;
+}
+
+const MAX_DEPTH = 256;
+
+type Kind = FileChange['kind'];
+
+/** Changes below the workspace but for `.git`, sorted within each folder. Throws `LimitError` beyond `limit` entries. */
+export function* workspaceChanges(views: WorkspaceViews, limit = 1_000_000): Generator<FileChange> {
+  let count = 0;
+  for (const change of walk(views, Buffer.alloc(0), 0)) {
+    if (++count > limit) throw new LimitError('inodes', `more than ${limit} files changed`);
+    yield change;
+  }
+}
+
+function* walk(views: WorkspaceViews, folder: Buffer, depth: number): Generator<FileChange> {
+  if (depth > MAX_DEPTH) throw new LimitError('inodes', `folders nested deeper than ${MAX_DEPTH}`);
+  for (const name of names(join(views.upper, folder))) {
+    if (depth === 0 && name.equals(GIT)) continue;
+    const path = folder.length === 0 ? name : Buffer.concat([folder, SLASH, name]);
+    const upper = kindOf(join(views.upper, path));
+    const lower = views.lower === null ? null : kindOf(join(views.lower, path));
+    const merged = kindOf(join(views.merged, path));
+    if (merged === null) {
+      if (lower !== null) yield* deleted(views, path, lower, depth);
+    } else if (upper === 'directory') {
+      if (lower !== null && lower !== 'directory') yield record(views, path, 'deleted', lower);
+      if (lower === null) yield record(views, path, 'added', 'directory');
+      yield* walk(views, path, depth + 1);
+      if (lower === 'directory') yield* hidden(views, path, depth + 1);
+    } else {
+      if (lower === 'directory') yield* deleted(views, path, lower, depth);
+      const change = record(views, path, lower === null || lower === 'directory' ? 'added' : 'modified', merged);
+      if (change.before !== change.after || change.change === 'added' || lower !== merged) yield change;
+    }
+  }
+}
+
+/** What a replaced folder hides: names of the checkout that are neither in the upper folder nor in the merged view. */
+function* hidden(views: WorkspaceViews, folder: Buffer, depth: number): Generator<FileChange> {
+  if (views.lower === null) return;
+  for (const name of names(join(views.lower, folder))) {
+    const path = Buffer.concat([folder, SLASH, name]);
+    if (kindOf(join(views.merged, path)) !== null || kindOf(join(views.upper, path)) !== null) continue;
+    const lower = kindOf(join(views.lower, path));
+    const inUpper = lstatSync(join(views.upper, path), { throwIfNoEntry: false });
+    if (lower !== null && inUpper === undefined) yield* deleted(views, path, lower, depth);
+  }
+}
+
+function* deleted(views: WorkspaceViews, path: Buffer, kind: Kind, depth: number): Generator<FileChange> {
+  if (depth > MAX_DEPTH || views.lower === null) return;
+  yield record(views, path, 'deleted', kind);
+  if (kind !== 'directory') return;
+  for (const name of names(join(views.lower, path))) {
+    const child = Buffer.concat([path, SLASH, name]);
+    const childKind = kindOf(join(views.lower, child));
+    if (childKind !== null) yield* deleted(views, child, childKind, depth + 1);
+  }
+}
+
+function record(views: WorkspaceViews, path: Buffer, change: FileChange['change'], kind: Kind): FileChange {
+  const before = change === 'added' || views.lower === null ? null : contentDigest(join(views.lower, path));
+  const after = change === 'deleted' ? null : contentDigest(join(views.merged, path));
+  return { path: printable(path), change, kind, before, after };
+}
+
+const SLASH = Buffer.from('/');
+const GIT = Buffer.from('.git');
+
+function join(base: string, path: Buffer): Buffer {
+  return path.length === 0 ? Buffer.from(base) : Buffer.concat([Buffer.from(`${base}/`), path]);
+}
+
+function names(folder: Buffer): Buffer[] {
+  let open: Dir;
+  try {
+    open = opendirSync(folder as unknown as string, { encoding: 'buffer' as BufferEncoding });
+  } catch {
+    return [];
+  }
+  const found: Buffer[] = [];
+  try {
+    for (let entry = open.readSync(); entry !== null; entry = open.readSync())
+      found.push(entry.name as unknown as Buffer);
+  } finally {
+    open.closeSync();
+  }
+  return found.sort(Buffer.compare);
+}
+
+/** Null for what is not there, a mark of deletion included. */
+function kindOf(path: Buffer): Kind | null {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return null;
+  if (stat.isFile()) return 'file';
+  if (stat.isDirectory()) return 'directory';
+  if (stat.isSymbolicLink()) return 'symlink';
+  return stat.isCharacterDevice() && stat.rdev === 0 ? null : 'special';
+}
+
+function contentDigest(path: Buffer): string | null {
+  const kind = kindOf(path);
+  if (kind === 'symlink') return sha256Hex(readlinkSync(path, { encoding: 'buffer' }));
+  if (kind !== 'file') return null;
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const hash = createHash('sha256');
+    const chunk = Buffer.allocUnsafe(65_536);
+    for (let size = readSync(fd, chunk); size > 0; size = readSync(fd, chunk)) hash.update(chunk.subarray(0, size));
+    return hash.digest('hex');
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * The bytes of one regular file of the workspace. Every folder on the way is opened without following links.
+ * Throws `OutsideError` for anything but a regular file below the workspace, `LimitError` beyond `limit` bytes.
+ */
+export function copyOut(merged: string, path: string, limit: number): Buffer {
+  const parts = path.split('/');
+  if (parts.some((part) => part === '' || part === '.' || part === '..' || part.includes('\0'))) {
+    throw new OutsideError(`${JSON.stringify(path)} is not a path inside the workspace`);
+  }
+  let folder = openSync(merged, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    parts.forEach((part, i) => {
+      const last = i === parts.length - 1;
+      const flags =
+        constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | (last ? 0 : constants.O_DIRECTORY);
+      const next = openSync(`/proc/self/fd/${folder}/${part}`, flags);
+      closeSync(folder);
+      folder = next;
+    });
+    const stat = fstatSync(folder);
+    if (!stat.isFile()) throw new OutsideError(`${JSON.stringify(path)} is not a regular file`);
+    if (stat.size > limit)
+      throw new LimitError('output', `${JSON.stringify(path)} has ${stat.size} bytes, more than ${limit}`);
+    const bytes = Buffer.alloc(stat.size);
+    const size = readSync(folder, bytes, 0, stat.size, 0);
+    return bytes.subarray(0, size);
+  } finally {
+    closeSync(folder);
+  }
+}

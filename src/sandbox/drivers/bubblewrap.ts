@@ -1,0 +1,270 @@
+/**
+ * The sandbox of one machine: namespaces and mounts by `cordon-init` and bubblewrap, the system call filter, cgroups
+ * or their fallbacks, the exec recorder. Everything of it lives in kernel objects that end with its processes.
+ */
+import { existsSync, openSync } from 'node:fs';
+import { CordonError, EnforcementError } from '../../base/errors.ts';
+import { Cell } from '../cell.ts';
+import { copyOut, type WorkspaceViews, workspaceChanges } from '../changes.ts';
+import { EventQueue } from '../event-queue.ts';
+import { guestBinary } from '../guest-binary.ts';
+import { guestEtc } from '../guest-etc.ts';
+import { type AppliedLimits, applyLimits, planLimits } from '../limits.ts';
+import { bubblewrapArguments, outsideFiles, planBox, planRoot, separate } from '../mount-plan.ts';
+import { close } from '../native.ts';
+import { Outer } from '../outer.ts';
+import { guestOwner } from '../owner.ts';
+import type {
+  Control,
+  ExecSpec,
+  Execution,
+  FileChange,
+  Sandbox,
+  SandboxDriver,
+  SandboxEvent,
+  SandboxSpec,
+  Toolbox,
+} from '../sandbox.ts';
+import { buildFilter, seccompArch } from '../seccomp.ts';
+import { Supervisor } from '../supervisor-client.ts';
+import { probeControls } from './bubblewrap-probe.ts';
+
+let supervisor: Supervisor | undefined;
+
+const BWRAP_PLACES = ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'];
+
+/** Where bubblewrap is. Only root's places: a program in a user's own folder could be another one. */
+export function findBubblewrap(): string {
+  const path = BWRAP_PLACES.find((place) => existsSync(place));
+  if (path !== undefined) return path;
+  throw new EnforcementError('bubblewrap', `bubblewrap is not installed (looked at ${BWRAP_PLACES.join(', ')})`, {
+    remedy: 'apt-get install bubblewrap',
+  });
+}
+
+export const bubblewrap: SandboxDriver = {
+  name: 'bubblewrap',
+  probe: () => probeControls(bubblewrap.create),
+  create: (spec) => new BubblewrapSandbox(spec).up(),
+};
+
+class BubblewrapSandbox implements Sandbox {
+  readonly id: string;
+  readonly #spec: SandboxSpec;
+  readonly #events = new EventQueue<SandboxEvent>();
+  readonly #cells: Cell[] = [];
+  #limits: AppliedLimits | null = null;
+  #outer: Outer | null = null;
+  #main: Cell | null = null;
+  #folders: number[] = [];
+  #controls: readonly Control[] = [];
+  #roots = 0;
+  #lastEvent = 0;
+  #destroyed: Promise<void> | null = null;
+
+  constructor(spec: SandboxSpec) {
+    this.id = spec.runId;
+    this.#spec = spec;
+  }
+
+  get controls(): readonly Control[] {
+    return this.#controls;
+  }
+
+  get events(): AsyncIterable<SandboxEvent> {
+    return this.#events;
+  }
+
+  async up(): Promise<Sandbox> {
+    try {
+      await this.#prepare();
+      this.#main = await this.#start(this.#spec.toolbox);
+      return this;
+    } catch (error) {
+      await this.destroy();
+      throw error instanceof CordonError
+        ? error
+        : new EnforcementError('sandbox', `the sandbox could not be made: ${(error as Error).message}`, {
+            cause: error,
+            remedy: 'run `cordon doctor`: it names what this machine lacks',
+          });
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    const { spec } = { spec: this.#spec };
+    const program = guestBinary();
+    findBubblewrap();
+    supervisor ??= new Supervisor();
+    const plan = await planLimits(spec.limits);
+    this.#limits = await applyLimits(plan, spec.runId);
+    this.#limits.watch((hit) =>
+      this.#events.push({ type: 'limit', time: Date.now(), limit: hit.limit, detail: hit.detail }),
+    );
+    this.#controls = [...fixedControls(spec.toolbox), ...plan.controls];
+    const outer = new Outer(supervisor, program);
+    this.#outer = outer;
+    this.#limits.addProcess(outer.pid);
+    await outer.request(separate);
+    outer.mapIds(guestOwner());
+    const checkout = spec.workspace.kind === 'checkout' ? spec.workspace.dir : null;
+    const folders = await outer.request(planBox({ checkout, tmpfs: plan.tmpfs, outside: outsideFiles(spec.toolbox) }));
+    this.#folders = folders;
+    this.#limits.observeDisk(`/proc/self/fd/${folders[0]}`);
+  }
+
+  /** One more view of the same files, and process 1 in it. */
+  async #start(toolbox: Toolbox): Promise<Cell> {
+    const [outer, limits, spec] = [this.#outer, this.#limits, this.#spec];
+    if (outer === null || limits === null || supervisor === undefined) throw new Error('the sandbox is not prepared');
+    const root = `root-${++this.#roots}`;
+    await outer.request(
+      planRoot({
+        name: root,
+        toolbox,
+        outside: outsideFiles(spec.toolbox),
+        etc: { ...guestEtc, ...spec.etc },
+        files: spec.files ?? {},
+      }),
+    );
+    const ids = new Map<number, number>();
+    const cell = new Cell(supervisor, (event) => this.#events.push(this.#renumber(ids, event)));
+    this.#cells.push(cell);
+    const helper = openSync(guestBinary(), 'r');
+    try {
+      const started = outer.request(
+        [['start', ...bubblewrapArguments(findBubblewrap(), root)]],
+        [cell.childSocket, helper],
+      );
+      const ready = cell.ready();
+      ready.catch(() => {});
+      await started;
+      close(cell.childSocket);
+      await ready.catch((cause) => {
+        throw new EnforcementError(
+          'bubblewrap',
+          `bubblewrap did not start: ${outer.complaint || (cause as Error).message}`,
+          {
+            remedy: 'run `cordon doctor`: it names what this machine lacks',
+          },
+        );
+      });
+    } finally {
+      close(helper);
+    }
+    const arch = seccompArch();
+    if (arch === null) throw new EnforcementError('seccomp', `there is no system call filter for ${process.arch}`);
+    const { affinity, rlimits } = limits.plan;
+    const filter = buildFilter({ arch, ...(affinity === null ? {} : { refuse: ['sched_setaffinity'] }) });
+    await cell.confine({ rlimits, affinity, filter });
+    return cell;
+  }
+
+  /** Images are counted through all views of a sandbox. */
+  #renumber(ids: Map<number, number>, event: SandboxEvent): SandboxEvent {
+    if (event.type === 'started') {
+      ids.set(event.id, ++this.#lastEvent);
+      return { ...event, id: this.#lastEvent, parent: ids.get(event.parent) ?? 0 };
+    }
+    return event.type === 'ended' ? { ...event, id: ids.get(event.id) ?? 0 } : event;
+  }
+
+  #current(): Cell {
+    if (this.#main === null || this.#destroyed !== null) throw new EnforcementError('sandbox', 'the sandbox is gone');
+    return this.#main;
+  }
+
+  async exec(spec: ExecSpec): Promise<Execution> {
+    return this.#current().exec(spec);
+  }
+
+  async listen(port: number): Promise<number> {
+    this.#current();
+    const [fd] = await (this.#outer as Outer).request([['listen', port]]);
+    if (fd === undefined) throw new EnforcementError('network', `no socket for port ${port}`);
+    return fd;
+  }
+
+  quiesce(): Promise<void> {
+    return this.#current().quiesce();
+  }
+
+  async sibling(toolbox: Toolbox): Promise<Sandbox> {
+    this.#current();
+    const cell = await this.#start(toolbox);
+    return {
+      id: this.id,
+      controls: this.#controls,
+      events: this.#events,
+      exec: (spec) => cell.exec(spec),
+      listen: (port) => this.listen(port),
+      quiesce: () => cell.quiesce(),
+      sibling: (other) => this.sibling(other),
+      changes: () => this.changes(),
+      copyOut: (path, limit) => this.copyOut(path, limit),
+      destroy: () => cell.quiesce(),
+    };
+  }
+
+  #views(): WorkspaceViews {
+    const [upper, lower, merged] = this.#folders.map((fd) => `/proc/self/fd/${fd}`);
+    if (upper === undefined || lower === undefined || merged === undefined)
+      throw new EnforcementError('sandbox', 'the sandbox is gone');
+    return { upper, lower: this.#spec.workspace.kind === 'checkout' ? lower : null, merged };
+  }
+
+  async *changes(): AsyncIterable<FileChange> {
+    yield* workspaceChanges(this.#views());
+  }
+
+  async copyOut(path: string, limit: number): Promise<Buffer> {
+    return copyOut(this.#views().merged, path, limit);
+  }
+
+  destroy(): Promise<void> {
+    this.#destroyed ??= this.#end();
+    return this.#destroyed;
+  }
+
+  async #end(): Promise<void> {
+    await this.#limits?.killAll();
+    this.#outer?.kill();
+    await this.#outer?.ended();
+    await Promise.all(this.#cells.map((cell) => cell.gone));
+    await Promise.all(this.#cells.map((cell) => cell.forget()));
+    for (const fd of this.#folders.splice(0)) close(fd);
+    await this.#limits?.remove();
+    this.#events.close();
+  }
+}
+
+function fixedControls(toolbox: Toolbox): Control[] {
+  const enforced = (name: string, what: string, mechanism: string): Control => ({
+    name,
+    what,
+    mechanism,
+    state: 'enforced',
+    required: true,
+  });
+  return [
+    enforced(
+      'namespaces',
+      'own processes, mounts, network, ids, host name',
+      'user, pid, mount, net, ipc, uts and cgroup namespaces (bubblewrap)',
+    ),
+    enforced(
+      'nested-namespaces',
+      'no further user namespaces inside',
+      'max_user_namespaces and the system call filter',
+    ),
+    enforced('privileges', 'no capability, none to gain', 'empty capability sets, no_new_privs'),
+    enforced('seccomp', 'system calls by allow-list', 'seccomp filter, 32-bit and x32 entry killed'),
+    enforced('exec-recorder', 'every process image is seen from outside', 'seccomp user notification'),
+    enforced('files', 'nothing of the host but system folders, read-only', 'an empty root with named mounts'),
+    enforced('workspace.overlay', 'writes never reach the checkout', 'overlayfs over a read-only checkout, in memory'),
+    enforced('network', 'no interface but loopback', 'network namespace without a device'),
+    toolbox.kind === 'list'
+      ? enforced('exec-list', 'only the listed files can be executed', 'no-exec mounts, listed files bound by content')
+      : enforced('exec-list', 'programs of /usr and scripts of the workspace', 'read-only /usr; no list in the policy'),
+  ];
+}

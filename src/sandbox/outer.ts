@@ -1,0 +1,143 @@
+/** The trusted half of one sandbox's `cordon-init`: makes namespaces and mounts, starts bubblewrap. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { EnforcementError } from '../base/errors.ts';
+import { encodeWords } from './control-protocol.ts';
+import type { Operation } from './mount-plan.ts';
+import { close, errorName, messagePair, sendMessage } from './native.ts';
+import type { Supervisor } from './supervisor-client.ts';
+import type { SupervisorNews } from './supervisor-protocol.ts';
+
+/** Milliseconds for one list of operations; they are system calls on local files. */
+const PATIENCE = 20_000;
+
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+interface Waiting {
+  readonly operations: readonly Operation[];
+  readonly descriptors: number[];
+  resolve(descriptors: number[]): void;
+  reject(error: Error): void;
+}
+
+export class Outer {
+  readonly child: ChildProcess;
+  readonly #supervisor: Supervisor;
+  readonly #cell: number;
+  readonly #socket: number;
+  readonly #ended: Promise<void>;
+  #waiting: Waiting | null = null;
+  #complaint = '';
+  #gone = false;
+
+  constructor(supervisor: Supervisor, program: string) {
+    const [ours, theirs] = messagePair();
+    this.#socket = ours;
+    this.#supervisor = supervisor;
+    this.child = spawn(program, ['outer'], { stdio: ['ignore', 'ignore', 'pipe', theirs], env: {}, cwd: '/' });
+    close(theirs);
+    this.#cell = supervisor.open((news) => this.#hear(news));
+    supervisor.request({ type: 'watch', cell: this.#cell, role: 'outer', fd: ours });
+    this.#ended = new Promise((resolve) => {
+      const end = (why: string) => {
+        this.#gone = true;
+        this.#waiting?.reject(
+          new EnforcementError('namespaces', `the sandbox helper ended: ${why} ${this.#complaint}`.trim()),
+        );
+        this.#waiting = null;
+        supervisor.request({ type: 'forget', cell: this.#cell });
+        resolve();
+      };
+      this.child.once('error', (error) => end(error.message));
+      this.child.once('exit', (code, signal) => end(signal ?? `exit code ${code}`));
+    });
+    this.child.stderr?.on('data', (chunk: Buffer) => {
+      if (this.#complaint.length < 4096) this.#complaint += chunk.toString();
+    });
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  /** What bubblewrap or the helper wrote to standard error. */
+  get complaint(): string {
+    return this.#complaint.trim();
+  }
+
+  #hear(news: Exclude<SupervisorNews, { type: 'failed' }> | { type: 'failed'; message: string }): void {
+    if (news.type === 'forgotten') {
+      this.#supervisor.closed(this.#cell);
+      close(this.#socket);
+    }
+    if (news.type === 'failed')
+      this.#settle((waiting) => waiting.reject(new EnforcementError('exec-recorder', news.message)));
+    if (news.type !== 'reply') return;
+    const { reply, fd } = news;
+    if (fd !== null && this.#waiting === null) close(fd);
+    else if (fd !== null) this.#waiting?.descriptors.push(fd);
+    if (reply.kind === 'done') this.#settle((waiting) => waiting.resolve(waiting.descriptors));
+    if (reply.kind === 'error')
+      this.#settle((waiting) => waiting.reject(failure(waiting.operations, reply.a, reply.b)));
+  }
+
+  #settle(how: (waiting: Waiting) => void): void {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    if (waiting !== null) how(waiting);
+  }
+
+  /** Carries out the operations in order; resolves with the descriptors they yielded. One request at a time. */
+  request(operations: readonly Operation[], descriptors: readonly number[] = []): Promise<number[]> {
+    if (this.#gone)
+      return Promise.reject(new EnforcementError('namespaces', `the sandbox helper ended ${this.#complaint}`.trim()));
+    const timer = setTimeout(() => {
+      const message = `the sandbox helper did not answer within ${PATIENCE} ms`;
+      this.#settle((waiting) => waiting.reject(new EnforcementError('namespaces', message)));
+      this.kill();
+    }, PATIENCE);
+    return new Promise<number[]>((resolve, reject) => {
+      this.#waiting = { operations, descriptors: [], resolve, reject };
+      try {
+        sendMessage(this.#socket, encodeWords(operations.flat()), descriptors);
+      } catch (error) {
+        this.#settle((waiting) => waiting.reject(error as Error));
+      }
+    }).finally(() => clearTimeout(timer));
+  }
+
+  /** Maps the ids of the new user namespace: its root is `owner` outside, or the user who runs this. */
+  mapIds(owner: Owner | null): void {
+    const proc = `/proc/${this.pid}`;
+    if (owner === null) writeFileSync(`${proc}/setgroups`, 'deny'); // else an ordinary user may not write the map
+    writeFileSync(`${proc}/uid_map`, `0 ${owner?.uid ?? process.geteuid?.()} 1`);
+    writeFileSync(`${proc}/gid_map`, `0 ${owner?.gid ?? process.getegid?.()} 1`);
+  }
+
+  kill(): void {
+    this.child.kill('SIGKILL');
+  }
+
+  ended(): Promise<void> {
+    return this.#ended;
+  }
+}
+
+/** Which operation failed, from the index of its first word. */
+function failure(operations: readonly Operation[], index: number, errno: number): EnforcementError {
+  let at = 0;
+  const operation = operations.find((candidate) => {
+    const here = at === index;
+    at += candidate.length;
+    return here;
+  });
+  const [name = 'request', ...words] = operation ?? [];
+  const shown = words.map((word) => (typeof word === 'string' ? word : `0x${word.toString(16)}`)).join(' ');
+  const control = name === 'unshare' ? 'namespaces' : shown.includes('overlay') ? 'workspace.overlay' : 'mounts';
+  return new EnforcementError(control, `the sandbox could not be prepared: ${name} ${shown}: ${errorName(errno)}`, {
+    remedy: 'run `cordon doctor`: it names what this machine lacks',
+  });
+}

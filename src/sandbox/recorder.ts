@@ -1,0 +1,331 @@
+/**
+ * What ran in one sandbox, image by image, told by the kernel and not by the guest.
+ *
+ * The filter stops every execve, execveat and exit_group and tells us before it happens; we look at the stopped process
+ * from outside and let it go on. Nothing can be lost on the way: a process that is not answered does not run.
+ * - At execve we see what is asked for. Whether it succeeds, and which file was mapped in the end, is seen at the next
+ *   stop of that process (its exit, or its next execve) or at a look in between, never taken from the call: a sibling
+ *   thread can change the arguments after we have read them.
+ * - A new image is told from the old by its file, or, for the same file again, by memory that is laid out anew. A program
+ *   that forges the latter re-executes itself unseen as itself: it gains nothing.
+ * - A process ended by a signal makes no call: it is found gone at a look, or by a pidfd once it has lived for some time.
+ *   (A pidfd for every process would double the cost: the kernel makes an inode for each.)
+ */
+import type { MemoryMark } from './process-view.ts';
+import type { SandboxEvent } from './sandbox.ts';
+
+/** The system as the recorder sees it; tests hand in their own. */
+export interface ProcessView {
+  processIds(thread: number): { process: number; parent: number; guestPid: number; threads: number } | null;
+  callArguments(
+    thread: number,
+    path: bigint,
+    argv: bigint,
+  ): { path: string; argv: readonly string[]; cut: boolean; mark: MemoryMark | null } | null;
+  threadCount(pid: number): number | null;
+  runningInode(pid: number): string | null;
+  hasMark(pid: number, mark: MemoryMark): boolean;
+  commandLine(pid: number): readonly string[] | null;
+  workingFolder(pid: number): string | null;
+  mayExist(pid: number, path: string): boolean;
+  zombieStatus(pid: number): number | undefined;
+  /** The mapped file and the SHA-256 of its content (64 hex digits). */
+  identify(pid: number): { path: string; sha256: string } | null;
+  openProcess(pid: number): number | null;
+  endedStatus(pidfd: number): number | undefined;
+  close(fd: number): void;
+  now(): number;
+}
+
+export interface StoppedCall {
+  readonly thread: number;
+  readonly kind: 'execve' | 'execveat' | 'exit_group';
+  readonly args: readonly [bigint, bigint, bigint];
+  /** True while the thread still waits for our answer. */
+  valid(): boolean;
+}
+
+type Started = Extract<SandboxEvent, { type: 'started' }>;
+type Ended = Extract<SandboxEvent, { type: 'ended' }>;
+
+interface Image {
+  readonly id: number;
+  readonly requested: string;
+  readonly argv: readonly string[];
+  /** Others could write to the caller's memory while it was stopped. */
+  readonly shared: boolean;
+  identity: { path: string; sha256: string } | null;
+  argvSeen: readonly string[] | undefined;
+}
+
+/** An execve that was let go and whose success is not known yet. */
+interface Candidate {
+  readonly start: Omit<Started, 'id'>;
+  readonly shared: boolean;
+  /** The image that called: its file, and its memory. */
+  readonly file: string;
+  readonly mark: MemoryMark | null;
+}
+
+interface Traced {
+  readonly pid: number;
+  readonly guestPid: number;
+  readonly since: number;
+  pidfd: number | null;
+  current: Image | null;
+  candidate: Candidate | null;
+  /** It has ended; looks that found no status yet. */
+  gone: boolean;
+  looks: number;
+  status: number | undefined;
+}
+
+export interface RecorderHooks {
+  emit(event: SandboxEvent): void;
+  /** A descriptor that becomes readable when the process has ended. */
+  watch(pidfd: number, pid: number): void;
+  unwatch(pidfd: number): void;
+}
+
+/** How often an ended process is looked at for its status before it is recorded as unknown. */
+const STATUS_LOOKS = 20;
+/** Milliseconds after which a process is worth a pidfd. */
+const YOUNG = 4;
+
+export class Recorder {
+  readonly #view: ProcessView;
+  readonly #hooks: RecorderHooks;
+  readonly #traced = new Map<number, Traced>();
+  /** Those that a look may tell something new about. */
+  readonly #unsettled = new Set<Traced>();
+  #lastId = 0;
+
+  constructor(view: ProcessView, hooks: RecorderHooks) {
+    this.#view = view;
+    this.#hooks = hooks;
+  }
+
+  /** True while {@link sweep} has something to look at. */
+  get unsettled(): boolean {
+    return this.#unsettled.size > 0;
+  }
+
+  /** A call is stopped. Returns when all is noted; the caller then lets it go on. */
+  stopped(call: StoppedCall): void {
+    if (call.kind === 'exit_group') this.#exiting(call);
+    else this.#executing(call);
+  }
+
+  #executing(call: StoppedCall): void {
+    const view = this.#view;
+    const ids = view.processIds(call.thread);
+    if (ids === null) return;
+    const [first, second, third] = call.args;
+    const at = call.kind === 'execve' ? ([first, second] as const) : ([second, third] as const);
+    const asked = view.callArguments(call.thread, ...at);
+    const file = view.runningInode(ids.process);
+    const cwd = view.workingFolder(ids.process);
+    if (asked === null || file === null || cwd === null || !call.valid()) return;
+    const traced = this.#traced.get(ids.process) ?? this.#trace(ids.process, ids.guestPid);
+    this.#settle(traced);
+    if (traced.current !== null) this.#identify(traced, traced.current);
+    traced.candidate = {
+      start: {
+        type: 'started',
+        time: view.now(),
+        pid: ids.guestPid,
+        parent: traced.current?.id ?? this.#parentOf(ids.parent),
+        requested: asked.path,
+        argv: asked.argv,
+        argvCut: asked.cut,
+        cwd,
+      },
+      // A child of vfork runs in its parent's memory, where the parent's other threads run on.
+      shared: ids.threads > 1 || (view.threadCount(ids.parent) ?? 2) > 1,
+      file,
+      mark: asked.mark,
+    };
+    this.#unsettled.add(traced);
+  }
+
+  #exiting(call: StoppedCall): void {
+    const traced = this.#traced.get(call.thread) ?? this.#traced.get(this.#view.processIds(call.thread)?.process ?? 0);
+    if (traced === undefined) return; // a fork that never became an image of its own
+    this.#settle(traced);
+    if (traced.current !== null) this.#identify(traced, traced.current);
+    this.#end(traced, { kind: 'exited', code: Number(call.args[0] & 0xffn) });
+  }
+
+  /** A process that is watched has ended without saying so. */
+  gone(pid: number): void {
+    const traced = this.#traced.get(pid);
+    if (traced === undefined) return;
+    if (traced.pidfd !== null) this.#hooks.unwatch(traced.pidfd);
+    this.#finish(traced);
+  }
+
+  /** Process 1 has reaped a child: its wait status, by the guest's number of it. */
+  reaped(guestPid: number, status: number): void {
+    for (const traced of this.#traced.values()) {
+      if (traced.guestPid !== guestPid) continue;
+      traced.status = status;
+      this.gone(traced.pid);
+      return;
+    }
+  }
+
+  /** Looks at what is young or unsettled; called now and then while {@link unsettled}. */
+  sweep(): void {
+    const now = this.#view.now();
+    for (const traced of [...this.#unsettled]) {
+      if (traced.gone || this.#view.runningInode(traced.pid) === null) this.#finish(traced);
+      else {
+        this.#settle(traced, true);
+        if (traced.pidfd === null && now - traced.since >= YOUNG) this.#watch(traced);
+        if (traced.pidfd !== null && traced.candidate === null) this.#unsettled.delete(traced);
+      }
+    }
+  }
+
+  /** The sandbox is no more: whatever is left ended with it. */
+  close(): void {
+    for (const traced of [...this.#traced.values()]) {
+      this.#decide(traced, true);
+      const status = this.#statusOf(traced);
+      this.#end(
+        traced,
+        status !== undefined ? ending(status) : traced.gone ? { kind: 'unknown' } : { kind: 'signalled', signal: 9 },
+      );
+    }
+  }
+
+  #trace(pid: number, guestPid: number): Traced {
+    const since = this.#view.now();
+    const traced: Traced = {
+      pid,
+      guestPid,
+      since,
+      pidfd: null,
+      current: null,
+      candidate: null,
+      gone: false,
+      looks: 0,
+      status: undefined,
+    };
+    this.#traced.set(pid, traced);
+    return traced;
+  }
+
+  #watch(traced: Traced): void {
+    traced.pidfd = this.#view.openProcess(traced.pid);
+    if (traced.pidfd !== null) this.#hooks.watch(traced.pidfd, traced.pid);
+  }
+
+  /** The image that the nearest recorded ancestor runs; forks in between made no image. */
+  #parentOf(parent: number): number {
+    for (let pid = parent, depth = 0; pid > 1 && depth < 64; depth++) {
+      const traced = this.#traced.get(pid);
+      if (traced !== undefined) this.#settle(traced, true);
+      if (traced?.current) return traced.current.id;
+      pid = this.#view.processIds(pid)?.parent ?? 0;
+    }
+    return 0;
+  }
+
+  /** Finds out whether the last execve took place. `early`: it may still be under way, so only success counts. */
+  #settle(traced: Traced, early = false): void {
+    const { candidate, pid } = traced;
+    if (candidate === null) return;
+    const file = this.#view.runningInode(pid);
+    if (file === null) return;
+    const success = file !== candidate.file || candidate.mark === null || !this.#view.hasMark(pid, candidate.mark);
+    if (success || !early) this.#decide(traced, success);
+    if (success && traced.current !== null) this.#identify(traced, traced.current);
+  }
+
+  #decide(traced: Traced, success: boolean): void {
+    const { candidate } = traced;
+    if (candidate === null) return;
+    traced.candidate = null;
+    const { start, shared } = candidate;
+    // A search along PATH fails name by name; only a file that is there and may not be executed is worth a record.
+    if (!success && !this.#view.mayExist(traced.pid, start.requested)) return;
+    const id = ++this.#lastId;
+    this.#hooks.emit({ ...start, id });
+    const image: Image = {
+      id,
+      requested: start.requested,
+      argv: start.argv,
+      shared,
+      identity: null,
+      argvSeen: undefined,
+    };
+    if (!success) {
+      this.#emitEnd(image, { kind: 'failed' });
+      return;
+    }
+    if (traced.current !== null) this.#emitEnd(traced.current, { kind: 'replaced' });
+    traced.current = image;
+  }
+
+  /** Reads which file runs, from the kernel; must be called while the process still lives. */
+  #identify(traced: Traced, image: Image): void {
+    if (image.identity !== null) return;
+    image.identity = this.#view.identify(traced.pid);
+    if (!image.shared) return;
+    const seen = this.#view.commandLine(traced.pid);
+    if (seen !== null && !sameStart(seen, image.argv)) image.argvSeen = seen;
+  }
+
+  #statusOf(traced: Traced): number | undefined {
+    if (traced.status !== undefined) return traced.status;
+    return (
+      this.#view.zombieStatus(traced.pid) ?? (traced.pidfd === null ? undefined : this.#view.endedStatus(traced.pidfd))
+    );
+  }
+
+  #finish(traced: Traced): void {
+    traced.gone = true;
+    const status = this.#statusOf(traced);
+    if (status === undefined && traced.looks++ < STATUS_LOOKS) {
+      this.#unsettled.add(traced);
+      return;
+    }
+    this.#decide(traced, true);
+    this.#end(traced, status === undefined ? { kind: 'unknown' } : ending(status));
+  }
+
+  #end(traced: Traced, how: Ended['how']): void {
+    if (traced.current !== null) this.#emitEnd(traced.current, how);
+    this.#traced.delete(traced.pid);
+    this.#unsettled.delete(traced);
+    if (traced.pidfd === null) return;
+    this.#hooks.unwatch(traced.pidfd);
+    this.#view.close(traced.pidfd);
+  }
+
+  #emitEnd(image: Image, how: Ended['how']): void {
+    this.#hooks.emit({
+      type: 'ended',
+      id: image.id,
+      time: this.#view.now(),
+      path: image.identity?.path ?? image.requested,
+      sha256: image.identity?.sha256 ?? null,
+      identity: image.identity === null ? 'request' : 'kernel',
+      how,
+      ...(image.argvSeen === undefined ? {} : { argvSeen: image.argvSeen }),
+    });
+  }
+}
+
+function ending(status: number): Ended['how'] {
+  const signal = status & 0x7f;
+  return signal === 0 ? { kind: 'exited', code: (status >> 8) & 0xff } : { kind: 'signalled', signal };
+}
+
+/** True when what was seen is what was asked for, as far as both were kept. */
+function sameStart(seen: readonly string[], asked: readonly string[]): boolean {
+  const count = Math.min(seen.length, asked.length);
+  for (let i = 0; i < count; i++) if (seen[i] !== asked[i]) return false;
+  return seen.length === asked.length || count >= 64;
+}
