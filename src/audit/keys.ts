@@ -35,21 +35,21 @@ function newSigner(random: RandomSource): Signer {
   return signerFromSeed(`cordon/${Buffer.from(random(8)).toString('hex')}`, random(32));
 }
 
-/** Makes the key file with its whole content or not at all; when two processes do so at once, the first one's stays. */
-async function createKey(keys: string, random: RandomSource): Promise<void> {
-  const temporary = join(keys, `${KEY_FILE}.${randomBytes(6).toString('hex')}.tmp`);
+/** Makes a secret file with its whole content or not at all; when two processes do so at once, the first one's stays. */
+export async function createOnce(folder: string, name: string, content: string | Uint8Array): Promise<void> {
+  const temporary = join(folder, `${name}.${randomBytes(6).toString('hex')}.tmp`);
   const handle = await open(temporary, 'wx', 0o600);
   try {
-    await handle.writeFile(`${newSigner(random).skey}\n`);
+    await handle.writeFile(content);
     await handle.sync();
-    await link(temporary, join(keys, KEY_FILE)).catch((error: NodeJS.ErrnoException) => {
+    await link(temporary, join(folder, name)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error;
     });
   } finally {
     await handle.close();
     await unlink(temporary);
   }
-  await syncFolder(keys);
+  await syncFolder(folder);
 }
 
 /**
@@ -67,7 +67,7 @@ export async function loadOrCreateSigner(keys: string, random: RandomSource = ra
       throw error;
     },
   );
-  if (!there) await createKey(keys, random);
+  if (!there) await createOnce(keys, KEY_FILE, `${newSigner(random).skey}\n`);
   await requireOwn(path, 'secret');
   const signer = parseKeyFile(path, await readFile(path, { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NOFOLLOW }));
   const vkey = await readFile(join(keys, VKEY_FILE), 'utf8').catch(() => '');

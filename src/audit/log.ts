@@ -79,15 +79,16 @@ const SYSTEM = { id: 'system:cordon', kind: 'system' } as const;
  */
 export async function openAuditLog(options: OpenAuditLogOptions): Promise<AuditLog> {
   const { dir, keys, clock = systemClock, random, disk = realDisk, lockTimeout = 30_000 } = options;
-  let lock: FileLock | undefined;
+  let [lock, log]: [FileLock?, Log?] = [];
   try {
     await makeFolders(dir, disk);
     const signer = await loadOrCreateSigner(keys, random);
     lock = new FileLock(join(dir, paths.lock), clock);
-    const log = new Log({ dir, clock, disk, signer, lock, lockTimeout });
+    log = new Log({ dir, clock, disk, signer, lock, lockTimeout });
     await log.start();
     return log;
   } catch (cause) {
+    await log?.abandon();
     lock?.close();
     throw asUnavailable(`the audit log in ${dir} cannot be opened`, cause);
   }
@@ -358,9 +359,14 @@ class Log implements AuditLog {
       if (this.#unpublished) await this.publish();
     } finally {
       this.#dead ??= new AuditUnavailableError(`the audit log in ${this.dir} was closed`);
-      await this.#journal.close().catch(() => {});
-      this.#parts.lock.close();
+      await this.abandon();
     }
+  }
+
+  /** Lets go of everything without another write. */
+  async abandon(): Promise<void> {
+    await this.#journal.close().catch(() => {});
+    this.#parts.lock.close();
   }
 }
 

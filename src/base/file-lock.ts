@@ -39,10 +39,20 @@ export class FileLock {
     this.#fd = openSync(path, access | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o600);
   }
 
-  /** Takes the lock if it is free. Microseconds, no waiting. */
+  /**
+   * Takes the lock if it is free. Microseconds, no waiting. Throws `StorageError` when the file was removed or replaced
+   * since it was opened: others would then lock another file, and both would hold "the" lock.
+   */
   tryAcquire(mode: LockMode = 'exclusive'): boolean {
     if (this.#fd < 0) throw new StorageError(`the lock ${this.path} was closed`);
-    if (flock(this.#fd, (mode === 'shared' ? LOCK_SH : LOCK_EX) | LOCK_NB) === 0) return true;
+    if (flock(this.#fd, (mode === 'shared' ? LOCK_SH : LOCK_EX) | LOCK_NB) === 0) {
+      const [ours, there] = [fstatSync(this.#fd), statSync(this.path, { throwIfNoEntry: false })];
+      if (there?.ino === ours.ino && there.dev === ours.dev) return true;
+      this.release();
+      throw new StorageError(`the lock ${this.path} was removed or replaced while it was in use`, {
+        remedy: 'leave lock files alone: the kernel releases them when their holder ends',
+      });
+    }
     const errno = koffi.errno();
     if (errno === koffi.os.errno.EWOULDBLOCK || errno === koffi.os.errno.EINTR) return false;
     throw new StorageError(`the lock ${this.path} could not be taken: flock failed with errno ${errno}`, {
