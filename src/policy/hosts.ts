@@ -1,3 +1,4 @@
+import { domainToUnicode } from 'node:url';
 import { type Parsed, parsed, refused, shown } from './parsed.ts';
 
 /**
@@ -23,6 +24,10 @@ export function canonicalHost(text: string): Parsed<string> {
   if (host === '' || host.length > 253) return refused(`${shown(text)} is no host name`);
   const bad = host.split('.').find((label) => !/^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label));
   if (bad !== undefined) return refused(`${shown(text)} is no host name: ${shown(bad)} is not a label of one`);
+  // A label that says it is IDNA and does not decode reads as one thing here and as another there.
+  if (host.includes('xn--') && domainToUnicode(host).includes('xn--')) {
+    return refused(`${shown(text)} has a label that is no IDNA`);
+  }
   // `1.2.3.4..` and alike: after the dot is gone it must still read as the same host.
   return isSettled(host) ? parsed(host) : refused(`${shown(text)} is no host name`);
 }
