@@ -91,8 +91,14 @@ class GroupV1 implements Cgroup {
     }
   }
 
+  get entry(): string[] {
+    return distinct(this.#folders).map((folder) => join(folder, 'tasks'));
+  }
+
   add(pid: number): void {
-    for (const folder of distinct(this.#folders)) writeFileSync(join(folder, 'cgroup.procs'), String(pid));
+    for (const folder of distinct(this.#folders)) {
+      if (!processesOf(folder).includes(pid)) writeFileSync(join(folder, 'cgroup.procs'), String(pid));
+    }
   }
 
   read(): CgroupReading {

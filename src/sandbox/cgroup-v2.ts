@@ -96,8 +96,11 @@ class GroupV2 implements Cgroup {
     if (controllers.has('cpu')) write('cpu.max', `${Math.max(1000, Math.round(cpus * PERIOD_US))} ${PERIOD_US}`);
   }
 
+  /** Version 2 moves whole processes only. */
+  readonly entry: readonly string[] = [];
+
   add(pid: number): void {
-    writeFileSync(join(this.#folder, 'cgroup.procs'), String(pid));
+    if (!this.processes().includes(pid)) writeFileSync(join(this.#folder, 'cgroup.procs'), String(pid));
   }
 
   read(): CgroupReading {

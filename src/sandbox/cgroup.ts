@@ -28,7 +28,13 @@ export interface CgroupReading {
 
 /** One run's group. Files under it are written synchronously: they are kernel memory, and take microseconds. */
 export interface Cgroup {
-  /** Moves a process; what it forks from then on is born inside. Throws the system's error. */
+  /**
+   * Files into which a process with one thread can write `0` to enter by itself; empty where it cannot. Moving another
+   * process waits for all processors to pass a quiet point (an RCU grace period, about 10 ms on an idle machine);
+   * a thread that moves only itself does not (Linux kernel/cgroup/cgroup.c, cgroup_procs_write_start).
+   */
+  readonly entry: readonly string[];
+  /** Moves a process unless it is inside; what it forks from then on is born inside. Throws the system's error. */
   add(pid: number): void;
   read(): CgroupReading;
   /** Processes inside now. */

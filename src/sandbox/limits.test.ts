@@ -169,6 +169,20 @@ describe.skipIf(backend === null)(`with control groups of this machine (${why ||
     expect(backend?.names().filter((name) => name.startsWith(runId))).toEqual([]);
   });
 
+  test('a process that enters by itself is inside, and so is what it starts', async () => {
+    const run = await applyLimits(await planLimits(defaultLimits, grouped), newRunId(Date.now()));
+    applied.push(run);
+    const enter = run.entry.map((file) => `echo 0 > ${file};`).join(' ');
+    const child = spawn('/bin/sh', ['-c', `${enter} sleep 1000 & echo; wait`], { stdio: ['ignore', 'pipe', 'ignore'] });
+    children.push(child);
+    await once(child.stdout, 'data');
+    run.addProcess(child.pid as number);
+    const exit = once(child, 'exit');
+    expect(run.read().pids).toBe(run.entry.length === 0 ? 1 : 2);
+    await run.killAll();
+    expect((await exit)[1]).toBe('SIGKILL');
+  });
+
   test('a dead owner’s group is ended and removed, a living one’s is not', async () => {
     const dead = await under({}, grouped, 'sleep 1000');
     const alive = await under({}, grouped, 'sleep 1000');

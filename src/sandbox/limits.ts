@@ -41,6 +41,8 @@ export interface LimitHit {
 
 export interface AppliedLimits {
   readonly plan: LimitPlan;
+  /** Files a new process may write `0` into to enter by itself, before `addProcess` sees to it: see {@link Cgroup.entry}. */
+  readonly entry: readonly string[];
   /** Before the process starts others: what it forks from then on is limited too. Throws `EnforcementError`. */
   addProcess(pid: number): void;
   read(): Usage;
@@ -113,6 +115,10 @@ class Applied implements AppliedLimits {
     this.plan = plan;
     this.#group = group;
     this.#tree = tree;
+  }
+
+  get entry(): readonly string[] {
+    return this.#group?.entry ?? [];
   }
 
   addProcess(pid: number): void {
