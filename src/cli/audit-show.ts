@@ -9,14 +9,18 @@ import { eventLine } from './event-line.ts';
 import { withRun } from './local.ts';
 import type { Output } from './output.ts';
 
-export async function tail(context: Context, options: FilterOptions & { lines: number; follow: boolean }): Promise<void> {
+export async function tail(
+  context: Context,
+  options: FilterOptions & { lines: number; follow: boolean },
+): Promise<void> {
   const out = outputOf(context, options);
   const paths = resolvePaths(context.env);
   const filter = await filterOf(context, options);
   const size = existing(paths);
   for (const event of last(paths, filter, size, options.lines)) showLine(event, out);
   if (!options.follow) return;
-  for await (const { event } of tailEvents(paths.audit, { ...filter, from: size }, context.signal)) showLine(event, out);
+  for await (const { event } of tailEvents(paths.audit, { ...filter, from: size }, context.signal))
+    showLine(event, out);
 }
 
 /** The last events that pass, looking back over ever larger pieces of the log. */
@@ -64,7 +68,9 @@ function rowsOf(value: object, out: Output, path = ''): string[][] {
 async function filterOf(context: Context, options: FilterOptions): Promise<EventFilter> {
   const unknown = options.type?.find((type) => !(eventTypes as readonly string[]).includes(type));
   if (unknown !== undefined) {
-    throw new UsageError(`there is no type of event "${safeText(unknown)}"`, { remedy: `one of: ${eventTypes.join(', ')}` });
+    throw new UsageError(`there is no type of event "${safeText(unknown)}"`, {
+      remedy: `one of: ${eventTypes.join(', ')}`,
+    });
   }
   const types = options.type === undefined ? {} : { types: options.type as readonly EventType[] };
   if (options.run === undefined) return types;
@@ -75,5 +81,7 @@ async function filterOf(context: Context, options: FilterOptions): Promise<Event
 function existing(paths: Paths): number {
   const size = logSize(paths.audit);
   if (size > 0) return size;
-  throw new NotFoundError(`there is no audit log in ${paths.audit} yet`, { remedy: 'it begins with the first run: cordon run -- CMD…' });
+  throw new NotFoundError(`there is no audit log in ${paths.audit} yet`, {
+    remedy: 'it begins with the first run: cordon run -- CMD…',
+  });
 }

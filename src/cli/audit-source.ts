@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { AuditEvent } from '../audit/event.ts';
 import type { Paths } from '../config/paths.ts';
 import type { RunRecord } from '../store/index.ts';
@@ -13,11 +14,16 @@ export async function storyOf(paths: Paths, run: RunRecord): Promise<RunStory> {
     ...(run.firstAuditSeq === null ? {} : { from: run.firstAuditSeq }),
     ...(run.lastAuditSeq === null ? {} : { to: run.lastAuditSeq }),
   });
-  return readStory(stored.map(({ event }) => event));
+  return readStory(eventsOf(stored));
 }
 
-/** The bytes beside the log that an event refers to, checked against its digest. */
-export async function outputBytes(paths: Paths, event: OutputKept): Promise<Buffer> {
-  const { openContent } = await import('../audit/content.ts');
-  return openContent(paths).read(event.run, event.content);
+function* eventsOf(stored: Iterable<{ readonly event: AuditEvent }>): Generator<AuditEvent> {
+  for (const { event } of stored) yield event;
+}
+
+/** What an event refers to, from beside the log: decrypted, checked against its digest, a chunk at a time. */
+export async function* outputChunks(paths: Paths, event: OutputKept): AsyncGenerator<Buffer> {
+  const { openContentStore } = await import('../audit/content.ts');
+  const store = openContentStore({ dir: join(paths.audit, 'content'), keys: paths.keys });
+  if (event.run !== null) yield* store.read(event.run, event.content);
 }

@@ -1,13 +1,13 @@
 import { lstat, readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { VKEY_FILE } from '../audit/keys.ts';
+import { resolve } from 'node:path';
 import type { VerifyReport } from '../audit/problem.ts';
 import { verifyAudit } from '../audit/verify.ts';
-import { ExitCode, NotFoundError, UsageError } from '../base/errors.ts';
+import { ExitCode, NotFoundError } from '../base/errors.ts';
 import { isAlive } from '../base/process-identity.ts';
 import { safeText } from '../base/term.ts';
 import { type Paths, resolvePaths } from '../config/paths.ts';
 import { unfinishedStates } from '../runs/run.ts';
+import { readPublicKey } from './audit-key.ts';
 import { type Context, outputOf } from './context.ts';
 import { withLocalData } from './local.ts';
 import type { Output, OutputOptions } from './output.ts';
@@ -20,16 +20,27 @@ export interface VerifyOptions extends OutputOptions {
 
 export async function verify(context: Context, path: string | undefined, options: VerifyOptions): Promise<void> {
   const out = outputOf(context, options);
-  const paths = resolvePaths(context.env);
-  const own = path === undefined;
-  const report = await verifyAudit(own ? await ownLog(paths) : resolve(context.cwd, path), {
-    vkey: await keyText(options.key, context, paths),
-    trusted: await Promise.all((options.trusted ?? []).map((file) => readFile(resolve(context.cwd, file), 'utf8'))),
-    ...(own ? { aliveRuns: await aliveRuns(context) } : {}),
-  });
+  const report = path === undefined ? await verifyOwnLog(context, options) : await verifyAt(context, path, options);
   context.exitCode = report.ok ? ExitCode.ok : ExitCode.agentFailed;
   if (out.json) out.document(report);
   else out.line(...reportLines(report, out));
+}
+
+/** This installation's log. What goes on right now has no outcome yet, which is no finding. */
+export async function verifyOwnLog(context: Context, options: VerifyOptions = {}): Promise<VerifyReport> {
+  const paths = resolvePaths(context.env);
+  const log = await ownLog(paths);
+  const aliveRuns = await unfinishedRuns(context);
+  return verifyAudit(log, { ...(await given(context, paths, options)), aliveRuns });
+}
+
+async function verifyAt(context: Context, path: string, options: VerifyOptions): Promise<VerifyReport> {
+  return verifyAudit(resolve(context.cwd, path), await given(context, resolvePaths(context.env), options));
+}
+
+async function given(context: Context, paths: Paths, options: VerifyOptions) {
+  const trusted = (options.trusted ?? []).map((file) => readFile(resolve(context.cwd, file), 'utf8'));
+  return { vkey: await readPublicKey(options.key, context.cwd, paths), trusted: await Promise.all(trusted) };
 }
 
 async function ownLog(paths: Paths): Promise<string> {
@@ -44,22 +55,7 @@ async function ownLog(paths: Paths): Promise<string> {
   }
 }
 
-/** The key itself, or the file that holds it. */
-async function keyText(key: string | undefined, context: Context, paths: Paths): Promise<string> {
-  if (key?.includes('+')) return key.trim();
-  const file = key === undefined ? join(paths.keys, VKEY_FILE) : resolve(context.cwd, key);
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (cause) {
-    throw new UsageError(`the public key ${safeText(file)} cannot be read`, {
-      cause,
-      remedy: 'give --key: the line, or the file, that the log’s owner handed to you (keys/audit.vkey)',
-    });
-  }
-}
-
-/** Their last intents have no outcome yet, which is no finding. */
-function aliveRuns(context: Context): Promise<ReadonlySet<string>> {
+function unfinishedRuns(context: Context): Promise<ReadonlySet<string>> {
   return withLocalData(context, async ({ store }) => {
     const { runs } = await store.listRuns({ states: unfinishedStates, limit: 1_000 });
     return new Set(runs.filter((run) => isAlive(run.owner)).map((run) => run.id));
@@ -79,7 +75,10 @@ export function reportLines(report: VerifyReport, out: Output): string[] {
   const more = report.moreProblems > 0 ? [dim(`  … and ${report.moreProblems} more`)] : [];
   const excused = report.openIntents.filter((intent) => intent.excuse !== null);
   const open =
-    excused.length === 0 ? [] : [dim(`  ${counted(excused.length, 'intent')} without outcome, of runs that go on or are recorded as lost`)];
-  const time = report.firstTime === null ? [] : [dim(`  from ${report.firstTime} to ${report.lastTime}, tree of ${report.size}`)];
+    excused.length === 0
+      ? []
+      : [dim(`  ${counted(excused.length, 'intent')} without outcome, of runs that go on or are recorded as lost`)];
+  const time =
+    report.firstTime === null ? [] : [dim(`  from ${report.firstTime} to ${report.lastTime}, tree of ${report.size}`)];
   return [head, ...time, ...problems, ...more, ...open];
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
+import { UsageError } from '../base/errors.ts';
 import { type Context, newCommand } from './context.ts';
 import type { OutputOptions } from './output.ts';
 import { countOption } from './run-request.ts';
@@ -39,20 +40,28 @@ export function command(context: Context): Command {
       .description('recompute everything, offline: nothing was changed, taken away or left without its end')
       .argument('[path]', 'a log’s folder, an export or a proof (default: this installation’s log)')
       .option('--key <key>', 'the log’s public key, or a file with it (default: this installation’s)')
-      .option('--trusted <file>', 'a signed checkpoint kept from earlier, which this must continue; repeatable', collect)
+      .option(
+        '--trusted <file>',
+        'a signed checkpoint kept from earlier, which this must continue; repeatable',
+        collect,
+      )
       .addHelpText('after', '\nExit code 0 when it holds, 1 when it does not: the first wrong record is named.')
-      .action(async (path: string | undefined, options: OutputOptions & { key?: string; trusted?: readonly string[] }) =>
-        (await import('./audit-verify.ts')).verify(context, path, options),
+      .action(
+        async (path: string | undefined, options: OutputOptions & { key?: string; trusted?: readonly string[] }) =>
+          (await import('./audit-verify.ts')).verify(context, path, options),
       ),
   );
   audit.addCommand(
     newCommand('export')
-      .description('copy the log, or one run of it, to a folder that verifies with the public key alone')
-      .argument('<folder>', 'made; must not be there yet')
+      .description('copy the log, or one run of it; the copy verifies with the public key alone')
+      .argument('<path>', 'where to; must not be there yet')
       .option('--run <run>', 'only this run, with proofs that it is part of the log')
-      .action(async (folder: string, options: OutputOptions & { run?: string }) =>
-        (await import('./audit-export.ts')).exportLog(context, folder, options),
-      ),
+      .option('--folder', 'as a folder of C2SP tlog-tiles, which other programs read; only of the whole log')
+      .action(async (path: string, options: OutputOptions & { run?: string; folder?: boolean }) => {
+        if (options.folder && options.run !== undefined)
+          throw new UsageError('--folder is of the whole log: leave out --run');
+        await (await import('./audit-export.ts')).exportLog(context, path, options);
+      }),
   );
   audit.addCommand(
     newCommand('prove')

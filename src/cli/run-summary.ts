@@ -21,7 +21,7 @@ export function exitCodeOf(status: RunStatus): ExitCode {
 }
 
 /** The last lines of `cordon run`: what came of it, in figures, and what to type next. */
-export function summaryLines(result: RunResult, request: RunRequest, out: Output): string[] {
+export function summaryLines(result: RunResult, request: RunRequest, out: Output, cwd: string): string[] {
   const { bold, dim } = out.style;
   const { permit, deny, ask } = result.decisions;
   const figures = [
@@ -35,14 +35,14 @@ export function summaryLines(result: RunResult, request: RunRequest, out: Output
     `${dim('run')}     ${result.runId}  ${dim(figures)}`,
   ];
   if (result.branch !== null) rows.push(`${dim('branch')}  ${bold(safeText(result.branch))}`);
-  return [...rows, '', ...nextSteps(result, request).map(([line, why]) => `  ${line.padEnd(58)} ${dim(why)}`)];
+  return [...rows, '', ...nextSteps(result, request, cwd).map(([line, why]) => `  ${line.padEnd(58)} ${dim(why)}`)];
 }
 
-function nextSteps(result: RunResult, request: RunRequest): (readonly [string, string])[] {
+function nextSteps(result: RunResult, request: RunRequest, cwd: string): (readonly [string, string])[] {
   const id = result.runId;
   const steps: (readonly [string, string])[] = [];
   if (result.branch !== null) {
-    const where = request.workspace === process.cwd() ? '' : ` -C ${shellWord(request.workspace)}`;
+    const where = request.workspace === cwd ? '' : ` -C ${shellWord(request.workspace)}`;
     steps.push([`git${where} diff ${result.base.slice(0, 12)}..${shellWord(result.branch)}`, 'the change']);
   }
   if (request.deliver === 'patch' && result.head !== null)

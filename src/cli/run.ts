@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import { formatDuration } from '../base/duration.ts';
 import { safeText } from '../base/term.ts';
+import type { RunRequest, RunResult } from '../runs/request.ts';
 import { type Context, newCommand, outputOf } from './context.ts';
 import { GuestOutput } from './guest-output.ts';
 import type { Output } from './output.ts';
@@ -73,6 +74,14 @@ async function run(context: Context, out: Output, task: string | undefined, opti
   const settings = await loadSettings(resolvePaths(context.env).configFile);
   const { cwd, interactive } = context;
   const request = toRunRequest(task, context.rest, options, { cwd, interactive, settings });
+  const result = await runRequested(context, out, request);
+  context.exitCode = exitCodeOf(result.status);
+  if (out.json) out.document(result);
+  else out.line(...summaryLines(result, request, out, context.cwd));
+}
+
+/** Runs it with progress on standard error, and closes everything whatever comes of it. */
+export async function runRequested(context: Context, out: Output, request: RunRequest): Promise<RunResult> {
   const [{ composeSystem }, { executeRun }] = await Promise.all([
     import('../compose.ts'),
     import('../runs/pipeline.ts'),
@@ -80,16 +89,13 @@ async function run(context: Context, out: Output, task: string | undefined, opti
   const system = await composeSystem({});
   const guest = new GuestOutput(out);
   try {
-    const result = await executeRun(system, request, {
+    return await executeRun(system, request, {
       signal: context.signal,
       onProgress: (progress) => out.progress(progressLine(out, progress)),
       onOutput: (stream, chunk) => guest.write(stream, chunk),
     });
-    guest.end();
-    context.exitCode = exitCodeOf(result.status);
-    if (out.json) out.document(result);
-    else out.line(...summaryLines(result, request, out));
   } finally {
+    guest.end();
     await system.close();
   }
 }

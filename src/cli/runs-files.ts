@@ -6,10 +6,13 @@ import { gitBytes } from '../base/git.ts';
 import { formatSize } from '../base/size.ts';
 import { columns, safeLines, safeText } from '../base/term.ts';
 import { inspectRepository } from '../runs/workspace.ts';
-import { outputBytes, storyOf } from './audit-source.ts';
+import { outputChunks, storyOf } from './audit-source.ts';
 import { type Context, outputOf } from './context.ts';
 import { withRun } from './local.ts';
 import type { Output, OutputOptions } from './output.ts';
+import type { RunStory } from './run-story.ts';
+
+type StoryOutput = RunStory['outputs'][number];
 
 /** What the agent wrote, from the encrypted content beside the audit log. */
 export async function logs(context: Context, id: string, options: OutputOptions & { raw?: boolean }): Promise<void> {
@@ -23,17 +26,28 @@ export async function logs(context: Context, id: string, options: OutputOptions 
     const story = await storyOf(paths, run);
     if (story.outputs.length === 0) throw new NotFoundError(`run ${run.id} has no output that was kept`);
     for (const event of story.outputs) {
-      const bytes = await outputBytes(paths, event);
-      if (out.json) {
-        out.jsonLine({ stream: event.resource.stream, cut: event.resource.cut, text: bytes.toString('utf8') });
-      } else if (options.raw) {
-        out.raw(bytes);
-      } else {
-        out.line(...safeLines(new StringDecoder('utf8').end(bytes)).replace(/\n$/, '').split('\n'));
-        if (event.resource.cut) out.progress('the rest was more than is kept, and was cut');
-      }
+      if (options.raw) for await (const chunk of outputChunks(paths, event)) out.raw(chunk);
+      else await showOutput(event, outputChunks(paths, event), out);
     }
   });
+}
+
+async function showOutput(event: StoryOutput, chunks: AsyncIterable<Buffer>, out: Output): Promise<void> {
+  const decoder = new StringDecoder('utf8');
+  const { stream, cut } = event.resource;
+  const show = (lines: readonly string[]) => {
+    if (out.json) for (const text of lines) out.jsonLine({ stream, text });
+    else if (lines.length > 0) out.line(...lines.map(safeLines));
+  };
+  let rest = '';
+  for await (const chunk of chunks) {
+    const lines = (rest + decoder.write(chunk)).split('\n');
+    rest = lines.pop() ?? '';
+    show(lines);
+  }
+  rest += decoder.end();
+  if (rest !== '') show([rest]);
+  if (cut) out.progress('the rest was more than is kept, and was cut');
 }
 
 /** The change as git shows it, with no program that the repository or its configuration could name. */
