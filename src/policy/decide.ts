@@ -53,7 +53,8 @@ function judge(c: Case): Verdict {
     return { effect: 'deny', rules: [], reason: `${subject(c.action)} could not be judged: ${answer.failure}` };
   // Cedar skips a policy that errors; were it a forbid, a permit would stand. Any error denies.
   if (answer.errors.length > 0) return evaluationError(c);
-  const rules = answer.reasons.flatMap((id) => slice.rules.get(id) ?? []);
+  // In the documents' order: the engine has none.
+  const rules = [...slice.rules.values()].filter((rule) => answer.reasons.includes(rule.id));
   const forbids = rules.filter((rule) => rule.role === 'forbid');
   if (forbids.length > 0) return forbidden(c, forbids);
   const grants = answer.allow ? rules.filter((rule) => rule.role === 'permit' || rule.role === 'ask-grant') : [];

@@ -55,7 +55,9 @@ describe('YAML', () => {
 
   test('ten thousand lines are read, and too long a list is said to be', () => {
     const hosts = Array.from({ length: 10_000 }, (_, i) => `    - h${i}.acme.example`).join('\n');
-    expect(problems(`version: 1\nsecurity:\n  allowed_network_hosts:\n${hosts}\n`)).toEqual([expect.stringMatching(/^\d+:\d+ .*more than 5000/)]);
+    expect(problems(`version: 1\nsecurity:\n  allowed_network_hosts:\n${hosts}\n`)).toEqual([
+      expect.stringMatching(/^\d+:\d+ .*more than 5000/),
+    ]);
     const comments = '# a line\n'.repeat(10_000);
     expect(value(`${comments}version: 1\n`).version).toBe(1);
   });
@@ -81,7 +83,17 @@ describe('the document', () => {
     const found = problems(
       'version: 2\nsecurty: {}\nsecurity:\n  allowed_commands: [git, 5]\n  allowed_network_hosts: ["*", "*.com", {host: a.example, prot: 1}]\nlimits: {memory: 2, wall_clock: soon}\n',
     );
-    expect(found.map((line) => line.split(' ')[0])).toEqual(['1:10', '2:1', '4:22', '4:27', '5:27', '5:32', '5:59', '6:18', '6:33']);
+    expect(found.map((line) => line.split(' ')[0])).toEqual([
+      '1:10',
+      '2:1',
+      '4:22',
+      '4:27',
+      '5:27',
+      '5:32',
+      '5:59',
+      '6:18',
+      '6:33',
+    ]);
     expect(found[1]).toMatch(/did you mean `security`/);
     expect(found[6]).toMatch(/"prot": did you mean `port`/);
   });
@@ -131,7 +143,12 @@ describe('the document', () => {
     const document = value(
       'version: 1\nlimits: {memory: 1.5g, disk: 500mb, wall_clock: 1h30m, cpus: 0.5}\nsecurity: {allowed_network_hosts: ["ACME.example.", {host: "*.b.example", port: 8443, methods: [get]}]}\nllm_policy: {budget: {usd: 2.5}}\n',
     );
-    expect(document.limits).toEqual({ memory: 1.5 * 1024 ** 3, disk: 500 * 1024 ** 2, wall_clock: 5_400_000, cpus: 0.5 });
+    expect(document.limits).toEqual({
+      memory: 1.5 * 1024 ** 3,
+      disk: 500 * 1024 ** 2,
+      wall_clock: 5_400_000,
+      cpus: 0.5,
+    });
     expect(document.security?.allowed_network_hosts).toEqual([
       { pattern: { host: 'acme.example', wildcard: false, port: 443 }, methods: null, paths: null },
       { pattern: { host: 'b.example', wildcard: true, port: 8443 }, methods: ['GET'], paths: null },

@@ -67,12 +67,26 @@ describe('matching', () => {
   });
 });
 
-test.each(['', 'a//b', '/a', 'a/', 'a/../b', './a', 'a/.', '[ab]', '{a,b}', '!a', 'a\\b', 'a**', '**a/b', 'a\0', 'a\nb', 'a'.repeat(2000)])(
-  'refuses %j',
-  (text) => {
-    expect(parseGlob(text).ok).toBe(false);
-  },
-);
+test.each([
+  '',
+  'a//b',
+  '/a',
+  'a/',
+  'a/../b',
+  './a',
+  'a/.',
+  '[ab]',
+  '{a,b}',
+  '!a',
+  'a\\b',
+  'a**',
+  '**a/b',
+  'a\0',
+  'a\nb',
+  'a'.repeat(2000),
+])('refuses %j', (text) => {
+  expect(parseGlob(text).ok).toBe(false);
+});
 
 test('what surely is not covered is said to be', () => {
   expect(coversGlob(glob('cordon/**'), glob('cordon/fix-*'))).toBe(true);

@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { canonicalHost, coversHost, hostPatternText, isAddress, matchHost, parseHostPattern, parsePort } from './hosts.ts';
+import {
+  canonicalHost,
+  coversHost,
+  hostPatternText,
+  isAddress,
+  matchHost,
+  parseHostPattern,
+  parsePort,
+} from './hosts.ts';
 
 const canonical = (text: string) => {
   const result = canonicalHost(text);
@@ -169,5 +177,6 @@ describe('patterns', () => {
 
 test('a port is what is written, not its last 16 bits', () => {
   expect(parsePort('443')).toEqual({ ok: true, value: 443 });
-  for (const text of ['0', '-1', '65536', '65979', '443 ', '0443', '1e3', '', '٤٤٣']) expect(parsePort(text).ok).toBe(false);
+  for (const text of ['0', '-1', '65536', '65979', '443 ', '0443', '1e3', '', '٤٤٣'])
+    expect(parsePort(text).ok).toBe(false);
 });

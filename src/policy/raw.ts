@@ -197,10 +197,19 @@ function actionsOf(policy: Cedar.PolicyJson): readonly ActionName[] {
   return actionNames.filter((name) => ids.includes(name));
 }
 
-/** Literals that no canonical value ever equals: a `forbid` on `Host::"EVIL.example:443"` would never apply. */
+/**
+ * Literals that no canonical value ever equals (a `forbid` on `Host::"EVIL.example:443"` would never apply), and
+ * numbers that lose digits in JSON, on which the engine would judge by another number than the one written.
+ */
 function nonCanonical(policy: Cedar.PolicyJson): Finding[] {
   const findings: Finding[] = [];
   const visit = (node: unknown): void => {
+    if (typeof node === 'number' && !Number.isSafeInteger(node)) {
+      findings.push({
+        message: `rules: the number ${node} is too large to be exact`,
+        remedy: 'write at most 2^53 - 1',
+      });
+    }
     if (node === null || typeof node !== 'object') return;
     const { type, id } = node as { type?: unknown; id?: unknown };
     if (typeof type === 'string' && typeof id === 'string') findings.push(...oddLiteral(type, id));

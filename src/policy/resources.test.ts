@@ -13,7 +13,13 @@ const path = (text: string) => {
 };
 
 describe('refs', () => {
-  test.each(['refs/heads/main', 'refs/heads/cordon/0123-x', 'refs/tags/v1.0', 'refs/heads/größe', 'refs/heads/a+b@c#1'])('%s is one', (ref) => {
+  test.each([
+    'refs/heads/main',
+    'refs/heads/cordon/0123-x',
+    'refs/tags/v1.0',
+    'refs/heads/größe',
+    'refs/heads/a+b@c#1',
+  ])('%s is one', (ref) => {
     expect(canonicalRef(ref)).toEqual({ ok: true, value: ref });
   });
 
@@ -60,7 +66,10 @@ describe('refs', () => {
   });
 
   test('git takes every ref that is taken here', () => {
-    const part = fc.string({ unit: fc.constantFrom('a', '.', '-', '@', '{', 'x', '/', '~', 'lock', '+', '=', '#'), maxLength: 8 });
+    const part = fc.string({
+      unit: fc.constantFrom('a', '.', '-', '@', '{', 'x', '/', '~', 'lock', '+', '=', '#'),
+      maxLength: 8,
+    });
     fc.assert(
       fc.property(part, (text) => {
         const ref = `refs/heads/${text}`;
@@ -70,22 +79,50 @@ describe('refs', () => {
     );
   });
 
-  test.each(['*', '**', '*/*', 'refs/tags/**', 'a b/**', 'a..b/*', '/x', 'x/../main'])('the branch pattern %j is refused', (text) => {
-    expect(parseBranchGlob(text).ok).toBe(false);
-  });
+  test.each(['*', '**', '*/*', 'refs/tags/**', 'a b/**', 'a..b/*', '/x', 'x/../main'])(
+    'the branch pattern %j is refused',
+    (text) => {
+      expect(parseBranchGlob(text).ok).toBe(false);
+    },
+  );
 });
 
 describe('paths', () => {
-  test.each(['a', 'a/b c', 'src/größe.ts', '.github/workflows/x.yml', '.gitignore', 'a\nb', 'pages/[id].tsx', 'a\\x41'])('%j is one', (text) => {
+  test.each([
+    'a',
+    'a/b c',
+    'src/größe.ts',
+    '.github/workflows/x.yml',
+    '.gitignore',
+    'a\nb',
+    'pages/[id].tsx',
+    'a\\x41',
+  ])('%j is one', (text) => {
     expect(canonicalPath(text).ok).toBe(true);
   });
 
-  test.each(['', '/a', 'a//b', 'a/', './a', 'a/../b', '..', 'a\0b', '.git/config', 'a/.GIT/hooks/x', '.git /x', '.git./x', 'GIT~1/x', '.g\u200cit/x', '.git::$INDEX_ALLOCATION/x', 'a\\..\\b', '.git\\config', 'a\ud800'])(
-    '%j is refused',
-    (text) => {
-      expect(canonicalPath(text).ok).toBe(false);
-    },
-  );
+  test.each([
+    '',
+    '/a',
+    'a//b',
+    'a/',
+    './a',
+    'a/../b',
+    '..',
+    'a\0b',
+    '.git/config',
+    'a/.GIT/hooks/x',
+    '.git /x',
+    '.git./x',
+    'GIT~1/x',
+    '.g\u200cit/x',
+    '.git::$INDEX_ALLOCATION/x',
+    'a\\..\\b',
+    '.git\\config',
+    'a\ud800',
+  ])('%j is refused', (text) => {
+    expect(canonicalPath(text).ok).toBe(false);
+  });
 
   test('a name without wildcard means what is in it too', () => {
     expect(matchPath(path('docs'), 'docs/a/b')).toBe(true);
@@ -113,12 +150,15 @@ describe('paths', () => {
 
   test('no accepted path leaves the folder it is put into, on any system', () => {
     fc.assert(
-      fc.property(fc.string({ unit: fc.constantFrom('.', '..', '/', '\\', 'a', '.git', ' ', ':'), maxLength: 12 }), (text) => {
-        if (!canonicalPath(text).ok) return;
-        const names = text.split(/[/\\]/);
-        expect(names).not.toContain('..');
-        expect(names.some(isGitFolder)).toBe(false);
-      }),
+      fc.property(
+        fc.string({ unit: fc.constantFrom('.', '..', '/', '\\', 'a', '.git', ' ', ':'), maxLength: 12 }),
+        (text) => {
+          if (!canonicalPath(text).ok) return;
+          const names = text.split(/[/\\]/);
+          expect(names).not.toContain('..');
+          expect(names.some(isGitFolder)).toBe(false);
+        },
+      ),
       { numRuns: 3000 },
     );
   });
@@ -127,8 +167,10 @@ describe('paths', () => {
 describe('commands', () => {
   test('a path is absolute and has one spelling', () => {
     expect(canonicalCommandPath('/usr/bin/git').ok).toBe(true);
-    for (const text of ['git', './git', '/usr/bin/../git', '/usr//bin/git', '/usr/bin/', '/', '/a\0b']) expect(canonicalCommandPath(text).ok).toBe(false);
-    for (const text of ['/usr/bin/*', '/usr/bin/gi?', '/usr/bin/[g]it', '/a\nb']) expect(parseCommandPath(text).ok).toBe(false);
+    for (const text of ['git', './git', '/usr/bin/../git', '/usr//bin/git', '/usr/bin/', '/', '/a\0b'])
+      expect(canonicalCommandPath(text).ok).toBe(false);
+    for (const text of ['/usr/bin/*', '/usr/bin/gi?', '/usr/bin/[g]it', '/a\nb'])
+      expect(parseCommandPath(text).ok).toBe(false);
   });
 
   test('what is resolved is content, not a name', () => {
@@ -138,8 +180,12 @@ describe('commands', () => {
     expect(matchCommand(sh, { path: '/usr/bin/dash', sha256: mine }, resolved)).toBe(true);
     expect(matchCommand(sh, { path: '/usr/bin/dash', sha256: other }, resolved)).toBe(false);
     expect(matchCommand(sh, { path: '/bin/sh', sha256: mine }, resolved)).toBe(false);
-    expect(matchCommand({ path: '/bin/sh', sha256: other }, { path: '/usr/bin/dash', sha256: mine }, resolved)).toBe(false);
-    expect(matchCommand({ path: '/bin/unknown', sha256: null }, { path: '/bin/unknown', sha256: mine }, resolved)).toBe(false);
+    expect(matchCommand({ path: '/bin/sh', sha256: other }, { path: '/usr/bin/dash', sha256: mine }, resolved)).toBe(
+      false,
+    );
+    expect(matchCommand({ path: '/bin/unknown', sha256: null }, { path: '/bin/unknown', sha256: mine }, resolved)).toBe(
+      false,
+    );
     expect(matchCommand(sh, { path: '/bin/sh', sha256: mine }, undefined)).toBe(true);
   });
 
@@ -161,7 +207,24 @@ describe('request paths', () => {
     expect(canonicalRequestPath(text)).toEqual({ ok: true, value: form });
   });
 
-  test.each(['', 'a', '/a/../b', '/a/%2e%2e/b', '/a/.%2E', '/a//b', '/a%2fb', '/a%5cb', '/a%00b', '/a%252e', '/a\\b', '/a b', '/a%zz', '/a\nb', '*', 'https://x/'])('%j has none', (text) => {
+  test.each([
+    '',
+    'a',
+    '/a/../b',
+    '/a/%2e%2e/b',
+    '/a/.%2E',
+    '/a//b',
+    '/a%2fb',
+    '/a%5cb',
+    '/a%00b',
+    '/a%252e',
+    '/a\\b',
+    '/a b',
+    '/a%zz',
+    '/a\nb',
+    '*',
+    'https://x/',
+  ])('%j has none', (text) => {
     expect(canonicalRequestPath(text).ok).toBe(false);
   });
 

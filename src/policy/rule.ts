@@ -106,12 +106,13 @@ export class RuleBook {
     });
   }
 
+  /** The annotations name no file: the same documents elsewhere have the same digest. */
   push(rule: Omit<CompiledRule, 'id' | 'cedar'>, layer: Layer, cedar: Cedar.PolicyJson): void {
     const id = `${layer.name}-${this.rules.length}`;
     this.rules.push({
       ...rule,
       id,
-      cedar: { ...cedar, annotations: { id, role: rule.role, side: rule.side, from: rule.rule.text } },
+      cedar: { ...cedar, annotations: { id, role: rule.role, side: rule.side } },
     });
   }
 }
