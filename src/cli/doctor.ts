@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ExitCode } from '../base/errors.ts';
+import { CordonError, ExitCode } from '../base/errors.ts';
 import { columns, safeText } from '../base/term.ts';
 import { resolvePaths } from '../config/paths.ts';
 import type { Control } from '../sandbox/sandbox.ts';
@@ -23,9 +23,26 @@ export function command(context: Context): Command {
     });
 }
 
+/** A driver that cannot even be loaded is one more thing that is missing, and no reason to say nothing about the rest. */
 async function sandboxControls(): Promise<readonly Control[]> {
-  const { sandboxDrivers } = await import('../sandbox/index.ts');
-  return sandboxDrivers.bubblewrap().probe();
+  try {
+    const { sandboxDrivers } = await import('../sandbox/index.ts');
+    return await sandboxDrivers.bubblewrap().probe();
+  } catch (error) {
+    const what = 'everything that keeps a run inside';
+    const mechanism = error instanceof Error ? error.message : String(error);
+    const remedy = error instanceof CordonError ? error.remedy : undefined;
+    return [
+      {
+        name: 'sandbox',
+        what,
+        state: 'missing',
+        mechanism,
+        required: true,
+        ...(remedy === undefined ? {} : { remedy }),
+      },
+    ];
+  }
 }
 
 function blocks(control: Control): boolean {
