@@ -123,6 +123,24 @@ describe('without control groups', () => {
     expect(run.read().memoryPeak).toBeGreaterThan(32 * MiB);
   });
 
+  test('a full disk is told once for bytes and once for files', async () => {
+    const run = await applyLimits(await planLimits(defaultLimits, bare), newRunId(Date.now()), bare);
+    applied.push(run);
+    const hits: LimitHit[] = [];
+    run.watch((hit) => hits.push(hit));
+    run.check();
+    expect(hits).toEqual([]);
+    run.observeDisk('/proc'); // a file system with nothing free
+    run.check();
+    run.check();
+    expect(hits.map((hit) => [hit.limit, hit.stopped])).toEqual([
+      ['disk', false],
+      ['inodes', false],
+    ]);
+    run.observeDisk('/none');
+    run.check();
+  });
+
   test('killAll ends descendants', async () => {
     const { run, exit } = await under({ pids: 64 }, bare, 'sleep 1000 & sleep 1000');
     await run.killAll();
@@ -151,8 +169,9 @@ describe.skipIf(backend === null)(`with control groups of this machine (${why ||
   });
 
   test('memory beyond memory and disk together is the kernel’s to stop, and is found out at once', async () => {
-    const { run, hit } = await under({ memory: 16 * MiB, disk: 4 * MiB }, grouped, hold(300));
-    expect(await hit).toMatchObject({ limit: 'memory' });
+    const { run, exit, hit } = await under({ memory: 16 * MiB, disk: 4 * MiB }, grouped, `${hold(300)}; sleep 1000`);
+    expect(await hit).toMatchObject({ limit: 'memory', stopped: true });
+    expect((await exit)[1]).toBe('SIGKILL');
     const usage = run.read();
     expect(usage.memoryPeak).toBeGreaterThan(16 * MiB);
     expect(usage.memoryPeak).toBeLessThan(40 * MiB);

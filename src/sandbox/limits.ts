@@ -109,6 +109,7 @@ class Applied implements AppliedLimits {
   #timer: NodeJS.Timeout | null = null;
   #disk: string | null = null;
   #peak = 0;
+  #oomKills = 0;
   #removed = false;
 
   constructor(plan: LimitPlan, group: Cgroup | null, tree: ProcessTree) {
@@ -165,11 +166,12 @@ class Applied implements AppliedLimits {
     const now = this.#group.read();
     // Shared memory beyond what the tmpfs may hold is no file: System V segments and shared mappings.
     const processes = now.anonymous + Math.max(0, now.shared - limits.disk);
-    if (!sampled.memory && now.oomKills > 0) {
-      this.#hit(
+    if (!sampled.memory && now.oomKills > this.#oomKills) {
+      this.#oomKills = now.oomKills;
+      // Version 2 ends the whole group (memory.oom.group); version 1 picks one process and leaves half a run.
+      this.#stop(
         'memory',
-        `the kernel killed ${now.oomKills} processes: ${mebibytes(limits.memory)} and the files written did not suffice`,
-        false,
+        `the kernel killed a process: ${mebibytes(limits.memory)} for processes and ${mebibytes(limits.disk)} for files did not suffice`,
       );
     } else if (!sampled.memory && processes > limits.memory) {
       this.#stop('memory', `the processes held ${mebibytes(processes)}, more than ${mebibytes(limits.memory)}`);

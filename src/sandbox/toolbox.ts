@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { accessSync, closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { canonicalJson, type Json } from '../base/canonical-json.ts';
 import { digest } from '../base/digest.ts';
@@ -9,6 +9,7 @@ import type { Toolbox, ToolExecutable, ToolFile } from './sandbox.ts';
 import { companionsOf, openedByLibc } from './toolbox-companions.ts';
 import { type FileDigests, fileDigests } from './toolbox-digests.ts';
 import { type ResolvedPath, resolvePath, type ToolLink } from './toolbox-path.ts';
+import { envCommand, readShebang } from './toolbox-shebang.ts';
 
 /**
  * From `allowed_commands` to the files that may be executed, by content.
@@ -251,25 +252,6 @@ function toolFile(path: string, sha256: string): ToolFile {
 
 function outsideUsr(path: string): boolean {
   return !path.startsWith('/usr/');
-}
-
-/** Interpreter and its one argument, as the kernel splits the first 256 bytes (BINPRM_BUF_SIZE); empty for no script. */
-function readShebang(fd: number): string[] {
-  const buffer = Buffer.alloc(256);
-  const size = readSync(fd, buffer, 0, 256, 0);
-  if (size < 2 || buffer[0] !== 0x23 || buffer[1] !== 0x21) return [];
-  const line = buffer.toString('utf8', 2, size).split('\n', 1)[0] ?? '';
-  const match = /^[ \t]*(\S+)[ \t]*(.*?)[ \t]*$/.exec(line);
-  if (match?.[1] === undefined) return [];
-  return match[2] === undefined || match[2] === '' ? [match[1]] : [match[1], match[2]];
-}
-
-/** What `#!/usr/bin/env …` runs: past options and assignments. Null when that cannot be told. */
-function envCommand(argument: string | undefined): string | null {
-  const words = (argument ?? '')
-    .split(/\s+/)
-    .filter((word) => word !== '' && !word.startsWith('-') && !word.includes('='));
-  return words[0] === undefined ? null : basename(words[0]);
 }
 
 function errorCode(error: unknown): string | undefined {
