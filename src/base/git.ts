@@ -130,12 +130,14 @@ export type GitProcess = ChildProcessByStdio<Writable, Readable, Readable>;
 export function spawnGit(
   place: GitPlace,
   args: readonly string[],
-  options: Pick<GitOptions, 'config' | 'env'> = {},
+  options: Pick<GitOptions, 'config' | 'env' | 'uid' | 'gid'> = {},
 ): GitProcess {
   const child = spawn('git', commandLine(place, args, options.config), {
     env: environment(place, options.env),
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
+    ...(options.uid === undefined ? {} : { uid: options.uid }),
+    ...(options.gid === undefined ? {} : { gid: options.gid }),
   });
   child.stdin.on('error', () => {}); // it may end before it has read all: its exit code says enough
   return child;

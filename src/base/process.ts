@@ -11,6 +11,9 @@ export interface RunProgramOptions {
   /** Bytes kept of each of stdout and stderr; more is an error. Default 64 MiB. */
   maxOutput?: number;
   signal?: AbortSignal;
+  /** As whom, when this process is root; supplementary groups go too. */
+  uid?: number;
+  gid?: number;
 }
 
 export interface ProgramResult {
@@ -31,11 +34,13 @@ export const minimalEnv: Readonly<Record<string, string>> = {
  * Resolves with any exit code; throws `OutsideError` when it cannot be started, overruns its time or its output.
  */
 export function runProgram(file: string, args: readonly string[], options: RunProgramOptions = {}): Promise<ProgramResult> {
-  const { cwd, env = minimalEnv, stdin, timeout = 60_000, maxOutput = 64 * 1024 * 1024, signal } = options;
+  const { cwd, env = minimalEnv, stdin, timeout = 60_000, maxOutput = 64 * 1024 * 1024, signal, uid, gid } = options;
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, {
       ...(cwd === undefined ? {} : { cwd }),
       ...(signal === undefined ? {} : { signal }),
+      ...(uid === undefined ? {} : { uid }),
+      ...(gid === undefined ? {} : { gid }),
       env,
       stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     });

@@ -1,23 +1,20 @@
 import { UsageError } from '../base/errors.ts';
 import { safeText } from '../base/term.ts';
+import { parsePathGlob } from '../policy/paths.ts';
 
 /**
- * A `--path` glob as a pattern of git's sparse checkout, anchored at the top: `*` and `?` stay within one folder, `**`
- * crosses them, a folder means all below it, everything else is literal.
- * Throws `UsageError` for what has no single meaning: absolute, `..`, empty parts, control characters, backslashes.
+ * A `--path` glob as a pattern of git's sparse checkout (gitignore(5) syntax), anchored at the top. The policy's globs are
+ * a subset of that language with one difference: a folder that the last part matches comes with all that is in it.
+ * Throws `UsageError` for what is no glob of the policy's.
  */
-export function sparsePattern(glob: string): string {
-  const refuse = (why: string): never => {
-    throw new UsageError(`--path ${safeText(glob)} ${why}`, {
-      remedy: "write a path from the repository's top: services/billing/**",
+export function sparsePattern(text: string): string {
+  const glob = parsePathGlob(text);
+  if (!glob.ok) {
+    throw new UsageError(`--path ${safeText(text)}: ${glob.message}`, {
+      remedy: glob.remedy ?? "write a path from the repository's top: services/billing/**",
     });
-  };
-  if (glob === '') refuse('is empty');
-  if (glob.startsWith('/')) refuse('starts with a slash');
-  if (/[\p{Cc}\\]/u.test(glob) || !glob.isWellFormed()) refuse('has a control character or a backslash');
-  const parts = glob.replace(/\/$/, '').split('/');
-  if (parts.some((part) => part === '' || part === '.' || part === '..')) refuse('has an empty part, "." or ".."');
-  return `/${glob.replace(/[[\]!#]/g, '\\$&').replace(/ +$/, (spaces) => '\\ '.repeat(spaces.length))}`;
+  }
+  return `/${glob.value.text.replace(/ +$/, (spaces) => '\\ '.repeat(spaces.length))}`;
 }
 
 /** The `info/sparse-checkout` file of a set of globs. */

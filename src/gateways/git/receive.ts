@@ -1,7 +1,7 @@
 import { isOid } from '../../base/git.ts';
 import { safeText } from '../../base/term.ts';
+import { canonicalRef } from '../../policy/git-refs.ts';
 import { flushPacket, PacketError, type PacketReader, packet } from './pktline.ts';
-import { isRefName } from './refname.ts';
 
 /**
  * The head of a push (gitprotocol-pack(5), "Reference Update Request and Packfile Transfer"):
@@ -103,7 +103,8 @@ function readCommand(bytes: Buffer, objectFormat: 'sha1' | 'sha256'): RefCommand
     oid(match[2] as string, objectFormat),
     match[3] as string,
   ];
-  if (!isRefName(ref)) throw new PacketError(`${safeText(ref)} is not a ref name that can be pushed`);
+  const canonical = canonicalRef(ref);
+  if (!canonical.ok) throw new PacketError(canonical.message);
   const none = /^0+$/;
   if (none.test(from) && none.test(to)) throw new PacketError('a command that changes nothing');
   return { ref, old: from, new: to, kind: none.test(to) ? 'delete' : none.test(from) ? 'create' : 'update' };

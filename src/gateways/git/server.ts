@@ -294,17 +294,16 @@ async function receive(state: State, head: PushHead, reader: PacketReader): Prom
   }
 }
 
+/** Writes all of `body` to the process, as fast as it reads; what it no longer wants is read and dropped. */
 async function feed(child: GitProcess, body: AsyncIterable<Buffer>, head?: Buffer): Promise<void> {
+  const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
   if (head !== undefined) child.stdin.write(head);
   for await (const chunk of body) {
     if (child.exitCode !== null || child.signalCode !== null || child.stdin.destroyed) continue;
-    if (!child.stdin.write(chunk)) await Promise.race([event(child.stdin, 'drain'), event(child, 'close')]);
+    if (!child.stdin.write(chunk))
+      await Promise.race([gone, new Promise<void>((resolve) => child.stdin.once('drain', resolve))]);
   }
   child.stdin.end();
-}
-
-function event(emitter: NodeJS.EventEmitter, name: string): Promise<void> {
-  return new Promise((resolve) => emitter.once(name, () => resolve()));
 }
 
 /** Standard output of a process that succeeds; null when it fails or says too much. */
