@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import { UsageError } from '../base/errors.ts';
-import { type Context, newCommand } from './context.ts';
+import { type Context, newCommand, newGroup } from './context.ts';
 import type { OutputOptions } from './output.ts';
 import { countOption } from './run-request.ts';
 
@@ -13,7 +13,7 @@ export interface FilterOptions extends OutputOptions {
 const collect = (value: string, before: readonly string[] = []) => [...before, value];
 
 export function command(context: Context): Command {
-  const audit = newCommand();
+  const audit = newGroup();
   const filtered = (name: string) =>
     newCommand(name)
       .option('--run <run>', 'only this run, by its id or the first characters')

@@ -69,6 +69,8 @@ async function commandOf(verb: Verb, wanted: boolean, context: Context): Promise
 function frame(command: Command, context: Context): Command {
   command
     .exitOverride()
+    // An option behind a command's name is that command's, also when the one above it has one of the same name.
+    .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => void context.streams.stdout.write(text),
       writeErr: () => {},

@@ -24,6 +24,11 @@ export function newCommand(name?: string): Command {
     .addOption(new Option('-q, --quiet', 'no progress on standard error'));
 }
 
+/** A command that only holds others: `cordon runs`. What every command has, its own commands have. */
+export function newGroup(): Command {
+  return new Command();
+}
+
 /** Where this invocation writes, as its options say. */
 export function outputOf(context: Context, options: OutputOptions): Output {
   return context.streams.with(options);

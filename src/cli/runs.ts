@@ -6,7 +6,7 @@ import { clip, columns, safeText, shellLine } from '../base/term.ts';
 import type { RunRequest } from '../runs/request.ts';
 import { hasEnded, isRunState, type RunState, transitions } from '../runs/run.ts';
 import type { RunRecord } from '../store/index.ts';
-import { type Context, newCommand, outputOf } from './context.ts';
+import { type Context, newCommand, newGroup, outputOf } from './context.ts';
 import { withLocalData, withRun } from './local.ts';
 import type { OutputOptions } from './output.ts';
 import { countOption } from './run-request.ts';
@@ -14,7 +14,7 @@ import { countOption } from './run-request.ts';
 const RUN = 'the run’s id, or its first characters';
 
 export function command(context: Context): Command {
-  const runs = newCommand();
+  const runs = newGroup();
   runs.addCommand(
     newCommand('list')
       .description('runs, newest first')
