@@ -9,7 +9,7 @@ import { withRun } from './local.ts';
 import type { Output, OutputOptions } from './output.ts';
 import type { RunStory, StoryCommand } from './run-story.ts';
 import { counted, markedStatus } from './run-summary.ts';
-import { stateOf, toJson } from './runs.ts';
+import { runJson, stateOf } from './run-view.ts';
 
 /** Lines of a list before it is cut, with the verb that shows all of it. */
 const SHOWN = 12;
@@ -19,7 +19,7 @@ export async function show(context: Context, id: string, options: OutputOptions)
   await withRun(context, id, async (run, { paths }) => {
     const story = await storyOf(paths, run);
     if (out.json) {
-      out.document({ ...(toJson(run) as object), story: storyJson(story) });
+      out.document({ ...(runJson(run) as object), story: storyJson(story) });
       return;
     }
     out.line(

@@ -4,12 +4,13 @@ import { ConflictError, OutsideError } from '../base/errors.ts';
 import { isAlive } from '../base/process-identity.ts';
 import { clip, columns, safeText, shellLine } from '../base/term.ts';
 import type { RunRequest } from '../runs/request.ts';
-import { hasEnded, isRunState, type RunState, transitions } from '../runs/run.ts';
+import { hasEnded, type RunState, transitions } from '../runs/run.ts';
 import type { RunRecord } from '../store/index.ts';
 import { type Context, newCommand, newGroup, outputOf } from './context.ts';
 import { withLocalData, withRun } from './local.ts';
 import type { OutputOptions } from './output.ts';
 import { countOption } from './run-request.ts';
+import { runJson, stateOf } from './run-view.ts';
 
 const RUN = 'the run’s id, or its first characters';
 
@@ -77,7 +78,7 @@ async function list(context: Context, options: ListOptions): Promise<void> {
     }),
   );
   if (out.json) {
-    out.document({ runs: page.runs.map(toJson), next: page.next });
+    out.document({ runs: page.runs.map(runJson), next: page.next });
     return;
   }
   if (page.runs.length === 0) {
@@ -95,24 +96,9 @@ async function list(context: Context, options: ListOptions): Promise<void> {
   if (page.next !== null) out.progress(`more: cordon runs list --cursor ${page.next}`);
 }
 
-/** The state, except that a run whose process is gone is not going on, whatever the store still says. */
-export function stateOf(run: RunRecord): string {
-  return isRunState(run.state) && !hasEnded(run.state) && !isAlive(run.owner) ? 'lost' : run.state;
-}
-
 function whatFor(run: RunRecord): string {
   const request = run.request as unknown as Partial<RunRequest>;
   return request.task ?? shellLine(request.agent?.argv ?? []);
-}
-
-export function toJson(run: RunRecord): unknown {
-  const { owner, cgroup, created, updated, ...rest } = run;
-  return {
-    ...rest,
-    state: stateOf(run),
-    created: new Date(created).toISOString(),
-    updated: new Date(updated).toISOString(),
-  };
 }
 
 async function cancel(context: Context, id: string, options: OutputOptions): Promise<void> {
