@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { CordonError, LimitError } from '../../base/errors.ts';
 import { git, gitFailure, isOid } from '../../base/git.ts';
 import { type ObjectInfo, ObjectReader } from '../../base/git-objects.ts';
@@ -7,7 +8,7 @@ import type { GitPushAction } from '../../policy/action.ts';
 import { inspectChanges } from './changes.ts';
 import { type CommitFacts, mailOf, parseCommit } from './commits.ts';
 import { credentialIn } from './credentials.ts';
-import type { Quarantine } from './quarantine.ts';
+import { allText, type Quarantine } from './quarantine.ts';
 import { TreeError, TreeWalker } from './trees.ts';
 
 /** Something found in a push. `refuse`: it may not be delivered whatever the policy says. All text is printable. */
@@ -237,7 +238,7 @@ async function requireDescent({ quarantine, head }: PushRequest, findings: Findi
 
 /**
  * Lines added and removed, summed over every commit against its first parent. Everything counts as text:
- * one NUL byte in a file would make git call it binary and count nothing.
+ * one NUL byte in a file would make git call it binary and count nothing (`--text` does not reach the counting).
  */
 async function changedLines(
   { quarantine }: PushRequest,
@@ -253,7 +254,6 @@ async function changedLines(
     '--stdin',
     '-r',
     '--numstat',
-    '--text',
     '--no-renames',
     '--no-ext-diff',
     '--no-textconv',
@@ -263,7 +263,11 @@ async function changedLines(
     stdin: pairs.join(''),
     timeout: limits.time,
     maxOutput: 256 * MiB,
-    config: [`core.bigFileThreshold=${limits.fileBytes + 1}`, 'core.quotePath=true'],
+    config: [
+      `core.bigFileThreshold=${limits.fileBytes + 1}`,
+      'core.quotePath=true',
+      `core.attributesFile=${join(quarantine.place.gitDir, allText)}`,
+    ],
   };
   const result = await git(quarantine.place, args, options).catch((cause: unknown) => {
     if (!(cause instanceof CordonError)) throw cause;

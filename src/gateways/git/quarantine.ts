@@ -31,6 +31,9 @@ export interface Quarantine {
   head(ref: string): Promise<string | null>;
 }
 
+/** An attributes file in the quarantine, under which every file is text to a diff. */
+export const allText = 'all-text';
+
 const MiB = 1024 * 1024;
 
 /** Makes the quarantine of a run. Throws the system's error when the folder cannot be written. */
@@ -47,6 +50,7 @@ export async function openQuarantine(request: QuarantineRequest): Promise<Quaran
   await writeFile(join(gitDir, 'packed-refs'), `# pack-refs with: peeled fully-peeled sorted \n${base} ${baseRef}\n`);
   await writeFile(join(gitDir, 'config'), configuration(objectFormat, maxPack));
   await writeFile(join(gitDir, 'HEAD'), `ref: ${baseRef}\n`);
+  await writeFile(join(gitDir, allText), '* diff\n');
   const place = { gitDir };
   return { place, view, base, baseRef, shallow, objectFormat, maxPack, head: (ref) => readHead(place, ref) };
 }
