@@ -2,7 +2,7 @@ import type { AuditEvent } from './event.ts';
 import { closedBy, phaseOf } from './event.ts';
 import { readBundle, readTile } from './layout.ts';
 import { HASH_BYTES, leafHash } from './merkle.ts';
-import { type ProblemCode } from './problem.ts';
+import type { ProblemCode } from './problem.ts';
 import { checkRecord } from './record-check.ts';
 import { fullTiles, partialWidth, TILE_HEIGHT, TILE_WIDTH, TileError, tilePath, tileSubtree } from './tiles.ts';
 
@@ -63,11 +63,21 @@ export function checkBundle(dir: string, n: number, size: number): BundleResult 
     const leaf = leafHash(record);
     leaves.set(leaf, i * HASH_BYTES);
     if (tile !== null && leaf.compare(tile, i * HASH_BYTES, (i + 1) * HASH_BYTES) !== 0) {
-      findings.push({ code: 'tile_mismatch', seq, where: tilePath(0, n, width), message: `record ${seq} does not hash to what its tile holds` });
+      findings.push({
+        code: 'tile_mismatch',
+        seq,
+        where: tilePath(0, n, width),
+        message: `record ${seq} does not hash to what its tile holds`,
+      });
     }
     const check = checkRecord(record, seq);
     if (!check.ok) {
-      findings.push({ code: check.code, seq, where: tilePath('entries', n, width), message: `record ${seq} ${check.message}` });
+      findings.push({
+        code: check.code,
+        seq,
+        where: tilePath('entries', n, width),
+        message: `record ${seq} ${check.message}`,
+      });
       return;
     }
     const summary = summarise(check.event);

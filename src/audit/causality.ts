@@ -25,7 +25,8 @@ export class Causality {
 
   add(summary: Summary): void {
     const { seq, type, run, cause } = summary;
-    if (cause !== null && cause >= seq) this.#report('cause_unknown', seq, `${type} names record ${cause}, which comes later, as its cause`);
+    if (cause !== null && cause >= seq)
+      this.#report('cause_unknown', seq, `${type} names record ${cause}, which comes later, as its cause`);
     else if (closedBy(type).length > 0) this.#close(summary);
     if (type === 'run.lost' && run !== null) this.#lost.add(run);
     if (phaseOf(type) === 'intent') {
@@ -37,16 +38,23 @@ export class Causality {
   #close(summary: Summary): void {
     const { seq, type, run, cause } = summary;
     if (cause === null) return this.#report('cause_unknown', seq, `${type} names no cause`);
-    if (this.#known !== null && !this.#known(cause)) return this.#report('cause_unknown', seq, `${type} names record ${cause}, which is not here`);
+    if (this.#known !== null && !this.#known(cause))
+      return this.#report('cause_unknown', seq, `${type} names record ${cause}, which is not here`);
     const intent = this.#open.get(cause);
     if (intent === undefined) {
       // A denied intent may have an outcome ("refused") and leaves no entry; it is a cause nobody else may close either.
-      if (this.#closed.has(cause)) this.#report('outcome_twice', seq, `${type} is the second outcome of record ${cause}`);
-      else if (!this.#denied.has(cause)) this.#report('cause_wrong', seq, `${type} names record ${cause}, which is no intent, as its cause`);
+      if (this.#closed.has(cause))
+        this.#report('outcome_twice', seq, `${type} is the second outcome of record ${cause}`);
+      else if (!this.#denied.has(cause))
+        this.#report('cause_wrong', seq, `${type} names record ${cause}, which is no intent, as its cause`);
     } else if (!closedBy(type).includes(intent.type)) {
       return this.#report('cause_wrong', seq, `${type} cannot be the outcome of record ${cause}, a ${intent.type}`);
     } else if (intent.run !== run) {
-      return this.#report('cause_wrong', seq, `${type} of run ${run} names record ${cause} of run ${intent.run} as its cause`);
+      return this.#report(
+        'cause_wrong',
+        seq,
+        `${type} of run ${run} names record ${cause} of run ${intent.run} as its cause`,
+      );
     }
     this.#open.delete(cause);
     this.#closed.add(cause);
@@ -64,7 +72,12 @@ export class Causality {
       if (open.length < MAX_PROBLEMS) open.push({ seq, type, run, excuse });
       if (excuse !== null) continue;
       const of = run === null ? '' : ` of run ${run}`;
-      this.#problems.add({ code: 'outcome_missing', seq, where: this.#where, message: `record ${seq}: ${type}${of} has no outcome` });
+      this.#problems.add({
+        code: 'outcome_missing',
+        seq,
+        where: this.#where,
+        message: `record ${seq}: ${type}${of} has no outcome`,
+      });
     }
     return open;
   }

@@ -47,7 +47,9 @@ describe('signed notes', () => {
 test('keys: any mangled one is refused', () => {
   for (let i = 0; i < vkey.length; i++) {
     expect(() => cp.parseVerifierKey(vkey.slice(0, i))).toThrow(cp.NoteError);
-    expect(() => cp.parseVerifierKey(vkey.slice(0, i) + (vkey[i] === 'x' ? 'y' : 'x') + vkey.slice(i + 1))).toThrow(cp.NoteError);
+    expect(() => cp.parseVerifierKey(vkey.slice(0, i) + (vkey[i] === 'x' ? 'y' : 'x') + vkey.slice(i + 1))).toThrow(
+      cp.NoteError,
+    );
   }
   expect(() => cp.parseSignerKey(vkey)).toThrow(cp.NoteError);
   expect(() => cp.signerFromSeed('two words', Buffer.alloc(32))).toThrow(cp.NoteError);

@@ -71,7 +71,8 @@ function splitKey(text: string): { name: string; id: string; typed: Buffer } {
   const [, name = '', id = '', encoded = ''] = match ?? [];
   if (!isKeyName(name)) throw new NoteError('not a key: expected <name>+<8 hex digits>+<base64>');
   const typed = base64(encoded);
-  if (typed.length !== 1 + HASH_BYTES || typed[0] !== ED25519) throw new NoteError(`the key ${name} is not an Ed25519 key`);
+  if (typed.length !== 1 + HASH_BYTES || typed[0] !== ED25519)
+    throw new NoteError(`the key ${name} is not an Ed25519 key`);
   return { name, id, typed };
 }
 

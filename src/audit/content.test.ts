@@ -21,7 +21,14 @@ function newStore() {
 
 test('comes back, whatever its length and pieces, and lies there encrypted', async () => {
   const { store, content } = newStore();
-  const edges = [0, 1, CHUNK_BYTES - SALT_BYTES - 1, CHUNK_BYTES - SALT_BYTES, CHUNK_BYTES - SALT_BYTES + 1, 3 * CHUNK_BYTES];
+  const edges = [
+    0,
+    1,
+    CHUNK_BYTES - SALT_BYTES - 1,
+    CHUNK_BYTES - SALT_BYTES,
+    CHUNK_BYTES - SALT_BYTES + 1,
+    3 * CHUNK_BYTES,
+  ];
   for (const length of edges) {
     const data = Buffer.alloc(length, 'a secret word ');
     const pieces = [data.subarray(0, length >> 1), data.subarray(length >> 1)];
@@ -34,7 +41,10 @@ test('comes back, whatever its length and pieces, and lies there encrypted', asy
 
 test('the same content has another digest every time', async () => {
   const { store } = newStore();
-  const [a, b] = [await store.put(run, Buffer.from('1234'), options), await store.put(run, Buffer.from('1234'), options)];
+  const [a, b] = [
+    await store.put(run, Buffer.from('1234'), options),
+    await store.put(run, Buffer.from('1234'), options),
+  ];
   expect(a.digest).not.toBe(b.digest);
 });
 
@@ -57,13 +67,18 @@ test('any changed or missing byte is found', async () => {
   truncateSync(path, 4 + 32 + CHUNK_BYTES + 16); // exactly at the end of a chunk
   await expect(store.readAll(run, ref, data.length)).rejects.toThrow(AuditInvalidError);
   writeFileSync(path, sealed);
-  await expect(store.readAll(run, { ...ref, digest: ref.digest.replace(/.$/, (c) => (c === '0' ? '1' : '0')) }, data.length)).rejects.toThrow(AuditInvalidError);
+  await expect(
+    store.readAll(run, { ...ref, digest: ref.digest.replace(/.$/, (c) => (c === '0' ? '1' : '0')) }, data.length),
+  ).rejects.toThrow(AuditInvalidError);
   expect(await store.readAll(run, ref, data.length)).toEqual(data);
 });
 
 test('content of one run is not taken for that of another', async () => {
   const { store, content } = newStore();
-  const [mine, theirs] = [await store.put(run, Buffer.from('mine'), options), await store.put(other, Buffer.from('theirs'), options)];
+  const [mine, theirs] = [
+    await store.put(run, Buffer.from('mine'), options),
+    await store.put(other, Buffer.from('theirs'), options),
+  ];
   writeFileSync(join(content, other, theirs.id), readFileSync(join(content, run, mine.id)));
   await expect(store.readAll(other, theirs, 100)).rejects.toThrow(AuditInvalidError);
   await expect(store.readAll('../../etc', mine, 100)).rejects.toThrow(NotFoundError);
@@ -86,7 +101,14 @@ test('deleting a run is recorded, takes key and files, and the log still verifie
   const log = await openAuditLog({ dir, keys });
   const ref = await store.put(run, Buffer.from('the output'), options);
   const kept = await store.put(other, Buffer.from('another'), options);
-  await log.append({ type: 'output.kept', run, principal, action: null, resource: { stream: 'both', bytes: 10, cut: false }, content: ref });
+  await log.append({
+    type: 'output.kept',
+    run,
+    principal,
+    action: null,
+    resource: { stream: 'both', bytes: 10, cut: false },
+    content: ref,
+  });
   await deleteRunContent(log, store, { run, principal, reason: 'retention of 180 days' });
   await deleteRunContent(log, store, { run, principal, reason: 'again' });
   await log.close();

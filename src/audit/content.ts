@@ -6,7 +6,16 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { syncFolder } from '../base/durable-file.ts';
 import { AuditInvalidError, CordonError, LimitError, NotFoundError, StorageError } from '../base/errors.ts';
 import { isRunId, newRunId, type RandomSource } from '../base/ids.ts';
-import { CHUNK_BYTES, contentDigest, contentKey, MAGIC, openChunk, SALT_BYTES, sealChunk, TAG_BYTES } from './content-format.ts';
+import {
+  CHUNK_BYTES,
+  contentDigest,
+  contentKey,
+  MAGIC,
+  openChunk,
+  SALT_BYTES,
+  sealChunk,
+  TAG_BYTES,
+} from './content-format.ts';
 import type { ContentRef } from './event.ts';
 import { createOnce, requireOwn } from './keys.ts';
 
@@ -43,7 +52,12 @@ export interface ContentStoreOptions {
   readonly random?: RandomSource;
 }
 
-export function openContentStore({ dir, keys, clock = systemClock, random = randomBytes }: ContentStoreOptions): ContentStore {
+export function openContentStore({
+  dir,
+  keys,
+  clock = systemClock,
+  random = randomBytes,
+}: ContentStoreOptions): ContentStore {
   return new Store(dir, join(keys, 'content'), () => newRunId(clock.now(), random), random);
 }
 
@@ -60,7 +74,11 @@ class Store implements ContentStore {
     this.#random = random;
   }
 
-  async put(run: string, source: ContentSource, { mediaType, maxBytes }: { mediaType: string; maxBytes: number }): Promise<ContentRef> {
+  async put(
+    run: string,
+    source: ContentSource,
+    { mediaType, maxBytes }: { mediaType: string; maxBytes: number },
+  ): Promise<ContentRef> {
     const folder = this.#folder(run);
     const id = this.#newId();
     const path = join(folder, id);
@@ -101,7 +119,8 @@ class Store implements ContentStore {
     let [chunk, bytes, pending] = [0, 0, Buffer.from(digestSalt)];
     for await (const piece of source instanceof Uint8Array ? [source] : source) {
       bytes += piece.length;
-      if (bytes > maxBytes) throw new LimitError('output', `content of run ${name.run} is longer than ${maxBytes} bytes`);
+      if (bytes > maxBytes)
+        throw new LimitError('output', `content of run ${name.run} is longer than ${maxBytes} bytes`);
       hmac.update(piece);
       pending = Buffer.concat([pending, piece]);
       let at = 0;
@@ -117,7 +136,8 @@ class Store implements ContentStore {
 
   async *read(run: string, ref: ContentRef): AsyncGenerator<Buffer> {
     const path = join(this.#folder(run), ref.id);
-    if (!isRunId(ref.id)) throw new NotFoundError(`${JSON.stringify(ref.id.slice(0, 40))} is not the id of any content`);
+    if (!isRunId(ref.id))
+      throw new NotFoundError(`${JSON.stringify(ref.id.slice(0, 40))} is not the id of any content`);
     const wrong = (what: string) => new AuditInvalidError(`the content ${ref.id} of run ${run} ${what}`);
     const runKey = await this.#readKey(run);
     const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(() => null);

@@ -12,7 +12,9 @@ export async function crossing<T>(
   log: AuditLog,
   intent: NewEvent,
   act: (seq: number) => Promise<T>,
-  outcomeOf: (result: { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown }) => NewEvent,
+  outcomeOf: (
+    result: { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown },
+  ) => NewEvent,
 ): Promise<T> {
   const { seq } = await log.append(intent);
   let value: T;

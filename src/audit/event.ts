@@ -110,14 +110,23 @@ const specs = {
       reason: text,
       head: text.nullable(),
       branch: text.nullable(),
-      counts: z.strictObject({ commands: count, changedFiles: count, outputBytes: count, recordsLost: count, decisions }),
+      counts: z.strictObject({
+        commands: count,
+        changedFiles: count,
+        outputBytes: count,
+        recordsLost: count,
+        decisions,
+      }),
     }),
   },
   /** Found dead by a later process. It stands for the outcome of every intent of its run that has none. */
   'run.lost': { phase: 'outcome', closes: ['run.started'], resource: none, outcome: z.strictObject({ reason: text }) },
   'policy.loaded': {
     phase: 'fact',
-    resource: z.strictObject({ layers: z.array(z.strictObject({ layer: text, file: text, digest })), effective: digest }),
+    resource: z.strictObject({
+      layers: z.array(z.strictObject({ layer: text, file: text, digest })),
+      effective: digest,
+    }),
   },
   /** What the policy says of one file of the toolbox, or of an execve that the recorder stopped. */
   'command.decided': {
@@ -189,7 +198,13 @@ const specs = {
     phase: 'outcome',
     closes: ['network.decided'],
     resource: z.strictObject({ host: text, port: count, address: text.nullable() }),
-    outcome: z.strictObject({ result: text, status: count.nullable(), bytesOut: count, bytesIn: count, durationMs: count }),
+    outcome: z.strictObject({
+      result: text,
+      status: count.nullable(),
+      bytesOut: count,
+      bytesIn: count,
+      durationMs: count,
+    }),
   },
   /** A push as it came in: what the guest asks for, before its objects are looked at. */
   'git.received': {
@@ -203,14 +218,30 @@ const specs = {
   'git.decided': {
     phase: 'outcome',
     closes: ['git.received'],
-    resource: z.strictObject({ repository: text, ref: text, kind: text, commits: count, changedPaths: count, changedLines: count }),
+    resource: z.strictObject({
+      repository: text,
+      ref: text,
+      kind: text,
+      commits: count,
+      changedPaths: count,
+      changedLines: count,
+    }),
     outcome: z.strictObject({ result: z.enum(['accepted', 'refused']), reason: text.nullable() }),
     decision: 'optional',
   },
   'git.forwarded': { phase: 'intent', resource: transfer, decision: 'optional' },
   'git.forward.done': { phase: 'outcome', closes: ['git.forwarded'], resource: transfer, outcome: result },
-  'delivery.patch': { phase: 'intent', resource: z.strictObject({ target: text, digest, bytes: count }), decision: 'optional' },
-  'delivery.patch.done': { phase: 'outcome', closes: ['delivery.patch'], resource: z.strictObject({ target: text }), outcome: result },
+  'delivery.patch': {
+    phase: 'intent',
+    resource: z.strictObject({ target: text, digest, bytes: count }),
+    decision: 'optional',
+  },
+  'delivery.patch.done': {
+    phase: 'outcome',
+    closes: ['delivery.patch'],
+    resource: z.strictObject({ target: text }),
+    outcome: result,
+  },
   'approval.requested': {
     phase: 'intent',
     resource: z.strictObject({ approval: text, summary: text, approvers: z.array(text), count, expiresMs: count }),
@@ -232,7 +263,12 @@ const specs = {
     resource: z.strictObject({ segment: text, offset: count, discardedBytes: count, discardedDigest: digest }),
   },
   'content.delete': { phase: 'intent', resource: z.strictObject({ run: runId, reason: text }), decision: 'optional' },
-  'content.deleted': { phase: 'outcome', closes: ['content.delete'], resource: z.strictObject({ run: runId }), outcome: result },
+  'content.deleted': {
+    phase: 'outcome',
+    closes: ['content.delete'],
+    resource: z.strictObject({ run: runId }),
+    outcome: result,
+  },
   'configuration.changed': {
     phase: 'fact',
     resource: z.strictObject({ what: text, before: digest.nullable(), after: digest.nullable() }),

@@ -73,7 +73,10 @@ export async function exportAudit(options: ExportOptions): Promise<Exported> {
 }
 
 /** Many small pieces as few writes; the file appears with its whole content or not at all. */
-async function writeLines(out: string, write: (line: (value: object) => Promise<void>) => Promise<void>): Promise<void> {
+async function writeLines(
+  out: string,
+  write: (line: (value: object) => Promise<void>) => Promise<void>,
+): Promise<void> {
   const temporary = `${out}.part`;
   let handle: FileHandle | undefined;
   try {
@@ -105,7 +108,13 @@ async function writeLines(out: string, write: (line: (value: object) => Promise<
 
 async function exportFile(dir: string, tree: LiveTree, out: string): Promise<Exported> {
   await writeLines(out, async (line) => {
-    const header: ExportHeader = { format: 'cordon-audit-export/1', kind: 'log', run: null, checkpoint: tree.note, records: tree.size };
+    const header: ExportHeader = {
+      format: 'cordon-audit-export/1',
+      kind: 'log',
+      run: null,
+      checkpoint: tree.note,
+      records: tree.size,
+    };
     await line(header);
     for (const { seq, record } of readRecords(dir, 0, tree.size - 1)) await line({ seq, record: record.toString() });
   });
@@ -118,7 +127,13 @@ async function exportRun({ dir, out, from = 0, to }: ExportOptions, tree: LiveTr
   for (const { seq } of readEvents(dir, filter)) seqs.push(seq);
   if (seqs.length === 0) throw new NotFoundError(`the audit log in ${dir} has no records of run ${run}`);
   await writeLines(out, async (line) => {
-    const header: ExportHeader = { format: 'cordon-audit-export/1', kind: 'run', run, checkpoint: tree.note, records: seqs.length };
+    const header: ExportHeader = {
+      format: 'cordon-audit-export/1',
+      kind: 'run',
+      run,
+      checkpoint: tree.note,
+      records: seqs.length,
+    };
     await line(header);
     for (const { seq, record } of readEvents(dir, filter)) {
       const proof = await inclusionProof(tree.subtree, seq, tree.size);

@@ -9,7 +9,7 @@ import { listSegments, MAX_SEGMENT, paths, readRest } from './layout.ts';
 import { emptyFrontier, extend, type Frontier, frontierRoot, leafHash } from './merkle.ts';
 
 /** A new segment is begun when the last has this many bytes: bounds what opening has to read. */
-const SEGMENT_BYTES = 1024 * 1024;
+export const SEGMENT_BYTES = 1024 * 1024;
 
 /** A torn batch that was thrown away; it had never been acknowledged. */
 export interface Recovered {
@@ -26,7 +26,10 @@ interface Segment {
 }
 
 function unavailable(message: string, cause?: unknown): AuditUnavailableError {
-  return new AuditUnavailableError(message, { cause, remedy: 'nothing was recorded after that; run "cordon audit verify" to see what is left' });
+  return new AuditUnavailableError(message, {
+    cause,
+    remedy: 'nothing was recorded after that; run "cordon audit verify" to see what is left',
+  });
 }
 
 /**
@@ -37,13 +40,15 @@ export class JournalWriter {
   readonly #dir: string;
   readonly #disk: Disk;
   readonly #signer: Signer;
+  readonly #segmentBytes: number;
   #segment: Segment | null = null;
   /** Bytes of the segment that are whole batches. */
   #end = 0;
   #tree: Frontier = emptyFrontier;
   #note: string | null = null;
 
-  constructor(dir: string, disk: Disk, signer: Signer) {
+  constructor(dir: string, disk: Disk, signer: Signer, segmentBytes = SEGMENT_BYTES) {
+    this.#segmentBytes = segmentBytes;
     this.#dir = join(dir, paths.journal);
     this.#disk = disk;
     this.#signer = signer;
@@ -70,12 +75,15 @@ export class JournalWriter {
   async refresh(): Promise<Recovered | null> {
     const last = listSegments(this.#dir).at(-1);
     const ours = this.#segment;
-    if (ours !== null && (last === undefined || last < ours.first)) throw unavailable(`the audit log's file ${ours.path} was deleted`);
+    if (ours !== null && (last === undefined || last < ours.first))
+      throw unavailable(`the audit log's file ${ours.path} was deleted`);
     if (last === undefined) return null;
     if (ours?.first === last) {
       const [fd, there] = [fstatSync(ours.file.fd), statSync(ours.path, { throwIfNoEntry: false })];
-      if (fd.nlink === 0 || there?.ino !== fd.ino || there.dev !== fd.dev) throw unavailable(`the audit log's file ${ours.path} was replaced`);
-      if (fd.size < this.#end) throw unavailable(`the audit log's file ${ours.path} was cut from ${this.#end} to ${fd.size} bytes`);
+      if (fd.nlink === 0 || there?.ino !== fd.ino || there.dev !== fd.dev)
+        throw unavailable(`the audit log's file ${ours.path} was replaced`);
+      if (fd.size < this.#end)
+        throw unavailable(`the audit log's file ${ours.path} was cut from ${this.#end} to ${fd.size} bytes`);
       return fd.size === this.#end ? null : this.#absorb(ours);
     }
     return this.#enter(last);
@@ -97,7 +105,8 @@ export class JournalWriter {
     this.#segment = null;
     const before = listSegments(this.#dir).at(-1);
     if (before === undefined) {
-      if (first > 0) throw unavailable(`the audit log's file ${path} holds no whole batch, and what came before it is gone`);
+      if (first > 0)
+        throw unavailable(`the audit log's file ${path} holds no whole batch, and what came before it is gone`);
       return recovered;
     }
     return (await this.#enter(before)) ?? recovered;
@@ -108,7 +117,8 @@ export class JournalWriter {
     const { batches, end } = readBatches(bytes);
     let next = this.#end === 0 ? segment.first : this.#tree.size;
     for (const batch of batches) {
-      if (batch.first !== next) throw unavailable(`${segment.path} goes on with record ${batch.first} where ${next} is due`);
+      if (batch.first !== next)
+        throw unavailable(`${segment.path} goes on with record ${batch.first} where ${next} is due`);
       next += batch.records.length;
     }
     const last = batches.at(-1);
@@ -128,7 +138,8 @@ export class JournalWriter {
   /** The last batch says where the tree stands; its signature says that we (or a process with our key) wrote it. */
   #adopt(segment: Segment, batch: Batch, size: number): void {
     const tree = { size, peaks: batch.peaks.map((peak) => Buffer.from(peak)) };
-    if (size < this.#tree.size) throw unavailable(`${segment.path} goes back to record ${size} after ${this.#tree.size}`);
+    if (size < this.#tree.size)
+      throw unavailable(`${segment.path} goes back to record ${size} after ${this.#tree.size}`);
     try {
       const signed = openCheckpoint(batch.note, this.#signer);
       if (signed.size !== size || Buffer.compare(signed.root, frontierRoot(tree)) !== 0) {
@@ -136,7 +147,10 @@ export class JournalWriter {
       }
     } catch (cause) {
       if (!(cause instanceof NoteError)) throw cause;
-      throw unavailable(`the checkpoint after record ${size - 1} in ${segment.path} does not fit: ${cause.message}`, cause);
+      throw unavailable(
+        `the checkpoint after record ${size - 1} in ${segment.path} does not fit: ${cause.message}`,
+        cause,
+      );
     }
     this.#tree = tree;
     this.#note = batch.note;
@@ -145,7 +159,9 @@ export class JournalWriter {
   async #discard(segment: Segment, torn: Buffer): Promise<Recovered> {
     const whole = batchAfter(torn, 0);
     if (whole !== null) {
-      throw unavailable(`${segment.path} is damaged at byte ${this.#end}: a whole batch follows at byte ${this.#end + whole}`);
+      throw unavailable(
+        `${segment.path} is damaged at byte ${this.#end}: a whole batch follows at byte ${this.#end + whole}`,
+      );
     }
     await segment.file.truncate(this.#end);
     await segment.file.datasync();
@@ -157,12 +173,13 @@ export class JournalWriter {
     };
   }
 
-  /** Writes one batch after `refresh`; when this resolves it is durable. True when it began a new segment. */
+  /** Writes one batch after `refresh`; when this resolves it is durable. True when it left a full segment behind. */
   async write(records: readonly Uint8Array[]): Promise<boolean> {
+    const left = this.#tree.size > 0;
     const tree = extend(this.#tree, records.map(leafHash));
     const note = signCheckpoint({ size: tree.size, root: frontierRoot(tree) }, this.#signer);
     const batch = encodeBatch(this.#tree.size, note, tree, records);
-    const fresh = this.#segment === null || this.#end >= SEGMENT_BYTES;
+    const fresh = this.#segment === null || this.#end >= this.#segmentBytes;
     const segment = fresh ? await this.#begin() : (this.#segment as Segment);
     const start = this.#end;
     try {
@@ -177,7 +194,7 @@ export class JournalWriter {
     this.#end = start + batch.length;
     this.#tree = tree;
     this.#note = note;
-    return fresh;
+    return fresh && left;
   }
 
   async #begin(): Promise<Segment> {

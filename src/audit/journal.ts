@@ -83,7 +83,12 @@ export function decodeBatch(bytes: Buffer, at: number, end: number): Batch | nul
   const peaks: Uint8Array[] = [];
   for (let p = noteEnd; p < peaksEnd; p += HASH_BYTES) peaks.push(body.subarray(p, p + HASH_BYTES));
   try {
-    return { first, note: body.toString('utf8', FIXED, noteEnd), peaks, records: decodeBundle(body.subarray(peaksEnd), count) };
+    return {
+      first,
+      note: body.toString('utf8', FIXED, noteEnd),
+      peaks,
+      records: decodeBundle(body.subarray(peaksEnd), count),
+    };
   } catch {
     return null;
   }

@@ -21,12 +21,17 @@ export async function requireOwn(path: string, kind: 'folder' | 'secret'): Promi
   const refuse = (what: string, remedy: string): never => {
     throw new AuditUnavailableError(`${path} ${what}`, { remedy });
   };
-  if (kind === 'folder' ? !stat.isDirectory() : !stat.isFile()) refuse(`is not a ${kind === 'folder' ? 'folder' : 'regular file'}`, `move it away`);
-  if (stat.uid !== uid && stat.uid !== 0) refuse(`belongs to user ${stat.uid}, not to user ${uid}`, `chown it, or set CORDON_HOME to a folder of your own`);
+  if (kind === 'folder' ? !stat.isDirectory() : !stat.isFile())
+    refuse(`is not a ${kind === 'folder' ? 'folder' : 'regular file'}`, `move it away`);
+  if (stat.uid !== uid && stat.uid !== 0)
+    refuse(`belongs to user ${stat.uid}, not to user ${uid}`, `chown it, or set CORDON_HOME to a folder of your own`);
   const forbidden = kind === 'folder' ? 0o022 : 0o077;
   if ((stat.mode & forbidden) !== 0) {
     const mode = (stat.mode & 0o777).toString(8);
-    refuse(`has mode ${mode}: other users could ${kind === 'folder' ? 'change' : 'read'} it`, `chmod ${kind === 'folder' ? 'go-w' : '600'} ${path}`);
+    refuse(
+      `has mode ${mode}: other users could ${kind === 'folder' ? 'change' : 'read'} it`,
+      `chmod ${kind === 'folder' ? 'go-w' : '600'} ${path}`,
+    );
   }
 }
 
@@ -69,7 +74,10 @@ export async function loadOrCreateSigner(keys: string, random: RandomSource = ra
   );
   if (!there) await createOnce(keys, KEY_FILE, `${newSigner(random).skey}\n`);
   await requireOwn(path, 'secret');
-  const signer = parseKeyFile(path, await readFile(path, { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NOFOLLOW }));
+  const signer = parseKeyFile(
+    path,
+    await readFile(path, { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NOFOLLOW }),
+  );
   const vkey = await readFile(join(keys, VKEY_FILE), 'utf8').catch(() => '');
   if (vkey !== `${signer.vkey}\n`) await writeDurably(join(keys, VKEY_FILE), `${signer.vkey}\n`, 0o644);
   return signer;

@@ -74,7 +74,8 @@ export function readTile(dir: string, level: number, n: number, width: number): 
     const path = tilePath(level, n, w);
     const bytes = bounded(dir, path, TILE_WIDTH * HASH_BYTES);
     if (bytes === null) continue;
-    if (bytes.length !== w * HASH_BYTES) throw new TileError(`${path} has ${bytes.length} bytes, not ${w * HASH_BYTES}`);
+    if (bytes.length !== w * HASH_BYTES)
+      throw new TileError(`${path} has ${bytes.length} bytes, not ${w * HASH_BYTES}`);
     return bytes.subarray(0, width * HASH_BYTES);
   }
   return null;

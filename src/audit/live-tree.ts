@@ -83,7 +83,11 @@ function subtrees(dir: string, tiled: number, beyond: readonly Uint8Array[]): Su
     if ((index + 1) * 2 ** level <= tiled) {
       const height = level % TILE_HEIGHT;
       const first = index * 2 ** height;
-      return tileSubtree(tile(Math.floor(level / TILE_HEIGHT), Math.floor(first / TILE_WIDTH)), first % TILE_WIDTH, height);
+      return tileSubtree(
+        tile(Math.floor(level / TILE_HEIGHT), Math.floor(first / TILE_WIDTH)),
+        first % TILE_WIDTH,
+        height,
+      );
     }
     if (level > 0) return nodeHash(subtree(level - 1, 2 * index), subtree(level - 1, 2 * index + 1));
     const leaf = beyond[index - tiled];

@@ -1,4 +1,14 @@
-import { chmodSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { exited, newHome, principal, run, started, state } from '../../test/fakes/audit-home.ts';
@@ -36,7 +46,11 @@ describe('appending', () => {
       await log.close();
     }
     expect([...readEvents(home.dir)].map(({ seq }) => seq)).toEqual(Array.from({ length: 300 }, (_, i) => i));
-    expect(await verifyAudit(home.dir, { vkey: readFileSync(join(home.keys, 'audit.vkey'), 'utf8') })).toMatchObject({ ok: true, size: 300, records: 300 });
+    expect(await verifyAudit(home.dir, { vkey: readFileSync(join(home.keys, 'audit.vkey'), 'utf8') })).toMatchObject({
+      ok: true,
+      size: 300,
+      records: 300,
+    });
   });
 
   test('an event may name as its cause one that was only enqueued', async () => {
@@ -68,8 +82,12 @@ describe('appending', () => {
   test('a wrong or oversized event is refused by itself; flush says so when nobody looked', async () => {
     const log = await openAuditLog(newHome());
     await expect(log.append(state('x'.repeat(70_000)))).rejects.toThrow(/more than the 65535 of a record/);
-    await expect(log.append({ ...state('x'), type: 'no.such' } as unknown as NewEvent)).rejects.toMatchObject({ code: 'internal' });
-    await expect(log.append({ ...state('x'), secret: 'y' } as unknown as NewEvent)).rejects.toMatchObject({ code: 'internal' });
+    await expect(log.append({ ...state('x'), type: 'no.such' } as unknown as NewEvent)).rejects.toMatchObject({
+      code: 'internal',
+    });
+    await expect(log.append({ ...state('x'), secret: 'y' } as unknown as NewEvent)).rejects.toMatchObject({
+      code: 'internal',
+    });
     await expect(log.append({ ...state('x'), run: '../..' })).rejects.toMatchObject({ code: 'internal' });
     await log.flush();
     const refused = log.enqueue(state('x'.repeat(70_000)));
@@ -83,7 +101,9 @@ describe('appending', () => {
   test('changing the event afterwards changes nothing', async () => {
     const home = newHome();
     const log = await openAuditLog(home);
-    const event = { ...started(1), resource: { ...started(1).resource, argv: ['true'] } } as NewEvent & { resource: { argv: string[] } };
+    const event = { ...started(1), resource: { ...started(1).resource, argv: ['true'] } } as NewEvent & {
+      resource: { argv: string[] };
+    };
     const done = log.append(event);
     event.resource.argv.push('--changed');
     await done;
@@ -93,7 +113,13 @@ describe('appending', () => {
 });
 
 describe('crossing', () => {
-  const intent: NewEvent = { type: 'content.delete', run: null, principal, action: null, resource: { run, reason: 'r' } };
+  const intent: NewEvent = {
+    type: 'content.delete',
+    run: null,
+    principal,
+    action: null,
+    resource: { run, reason: 'r' },
+  };
   const outcome = (result: { ok: boolean }): NewEvent => ({
     type: 'content.deleted',
     run: null,
@@ -110,7 +136,11 @@ describe('crossing', () => {
     expect(seen).toEqual([0, 1]);
     await expect(crossing(log, intent, () => Promise.reject(new Error('no')), outcome)).rejects.toThrow('no');
     await log.close();
-    const events = [...readEvents(home.dir)].map(({ event }) => [event.type, event.cause, event.outcome && 'result' in event.outcome && event.outcome.result]);
+    const events = [...readEvents(home.dir)].map(({ event }) => [
+      event.type,
+      event.cause,
+      event.outcome && 'result' in event.outcome && event.outcome.result,
+    ]);
     expect(events[1]).toEqual(['content.deleted', 0, 'done']);
     expect(events[3]).toEqual(['content.deleted', 2, 'failed']);
   });
@@ -171,18 +201,27 @@ describe('opening refuses', () => {
     ['a log folder that others can write', (h: { dir: string; keys: string }) => chmodSync(h.dir, 0o777)],
     ['a keys folder that others can write', (h) => chmodSync(h.keys, 0o770)],
     ['a key that others can read', (h) => chmodSync(join(h.keys, 'audit.key'), 0o644)],
-    ['a key that is a link', (h) => (renameSync(join(h.keys, 'audit.key'), join(h.keys, 'k')), symlinkSync('k', join(h.keys, 'audit.key')))],
+    [
+      'a key that is a link',
+      (h) => (renameSync(join(h.keys, 'audit.key'), join(h.keys, 'k')), symlinkSync('k', join(h.keys, 'audit.key'))),
+    ],
     ['a key that is damaged', (h) => writeFileSync(join(h.keys, 'audit.key'), 'PRIVATE+KEY+x')],
     ['a new key on an old log', (h) => rmSync(h.keys, { recursive: true })],
     ['a deleted journal', (h) => rmSync(join(h.dir, 'journal'), { recursive: true })],
     ['a changed tile', (h) => writeFileSync(join(h.dir, 'tile/0/001.p/44'), Buffer.alloc(44 * 32))],
     ['a missing tile', (h) => rmSync(join(h.dir, 'tile/1'), { recursive: true })],
     ['a changed checkpoint', (h) => writeFileSync(join(h.dir, 'checkpoint'), 'x\n1\n\n')],
-    ['a journal folder that is a link', (h) => (renameSync(join(h.dir, 'journal'), join(h.dir, 'j')), symlinkSync('j', join(h.dir, 'journal')))],
+    [
+      'a journal folder that is a link',
+      (h) => (renameSync(join(h.dir, 'journal'), join(h.dir, 'j')), symlinkSync('j', join(h.dir, 'journal'))),
+    ],
   ] as [string, (home: { dir: string; keys: string }) => void][])('%s', async (_, harm) => {
     const home = await filled();
     harm(home);
-    await refused(home).toMatchObject({ code: expect.stringMatching(/^audit_(unavailable|invalid)$/), remedy: expect.any(String) });
+    await refused(home).toMatchObject({
+      code: expect.stringMatching(/^audit_(unavailable|invalid)$/),
+      remedy: expect.any(String),
+    });
   });
 
   test('a folder that cannot be made', async () => {

@@ -3,13 +3,13 @@ import { type Clock, systemClock, timestamp } from '../base/clock.ts';
 import { AuditUnavailableError, CordonError, StorageError } from '../base/errors.ts';
 import { FileLock } from '../base/file-lock.ts';
 import type { RandomSource } from '../base/ids.ts';
-import { type AuditEvent, type EventBody, MAX_RECORD, parseEvent } from './event.ts';
+import type { Signer } from './checkpoint.ts';
 import { type Disk, realDisk } from './disk.ts';
+import { type AuditEvent, type EventBody, MAX_RECORD, parseEvent } from './event.ts';
 import { MAX_BATCH_BYTES, MAX_BATCH_RECORDS } from './journal.ts';
-import { JournalWriter, type Recovered } from './journal-writer.ts';
+import { JournalWriter, type Recovered, SEGMENT_BYTES } from './journal-writer.ts';
 import { loadOrCreateSigner, requireOwn } from './keys.ts';
 import { listSegments, paths } from './layout.ts';
-import type { Signer } from './checkpoint.ts';
 import { durableSegments, hasTiles, publish, readCheckpoint, requireFit } from './publish.ts';
 
 /** An event to append; `cause` is the seq of the event it follows from, or the ticket of one enqueued before it. */
@@ -66,6 +66,8 @@ export interface OpenAuditLogOptions {
   readonly disk?: Disk;
   /** Milliseconds to wait for another process that is writing. Default 30,000. */
   readonly lockTimeout?: number;
+  /** Bytes after which another segment of the journal is begun. Default 1 MiB, which is also the most. */
+  readonly segmentBytes?: number;
 }
 
 /** Bytes of events waiting beyond which `room` waits. */
@@ -78,13 +80,21 @@ const SYSTEM = { id: 'system:cordon', kind: 'system' } as const;
  * it, or the journal is damaged) or `AuditInvalidError` (the checkpoint does not fit the tiles).
  */
 export async function openAuditLog(options: OpenAuditLogOptions): Promise<AuditLog> {
-  const { dir, keys, clock = systemClock, random, disk = realDisk, lockTimeout = 30_000 } = options;
+  const {
+    dir,
+    keys,
+    clock = systemClock,
+    random,
+    disk = realDisk,
+    lockTimeout = 30_000,
+    segmentBytes = SEGMENT_BYTES,
+  } = options;
   let [lock, log]: [FileLock?, Log?] = [];
   try {
     await makeFolders(dir, disk);
     const signer = await loadOrCreateSigner(keys, random);
     lock = new FileLock(join(dir, paths.lock), clock);
-    log = new Log({ dir, clock, disk, signer, lock, lockTimeout });
+    log = new Log({ dir, clock, disk, signer, lock, lockTimeout, segmentBytes: Math.min(segmentBytes, SEGMENT_BYTES) });
     await log.start();
     return log;
   } catch (cause) {
@@ -150,6 +160,7 @@ interface Parts {
   signer: Signer;
   lock: FileLock;
   lockTimeout: number;
+  segmentBytes: number;
 }
 
 class Log implements AuditLog {
@@ -171,7 +182,7 @@ class Log implements AuditLog {
     this.#parts = parts;
     this.dir = parts.dir;
     this.vkey = parts.signer.vkey;
-    this.#journal = new JournalWriter(parts.dir, parts.disk, parts.signer);
+    this.#journal = new JournalWriter(parts.dir, parts.disk, parts.signer, parts.segmentBytes);
   }
 
   async start(): Promise<void> {
@@ -183,15 +194,25 @@ class Log implements AuditLog {
       const published = readCheckpoint(dir, signer);
       this.#recovered = await this.#journal.refresh();
       const size = this.#journal.tree.size;
-      if (published === null ? (first ?? 0) > 0 || (first === undefined && hasTiles(dir)) : (first ?? Infinity) > published.size) {
-        throw new AuditUnavailableError(`the audit log in ${dir} has lost records: its tiles end at ${published?.size ?? 0}, its journal begins at ${first ?? 'nothing'}`, {
-          remedy: 'run "cordon audit verify" to see what is left',
-        });
+      if (
+        published === null
+          ? (first ?? 0) > 0 || (first === undefined && hasTiles(dir))
+          : (first ?? Infinity) > published.size
+      ) {
+        throw new AuditUnavailableError(
+          `the audit log in ${dir} has lost records: its tiles end at ${published?.size ?? 0}, its journal begins at ${first ?? 'nothing'}`,
+          {
+            remedy: 'run "cordon audit verify" to see what is left',
+          },
+        );
       }
       if (published !== null && published.size > size) {
-        throw new AuditUnavailableError(`the audit log in ${dir} has lost records: ${published.size} were published, the journal ends at ${size}`, {
-          remedy: 'run "cordon audit verify" to see what is left',
-        });
+        throw new AuditUnavailableError(
+          `the audit log in ${dir} has lost records: ${published.size} were published, the journal ends at ${size}`,
+          {
+            remedy: 'run "cordon audit verify" to see what is left',
+          },
+        );
       }
       if (published !== null) requireFit(dir, published);
       this.#unpublished = size > (published?.size ?? 0);
@@ -295,13 +316,20 @@ class Log implements AuditLog {
     const time = timestamp(this.#parts.clock.now());
     const first = this.#journal.tree.size;
     const records: Buffer[] = [];
-    if (this.#recovered !== null) records.push(encode(prepare(recoveredEvent(this.#recovered)).event, first, time, null));
+    if (this.#recovered !== null)
+      records.push(encode(prepare(recoveredEvent(this.#recovered)).event, first, time, null));
     const accepted: Waiting[] = [];
     for (const waiting of batch) {
       const { event, cause, ticket } = waiting;
       const seq = cause instanceof QueuedTicket ? cause.seq : cause;
       if (seq === undefined) {
-        ticket.reject(new CordonError('internal', 7, `the event ${event.type} names as its cause one that was not recorded before it`));
+        ticket.reject(
+          new CordonError(
+            'internal',
+            7,
+            `the event ${event.type} names as its cause one that was not recorded before it`,
+          ),
+        );
         continue;
       }
       ticket.seq = first + records.length;
@@ -385,13 +413,20 @@ function prepare({ cause = null, ...body }: NewEvent): Pick<Waiting, 'event' | '
   try {
     event = parseEvent({ ...body, seq: 0, time: EPOCH, cause: measured });
   } catch (failure) {
-    throw new CordonError('internal', 7, `the event ${body.type} cannot be recorded: ${(failure as Error).message}`, { cause: failure });
+    throw new CordonError('internal', 7, `the event ${body.type} cannot be recorded: ${(failure as Error).message}`, {
+      cause: failure,
+    });
   }
   const bytes = Buffer.byteLength(JSON.stringify(event)) + GROWTH;
   if (bytes > MAX_RECORD) {
-    throw new CordonError('internal', 7, `the event ${body.type} has ${bytes} bytes, more than the ${MAX_RECORD} of a record`, {
-      remedy: 'bound what is long in it, or keep it as content beside the log',
-    });
+    throw new CordonError(
+      'internal',
+      7,
+      `the event ${body.type} has ${bytes} bytes, more than the ${MAX_RECORD} of a record`,
+      {
+        remedy: 'bound what is long in it, or keep it as content beside the log',
+      },
+    );
   }
   return { event, cause: cause as number | QueuedTicket | null, bytes };
 }

@@ -44,7 +44,8 @@ export function extend(tree: Frontier, leaves: Iterable<Uint8Array>): Frontier {
   let size = tree.size;
   for (const leaf of leaves) {
     let merged: Uint8Array = leaf;
-    for (let rest = size; rest % 2 === 1; rest = Math.floor(rest / 2)) merged = nodeHash(peaks.pop() as Uint8Array, merged);
+    for (let rest = size; rest % 2 === 1; rest = Math.floor(rest / 2))
+      merged = nodeHash(peaks.pop() as Uint8Array, merged);
     peaks.push(merged);
     size++;
   }
@@ -128,7 +129,13 @@ const same = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length &&
 const half = (n: number): number => Math.floor(n / 2);
 
 /** RFC 9162 section 2.1.3.2. */
-export function verifyInclusion(leaf: Uint8Array, index: number, size: number, proof: readonly Uint8Array[], root: Uint8Array): boolean {
+export function verifyInclusion(
+  leaf: Uint8Array,
+  index: number,
+  size: number,
+  proof: readonly Uint8Array[],
+  root: Uint8Array,
+): boolean {
   if (!(Number.isSafeInteger(index) && Number.isSafeInteger(size) && index >= 0 && index < size)) return false;
   let [fn, sn, r] = [index, size - 1, leaf];
   for (const p of proof) {

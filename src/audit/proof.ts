@@ -50,7 +50,8 @@ export function decodeProof(proof: readonly string[]): Buffer[] | null {
 
 /** Offline. The event that is proven; throws `AuditInvalidError` saying what does not hold. */
 export function verifyProof(proof: AuditProof, vkey: string): { event: AuditEvent; size: number } {
-  const invalid = (message: string, cause?: unknown) => new AuditInvalidError(`the proof of record ${proof.seq} does not hold: ${message}`, { cause });
+  const invalid = (message: string, cause?: unknown) =>
+    new AuditInvalidError(`the proof of record ${proof.seq} does not hold: ${message}`, { cause });
   try {
     const { size, root } = openCheckpoint(proof.checkpoint, parseVerifierKey(vkey));
     const record = Buffer.from(proof.record);

@@ -7,7 +7,17 @@ import { type Disk, replaceFile } from './disk.ts';
 import { batchEnd, readBatches, segmentName } from './journal.ts';
 import { listSegments, MAX_CHECKPOINT, MAX_SEGMENT, paths, readBounded, readBundle, readTile } from './layout.ts';
 import { frontierRoot, HASH_BYTES, leafHash } from './merkle.ts';
-import { encodeBundle, fullTiles, partialWidth, TILE_WIDTH, TileError, tileLevels, tilePath, tilePeaks, tileSubtree } from './tiles.ts';
+import {
+  encodeBundle,
+  fullTiles,
+  partialWidth,
+  TILE_WIDTH,
+  TileError,
+  tileLevels,
+  tilePath,
+  tilePeaks,
+  tileSubtree,
+} from './tiles.ts';
 
 /**
  * Turns the journal into tiles and the `checkpoint` file that any C2SP tlog-tiles client reads, then removes the
@@ -16,7 +26,10 @@ import { encodeBundle, fullTiles, partialWidth, TILE_WIDTH, TileError, tileLevel
  */
 
 const invalid = (message: string, cause?: unknown) =>
-  new AuditInvalidError(message, { cause, remedy: 'run "cordon audit verify": it names the first record that is wrong' });
+  new AuditInvalidError(message, {
+    cause,
+    remedy: 'run "cordon audit verify": it names the first record that is wrong',
+  });
 
 /** The published checkpoint; null before the first. Throws `AuditInvalidError`. */
 export function readCheckpoint(dir: string, verifier: Verifier): (Checkpoint & { note: string }) | null {
@@ -53,7 +66,8 @@ export class TileEdge {
     for (let level = 0; level < tileLevels(size); level++) {
       const width = partialWidth(level, size);
       const [n, hashes] = [fullTiles(level, size), [] as Uint8Array[]];
-      const tile = width === 0 ? Buffer.alloc(0) : need(tilePath(level, n, width), () => readTile(dir, level, n, width));
+      const tile =
+        width === 0 ? Buffer.alloc(0) : need(tilePath(level, n, width), () => readTile(dir, level, n, width));
       for (let i = 0; i < width; i++) hashes.push(Buffer.from(tile.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)));
       edge.levels.push(hashes);
     }
@@ -100,7 +114,8 @@ export class TileEdge {
       tiles.set(tilePath('entries', fullTiles(0, this.size), this.records.length), encodeBundle(this.records));
     }
     this.levels.forEach((hashes, level) => {
-      if (hashes.length > 0) tiles.set(tilePath(level, fullTiles(level, this.size), hashes.length), Buffer.concat(hashes));
+      if (hashes.length > 0)
+        tiles.set(tilePath(level, fullTiles(level, this.size), hashes.length), Buffer.concat(hashes));
     });
     return tiles;
   }
@@ -171,7 +186,12 @@ export interface DurableSegment {
  * Publishes all that the given segments hold (listed under the log's lock, so that every byte of them is durable).
  * Only one process at a time may be in here. Throws `AuditInvalidError` rather than publish what does not fit.
  */
-export async function publish(dir: string, disk: Disk, verifier: Verifier, segments: readonly DurableSegment[]): Promise<void> {
+export async function publish(
+  dir: string,
+  disk: Disk,
+  verifier: Verifier,
+  segments: readonly DurableSegment[],
+): Promise<void> {
   const published = readCheckpoint(dir, verifier);
   const from = published?.size ?? 0;
   const edge = published === null ? TileEdge.empty() : requireFit(dir, published);
@@ -182,7 +202,8 @@ export async function publish(dir: string, disk: Disk, verifier: Verifier, segme
     if (data === null) continue; // published and removed by another process since it was listed
     for (const batch of readBatches(data.subarray(0, bytes)).batches) {
       if (batch.first + batch.records.length <= edge.size) continue;
-      if (batch.first > edge.size) throw invalid(`the audit log's records ${edge.size} to ${batch.first - 1} are missing`);
+      if (batch.first > edge.size)
+        throw invalid(`the audit log's records ${edge.size} to ${batch.first - 1} are missing`);
       for (const record of batch.records.slice(edge.size - batch.first)) await tiles.write(edge.add(record));
       note = batch.note;
     }

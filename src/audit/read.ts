@@ -38,7 +38,11 @@ function publishedSize(dir: string): number {
  * Every record from `from` on that is there now, without a gap, in order.
  * Throws `AuditInvalidError` when one is missing or a file of the log cannot be read.
  */
-export function* readRecords(dir: string, from = 0, to: number = Number.MAX_SAFE_INTEGER): Generator<{ seq: number; record: Buffer }> {
+export function* readRecords(
+  dir: string,
+  from = 0,
+  to: number = Number.MAX_SAFE_INTEGER,
+): Generator<{ seq: number; record: Buffer }> {
   let next = from;
   for (let attempts = 0; attempts < 10; ) {
     const before = next;
@@ -53,11 +57,17 @@ export function* readRecords(dir: string, from = 0, to: number = Number.MAX_SAFE
       }
       return;
     } catch (error) {
-      if (!(error instanceof Moved)) throw new AuditInvalidError(`the audit log in ${dir} cannot be read at record ${next}: ${(error as Error).message}`, { cause: error, remedy: 'run "cordon audit verify"' });
+      if (!(error instanceof Moved))
+        throw new AuditInvalidError(
+          `the audit log in ${dir} cannot be read at record ${next}: ${(error as Error).message}`,
+          { cause: error, remedy: 'run "cordon audit verify"' },
+        );
     }
     attempts = next === before ? attempts + 1 : 0;
   }
-  throw new AuditInvalidError(`the audit log in ${dir} has lost record ${next}`, { remedy: 'run "cordon audit verify"' });
+  throw new AuditInvalidError(`the audit log in ${dir} has lost record ${next}`, {
+    remedy: 'run "cordon audit verify"',
+  });
 }
 
 /** What was to be read has gone from the journal to tiles in the meantime, or is lost. */
@@ -106,7 +116,10 @@ function* filtered(records: Iterable<{ seq: number; record: Buffer }>, filter: E
     try {
       event = parseEvent(JSON.parse(record.toString()));
     } catch (cause) {
-      throw new AuditInvalidError(`record ${seq} of the audit log is not an event`, { cause, remedy: 'run "cordon audit verify"' });
+      throw new AuditInvalidError(`record ${seq} of the audit log is not an event`, {
+        cause,
+        remedy: 'run "cordon audit verify"',
+      });
     }
     if (filter.run !== undefined && event.run !== filter.run) continue;
     if (filter.types !== undefined && !filter.types.includes(event.type)) continue;

@@ -18,7 +18,8 @@ export function checkRecord(record: Buffer, seq: number): RecordCheck {
   try {
     const value: unknown = JSON.parse(text);
     // Writing it again is the cheapest test for all that JSON.parse forgives: five times faster than a scanner of our own.
-    if (JSON.stringify(value) !== text) return malformed('is not spelled as the log writes it (duplicate key, inexact number or white space)');
+    if (JSON.stringify(value) !== text)
+      return malformed('is not spelled as the log writes it (duplicate key, inexact number or white space)');
     event = parseEvent(value);
   } catch (error) {
     return malformed(error instanceof SyntaxError ? `is not JSON: ${error.message}` : 'is not an event of this schema');

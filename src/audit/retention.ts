@@ -23,7 +23,9 @@ export async function deleteRunContent(
       ...common,
       type: 'content.deleted',
       resource: { run },
-      outcome: result.ok ? { result: 'done', reason: null } : { result: 'failed', reason: (result.error as Error).message.slice(0, 1000) },
+      outcome: result.ok
+        ? { result: 'done', reason: null }
+        : { result: 'failed', reason: (result.error as Error).message.slice(0, 1000) },
     }),
   );
 }

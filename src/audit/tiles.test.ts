@@ -1,7 +1,16 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { emptyFrontier, extend, HASH_BYTES, leafHash } from './merkle.ts';
-import { decodeBundle, encodeBundle, fullTiles, partialWidth, TileError, tileLevels, tilePath, tilePeaks } from './tiles.ts';
+import {
+  decodeBundle,
+  encodeBundle,
+  fullTiles,
+  partialWidth,
+  TileError,
+  tileLevels,
+  tilePath,
+  tilePeaks,
+} from './tiles.ts';
 
 test('paths are those of the specification', () => {
   expect(tilePath(0, 1234067)).toBe('tile/0/x001/x234/067');

@@ -83,7 +83,8 @@ export function tileSubtree(tile: Uint8Array, first: number, height: number): Ui
   let hashes = Array.from({ length: 2 ** height }, (_, i) => tileHash(tile, first + i));
   while (hashes.length > 1) {
     const above: Uint8Array[] = [];
-    for (let i = 0; i < hashes.length; i += 2) above.push(nodeHash(hashes[i] as Uint8Array, hashes[i + 1] as Uint8Array));
+    for (let i = 0; i < hashes.length; i += 2)
+      above.push(nodeHash(hashes[i] as Uint8Array, hashes[i + 1] as Uint8Array));
     hashes = above;
   }
   return hashes[0] as Uint8Array;

@@ -13,7 +13,11 @@ const CHUNK = 32;
  * Checks every bundle of a tree of `size` records, in order of their index. Threads work ahead by a few chunks each, no
  * further, so that memory stays bounded. Reading stops when the caller stops iterating.
  */
-export async function* checkBundles(dir: string, size: number, threads = defaultThreads(size)): AsyncGenerator<BundleResult> {
+export async function* checkBundles(
+  dir: string,
+  size: number,
+  threads = defaultThreads(size),
+): AsyncGenerator<BundleResult> {
   const bundles = Math.ceil(size / TILE_WIDTH);
   if (threads === 0) {
     for (let n = 0; n < bundles; n++) {

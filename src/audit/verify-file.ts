@@ -6,8 +6,8 @@ import { summarise } from './bundle-check.ts';
 import { type Checkpoint, NoteError, openCheckpoint, type Verifier } from './checkpoint.ts';
 import { type ExportHeader, exportHeaderSchema, exportLineSchema } from './export.ts';
 import { emptyFrontier, extend, type Frontier, frontierRoot, leafHash, verifyInclusion } from './merkle.ts';
-import { decodeProof, parseProof, verifyProof } from './proof.ts';
 import type { VerifyReport } from './problem.ts';
+import { decodeProof, parseProof, verifyProof } from './proof.ts';
 import { checkRecord } from './record-check.ts';
 import type { VerifyOptions } from './verify.ts';
 import { Findings } from './verify-state.ts';
@@ -53,11 +53,21 @@ export function verifyFile(path: string, verifier: Verifier, options: VerifyOpti
     check.trust(options.trusted ?? [], verifier);
     for (const line of input) if (!check.line(line)) break;
     check.finish();
-    return findings.report(header.kind === 'log' ? 'export' : 'run', verifier, { size: check.size, note: header.checkpoint }, options.aliveRuns);
+    return findings.report(
+      header.kind === 'log' ? 'export' : 'run',
+      verifier,
+      { size: check.size, note: header.checkpoint },
+      options.aliveRuns,
+    );
   } catch (error) {
     if (!(error instanceof NoteError || error instanceof LineError)) throw error;
     const code = error instanceof NoteError ? 'checkpoint_invalid' : 'file_malformed';
-    findings.problem(code, null, where, error instanceof NoteError ? `the checkpoint cannot be used: ${error.message}` : error.message);
+    findings.problem(
+      code,
+      null,
+      where,
+      error instanceof NoteError ? `the checkpoint cannot be used: ${error.message}` : error.message,
+    );
     return findings.report('export', verifier, { size: 0, note: null }, options.aliveRuns);
   } finally {
     input.return(undefined);
@@ -115,7 +125,12 @@ class ExportCheck {
     for (const note of notes) {
       const trusted = openCheckpoint(note, verifier);
       if (trusted.size <= this.size) this.#trusted.push(trusted);
-      else this.#problem('rollback', this.size, `an earlier checkpoint has ${trusted.size} records, the export has ${this.size}`);
+      else
+        this.#problem(
+          'rollback',
+          this.size,
+          `an earlier checkpoint has ${trusted.size} records, the export has ${this.size}`,
+        );
     }
   }
 
@@ -147,14 +162,22 @@ class ExportCheck {
     this.#tree = extend(this.#tree, [leaf]);
     for (const { size, root } of this.#trusted) {
       if (size !== this.#tree.size || Buffer.compare(root, frontierRoot(this.#tree)) === 0) continue;
-      this.#problem('rollback', null, `the first ${size} records are not those of an earlier checkpoint: history was rewritten`);
+      this.#problem(
+        'rollback',
+        null,
+        `the first ${size} records are not those of an earlier checkpoint: history was rewritten`,
+      );
     }
   }
 
   #prove(seq: number, leaf: Uint8Array, proof: readonly string[] | undefined): void {
     const hashes = decodeProof(proof ?? []);
     if (hashes !== null && verifyInclusion(leaf, seq, this.size, hashes, this.#checkpoint.root)) return;
-    this.#problem('proof_invalid', seq, `record ${seq}: its proof does not lead to the checkpoint of ${this.size} records`);
+    this.#problem(
+      'proof_invalid',
+      seq,
+      `record ${seq}: its proof does not lead to the checkpoint of ${this.size} records`,
+    );
   }
 
   #semantics(seq: number, record: Buffer): void {
@@ -168,12 +191,20 @@ class ExportCheck {
 
   finish(): void {
     if (this.#count !== this.#header.records) {
-      this.#problem('file_malformed', this.#last + 1, `${this.#count} records, where the first line says ${this.#header.records}`);
+      this.#problem(
+        'file_malformed',
+        this.#last + 1,
+        `${this.#count} records, where the first line says ${this.#header.records}`,
+      );
     }
     if (this.#header.kind === 'run') return;
     const { size, root } = this.#checkpoint;
     if (this.#tree.size === size && Buffer.compare(frontierRoot(this.#tree), root) === 0) return;
-    this.#problem('root_mismatch', null, `the ${this.#tree.size} records do not make the root of the checkpoint, which has ${size}`);
+    this.#problem(
+      'root_mismatch',
+      null,
+      `the ${this.#tree.size} records do not make the root of the checkpoint, which has ${size}`,
+    );
   }
 
   #problem(code: Parameters<Findings['problem']>[0], seq: number | null, message: string): void {

@@ -31,11 +31,22 @@ export async function verifyJournal(input: JournalInput): Promise<{ size: number
   const start = first === 0 ? emptyFrontier : tree.frontier(first);
   const where = join(paths.journal, segmentName(first));
   if (segments.length === 0) {
-    if (size > 0) findings.problem('file_missing', size, paths.journal, 'the journal is missing: what came after the published records is lost');
+    if (size > 0)
+      findings.problem(
+        'file_missing',
+        size,
+        paths.journal,
+        'the journal is missing: what came after the published records is lost',
+      );
     return { size, note: published?.note ?? null };
   }
   if (start === null) {
-    findings.problem('journal_mismatch', size, where, `the journal begins at record ${first}, and the records before it cannot be recomputed`);
+    findings.problem(
+      'journal_mismatch',
+      size,
+      where,
+      `the journal begins at record ${first}, and the records before it cannot be recomputed`,
+    );
     return { size, note: published?.note ?? null };
   }
   const check = new JournalCheck(input, start);
@@ -43,9 +54,16 @@ export async function verifyJournal(input: JournalInput): Promise<{ size: number
     if (!check.segment(segment.first, segment.bytes, i === segments.length - 1)) break;
   }
   if (check.size < size) {
-    findings.problem('journal_mismatch', check.size, paths.journal, `the journal ends at record ${check.size}, ${size} records are published`);
+    findings.problem(
+      'journal_mismatch',
+      check.size,
+      paths.journal,
+      `the journal ends at record ${check.size}, ${size} records are published`,
+    );
   }
-  return check.size >= size && check.note !== null ? { size: check.size, note: check.note } : { size, note: published?.note ?? null };
+  return check.size >= size && check.note !== null
+    ? { size: check.size, note: check.note }
+    : { size, note: published?.note ?? null };
 }
 
 /** What is durable right now: nobody is in the middle of a write while the lock is held. */
@@ -87,7 +105,8 @@ class JournalCheck {
   segment(first: number, length: number, last: boolean): boolean {
     const { dir, findings } = this.#input;
     const where = join(paths.journal, segmentName(first));
-    if (first !== this.size) return this.#stop('journal_mismatch', where, `${where} begins at record ${first} where ${this.size} is due`);
+    if (first !== this.size)
+      return this.#stop('journal_mismatch', where, `${where} begins at record ${first} where ${this.size} is due`);
     let bytes: Buffer | null;
     try {
       bytes = readBounded(join(dir, where), MAX_SEGMENT);
@@ -100,20 +119,34 @@ class JournalCheck {
     if (end === Math.min(length, bytes.length)) return true;
     const rest = length - end;
     if (last && batchAfter(bytes.subarray(0, length), end) === null) {
-      findings.problem('journal_torn', this.size, where, `${where}: after record ${this.size - 1}, at byte ${end}, stand ${rest} bytes that are no whole batch: a write cut short by a crash (the next writer removes and records it), or tampering`);
+      findings.problem(
+        'journal_torn',
+        this.size,
+        where,
+        `${where}: after record ${this.size - 1}, at byte ${end}, stand ${rest} bytes that are no whole batch: a write cut short by a crash (the next writer removes and records it), or tampering`,
+      );
       return false;
     }
     return this.#stop('journal_damaged', where, `${where} is damaged at byte ${end}, after record ${this.size - 1}`);
   }
 
-  #stop(code: 'journal_mismatch' | 'journal_damaged' | 'file_malformed' | 'file_missing', where: string, message: string): false {
+  #stop(
+    code: 'journal_mismatch' | 'journal_damaged' | 'file_malformed' | 'file_missing',
+    where: string,
+    message: string,
+  ): false {
     this.#input.findings.problem(code, this.size, where, message);
     return false;
   }
 
   #batch(batch: Batch, where: string): boolean {
     const { tree, published, findings } = this.#input;
-    if (batch.first !== this.size) return this.#stop('journal_mismatch', where, `${where} goes on with record ${batch.first} where ${this.size} is due`);
+    if (batch.first !== this.size)
+      return this.#stop(
+        'journal_mismatch',
+        where,
+        `${where} goes on with record ${batch.first} where ${this.size} is due`,
+      );
     batch.records.forEach((record, i) => {
       const seq = batch.first + i;
       const leaf = leafHash(record);
@@ -136,15 +169,29 @@ class JournalCheck {
     try {
       const signed = openCheckpoint(batch.note, this.#input.verifier);
       if (signed.size !== this.size || Buffer.compare(signed.root, frontierRoot(this.#tree)) !== 0) {
-        this.#input.findings.problem('root_mismatch', batch.first, where, `${range} in ${where} do not make the root that their checkpoint is signed for`);
+        this.#input.findings.problem(
+          'root_mismatch',
+          batch.first,
+          where,
+          `${range} in ${where} do not make the root that their checkpoint is signed for`,
+        );
         return false;
       }
       if (this.#tree.peaks.some((peak, i) => Buffer.compare(peak, batch.peaks[i] ?? Buffer.alloc(0)) !== 0)) {
-        return this.#stop('journal_damaged', where, `the subtree roots after ${range} in ${where} are not those of the tree`);
+        return this.#stop(
+          'journal_damaged',
+          where,
+          `the subtree roots after ${range} in ${where} are not those of the tree`,
+        );
       }
     } catch (error) {
       if (!(error instanceof NoteError)) throw error;
-      this.#input.findings.problem('checkpoint_invalid', batch.first, where, `the checkpoint of ${range} in ${where} cannot be used: ${error.message}`);
+      this.#input.findings.problem(
+        'checkpoint_invalid',
+        batch.first,
+        where,
+        `the checkpoint of ${range} in ${where} cannot be used: ${error.message}`,
+      );
       return false;
     }
     this.#note = batch.note;
@@ -157,7 +204,12 @@ class JournalCheck {
     if (this.size <= (published?.size ?? 0)) return;
     for (const { size, root } of trusted) {
       if (size !== this.size || Buffer.compare(root, frontierRoot(this.#tree)) === 0) continue;
-      findings.problem('rollback', null, 'trusted checkpoint', `the first ${size} records are not those of an earlier checkpoint: history was rewritten`);
+      findings.problem(
+        'rollback',
+        null,
+        'trusted checkpoint',
+        `the first ${size} records are not those of an earlier checkpoint: history was rewritten`,
+      );
     }
   }
 }

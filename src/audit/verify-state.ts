@@ -49,6 +49,7 @@ export class Findings {
   readonly problems = new ProblemList();
   readonly causality: Causality;
   readonly #backwards: number[] = [];
+  readonly #wrongBundles: number[] = [];
   #records = 0;
   #firstTime: string | null = null;
   #lastTime: string | null = null;
@@ -59,10 +60,12 @@ export class Findings {
 
   bundle(result: BundleResult): void {
     for (const finding of result.findings) this.problems.add(finding);
+    if (result.findings.length > 0) this.#wrongBundles.push(result.n * TILE_WIDTH);
     for (const summary of result.summaries) this.causality.add(summary);
     this.#records += result.leaves.length / HASH_BYTES;
     if (result.firstTime !== null && result.lastTime !== null) {
-      const back = this.#lastTime !== null && result.firstTime < this.#lastTime ? result.n * TILE_WIDTH : result.backwards;
+      const back =
+        this.#lastTime !== null && result.firstTime < this.#lastTime ? result.n * TILE_WIDTH : result.backwards;
       this.#time(result.firstTime, result.lastTime, back);
     }
   }
@@ -70,7 +73,16 @@ export class Findings {
   record(summary: Summary): void {
     this.causality.add(summary);
     this.#records++;
-    this.#time(summary.time, summary.time, this.#lastTime !== null && summary.time < this.#lastTime ? summary.seq : null);
+    this.#time(
+      summary.time,
+      summary.time,
+      this.#lastTime !== null && summary.time < this.#lastTime ? summary.seq : null,
+    );
+  }
+
+  /** Whether something was found in a bundle that begins within these records. */
+  wrongBundleWithin(from: number, to: number): boolean {
+    return this.#wrongBundles.some((first) => first >= from && first <= to);
   }
 
   problem(code: Finding['code'], seq: number | null, where: string, message: string): void {

@@ -45,7 +45,12 @@ function openTrusted(findings: Findings, verifier: Verifier, notes: readonly str
       trusted.push({ ...openCheckpoint(note, verifier), note });
     } catch (error) {
       if (!(error instanceof NoteError)) throw error;
-      findings.problem('checkpoint_invalid', null, 'trusted checkpoint', `the earlier checkpoint cannot be used: ${error.message}`);
+      findings.problem(
+        'checkpoint_invalid',
+        null,
+        'trusted checkpoint',
+        `the earlier checkpoint cannot be used: ${error.message}`,
+      );
     }
   }
   return trusted;
@@ -67,7 +72,13 @@ function openPublished(findings: Findings, dir: string, verifier: Verifier, live
 }
 
 /** False when it ended early: then what lies above the records cannot be compared. */
-async function recompute(dir: string, size: number, tree: Recomputed, findings: Findings, threads?: number): Promise<boolean> {
+async function recompute(
+  dir: string,
+  size: number,
+  tree: Recomputed,
+  findings: Findings,
+  threads?: number,
+): Promise<boolean> {
   for await (const result of checkBundles(dir, size, threads)) {
     findings.bundle(result);
     // A hostile size would have us look for files for ever: the first bundle that is not there ends it.
@@ -106,8 +117,10 @@ function compareTile(dir: string, level: number, n: number, expected: Buffer, fi
   }
   if (tile === null) return findings.problem('file_missing', first, path, `${path} is missing`);
   for (let i = 0; i < width; i++) {
-    if (tile.compare(expected, i * HASH_BYTES, (i + 1) * HASH_BYTES, i * HASH_BYTES, (i + 1) * HASH_BYTES) === 0) continue;
+    if (tile.compare(expected, i * HASH_BYTES, (i + 1) * HASH_BYTES, i * HASH_BYTES, (i + 1) * HASH_BYTES) === 0)
+      continue;
     const [from, to] = [first + i * span, first + (i + 1) * span - 1];
+    if (findings.wrongBundleWithin(from, to)) continue; // named by its record already; this only follows from it
     findings.problem('tile_mismatch', from, path, `records ${from} to ${to} do not hash to what ${path} holds`);
   }
 }
@@ -121,14 +134,30 @@ function checkRoot(published: Signed | null, tree: Recomputed, findings: Finding
 }
 
 /** Those beyond the tiles were compared while the journal was read. */
-function checkTrusted(trusted: readonly Signed[], tree: Recomputed, published: number, size: number, findings: Findings): void {
+function checkTrusted(
+  trusted: readonly Signed[],
+  tree: Recomputed,
+  published: number,
+  size: number,
+  findings: Findings,
+): void {
   for (const { size: at, root } of trusted) {
     if (at > size) {
-      findings.problem('rollback', size, 'trusted checkpoint', `an earlier checkpoint has ${at} records, the log has ${size}: ${at - size} were taken away`);
+      findings.problem(
+        'rollback',
+        size,
+        'trusted checkpoint',
+        `an earlier checkpoint has ${at} records, the log has ${size}: ${at - size} were taken away`,
+      );
     } else if (at <= published) {
       const then = tree.frontier(at);
       if (then !== null && Buffer.compare(frontierRoot(then), root) === 0) continue;
-      findings.problem('rollback', null, 'trusted checkpoint', `the first ${at} records are not those of an earlier checkpoint: history was rewritten`);
+      findings.problem(
+        'rollback',
+        null,
+        'trusted checkpoint',
+        `the first ${at} records are not those of an earlier checkpoint: history was rewritten`,
+      );
     }
   }
 }

@@ -2,35 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import type { NewEvent, Ticket } from '../../src/audit/log.ts';
 
-/** What the tests of the log share: a home that goes away by itself, and events. */
-export const run = '0123456789abcdef';
-export const principal = { id: 'user:alice', kind: 'user' } as const;
+export * from './audit-events.ts';
 
+/** A home for a log that goes away with the test. */
 export function newHome(): { dir: string; keys: string } {
   const home = mkdtempSync(join(tmpdir(), 'cordon-audit-'));
   onTestFinished(() => rmSync(home, { recursive: true, force: true }));
   return { dir: join(home, 'audit'), keys: join(home, 'keys') };
-}
-
-export function state(to: string, runId: string | null = run): NewEvent {
-  return { type: 'run.state', run: runId, principal, action: null, resource: { from: null, to } };
-}
-
-export function started(id: number, runId: string = run): NewEvent {
-  const resource = { id, pid: id + 1, parent: 0, argv: ['true', String(id)], argvCut: false, cwd: '/workspace', requested: 'true', at: '2026-01-01T00:00:00.000Z' };
-  return { type: 'command.started', run: runId, principal, action: 'command.execute', resource };
-}
-
-export function exited(id: number, cause: number | Ticket, runId: string = run): NewEvent {
-  return {
-    type: 'command.exited',
-    run: runId,
-    principal,
-    action: 'command.execute',
-    resource: { id, path: '/usr/bin/true', sha256: 'a'.repeat(64) },
-    outcome: { identity: 'kernel', how: { kind: 'exited', code: 0 }, durationMs: 3, at: '2026-01-01T00:00:00.003Z' },
-    cause,
-  };
 }
