@@ -9,22 +9,21 @@ const LONGEST_LINE = 4_096;
 const COLOURS = /\x1b\[[0-9;:]*m/g;
 
 /**
- * Shows what the agent writes, while it writes it, as progress: whole lines, marked as not Cordon's own, with everything
- * escaped that a terminal would act upon. The bytes as they were are kept in the run's record.
+ * The lines of what an agent wrote, each shown when it is whole, with everything escaped that a terminal would act upon.
+ * The bytes as they were are kept in the run's record.
  */
-export class GuestOutput {
-  readonly #out: Output;
+export class GuestLines {
+  readonly #show: (line: string) => void;
   readonly #streams = {
     stdout: { decoder: new StringDecoder('utf8'), line: '' },
     stderr: { decoder: new StringDecoder('utf8'), line: '' },
   };
 
-  constructor(out: Output) {
-    this.#out = out;
+  constructor(show: (line: string) => void) {
+    this.#show = (line) => show(safeText(line.replace(/\r$/, '').replace(COLOURS, '')));
   }
 
   write(stream: 'stdout' | 'stderr', chunk: Uint8Array): void {
-    if (this.#out.quiet) return;
     const state = this.#streams[stream];
     const lines = (state.line + state.decoder.write(chunk)).split('\n');
     state.line = lines.pop() ?? '';
@@ -43,9 +42,11 @@ export class GuestOutput {
       state.line = '';
     }
   }
+}
 
-  #show(line: string): void {
-    const plain = line.replace(/\r$/, '').replace(COLOURS, '');
-    this.#out.progress(`${this.#out.progressStyle.dim('│')} ${safeText(plain)}`);
+/** Shows it while it is written, as progress, marked as not Cordon's own. */
+export class GuestOutput extends GuestLines {
+  constructor(out: Output) {
+    super((line) => out.progress(`${out.progressStyle.dim('│')} ${line}`));
   }
 }

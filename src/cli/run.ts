@@ -3,6 +3,7 @@ import { Option } from 'commander';
 import { formatDuration } from '../base/duration.ts';
 import { safeText } from '../base/term.ts';
 import type { RunRequest, RunResult } from '../runs/request.ts';
+import { approvalPrompt } from './approval-prompt.ts';
 import { type Context, newCommand, outputOf } from './context.ts';
 import { GuestOutput } from './guest-output.ts';
 import type { Output } from './output.ts';
@@ -88,11 +89,13 @@ export async function runRequested(context: Context, out: Output, request: RunRe
   ]);
   const system = await composeSystem({});
   const guest = new GuestOutput(out);
+  const ask = approvalPrompt(context, out);
   try {
     return await executeRun(system, request, {
       signal: context.signal,
       onProgress: (progress) => out.progress(progressLine(out, progress)),
       onOutput: (stream, chunk) => guest.write(stream, chunk),
+      ...(ask === undefined ? {} : { ask }),
     });
   } finally {
     guest.end();

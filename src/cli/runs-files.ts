@@ -1,6 +1,5 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StringDecoder } from 'node:string_decoder';
 import { NotFoundError, UsageError } from '../base/errors.ts';
 import { gitBytes } from '../base/git.ts';
 import { formatSize } from '../base/size.ts';
@@ -8,14 +7,18 @@ import { columns, safeLines, safeText } from '../base/term.ts';
 import { inspectRepository } from '../runs/workspace.ts';
 import { outputChunks, storyOf } from './audit-source.ts';
 import { type Context, outputOf } from './context.ts';
+import { GuestLines } from './guest-output.ts';
 import { withRun } from './local.ts';
 import type { Output, OutputOptions } from './output.ts';
-import type { RunStory } from './run-story.ts';
+import { readOutput } from './output-record.ts';
 
-type StoryOutput = RunStory['outputs'][number];
+export interface LogOptions extends OutputOptions {
+  readonly raw?: boolean;
+  readonly stream?: string;
+}
 
 /** What the agent wrote, from the encrypted content beside the audit log. */
-export async function logs(context: Context, id: string, options: OutputOptions & { raw?: boolean }): Promise<void> {
+export async function logs(context: Context, id: string, options: LogOptions): Promise<void> {
   const out = outputOf(context, options);
   if (options.raw && isTerminal(context)) {
     throw new UsageError('--raw onto a terminal would let the agent write escape sequences to it', {
@@ -24,30 +27,20 @@ export async function logs(context: Context, id: string, options: OutputOptions 
   }
   await withRun(context, id, async (run, { paths }) => {
     const story = await storyOf(paths, run);
+    const shown = new GuestLines((line) => out.line(line));
     if (story.outputs.length === 0) throw new NotFoundError(`run ${run.id} has no output that was kept`);
     for (const event of story.outputs) {
-      if (options.raw) for await (const chunk of outputChunks(paths, event)) out.raw(chunk);
-      else await showOutput(event, outputChunks(paths, event), out);
+      const pieces = readOutput(outputChunks(paths, event));
+      for await (const piece of pieces) {
+        if (options.stream !== undefined && piece.stream !== options.stream) continue;
+        if (options.raw) out.raw(piece.bytes);
+        else if (out.json) out.jsonLine({ ...piece, bytes: undefined, text: piece.bytes.toString('utf8') });
+        else shown.write(piece.stream, piece.bytes);
+      }
+      shown.end();
+      if (event.resource.cut) out.progress('the rest was more than is kept, and was cut');
     }
   });
-}
-
-async function showOutput(event: StoryOutput, chunks: AsyncIterable<Buffer>, out: Output): Promise<void> {
-  const decoder = new StringDecoder('utf8');
-  const { stream, cut } = event.resource;
-  const show = (lines: readonly string[]) => {
-    if (out.json) for (const text of lines) out.jsonLine({ stream, text });
-    else if (lines.length > 0) out.line(...lines.map(safeLines));
-  };
-  let rest = '';
-  for await (const chunk of chunks) {
-    const lines = (rest + decoder.write(chunk)).split('\n');
-    rest = lines.pop() ?? '';
-    show(lines);
-  }
-  rest += decoder.end();
-  if (rest !== '') show([rest]);
-  if (cut) out.progress('the rest was more than is kept, and was cut');
 }
 
 /** The change as git shows it, with no program that the repository or its configuration could name. */
@@ -89,7 +82,7 @@ function isTerminal(context: Context): boolean {
 export async function artifacts(context: Context, id: string, options: OutputOptions): Promise<void> {
   const out = outputOf(context, options);
   await withRun(context, id, async (run, { paths }) => {
-    const found = await listFiles(join(paths.runs, run.id, 'artifacts'));
+    const found = await listFiles(join(paths.runs, run.id));
     if (out.json) out.document({ runId: run.id, artifacts: found });
     else show(found, out);
   });

@@ -11,6 +11,7 @@ import { withLocalData, withRun } from './local.ts';
 import type { OutputOptions } from './output.ts';
 import { countOption } from './run-request.ts';
 import { runJson, stateOf } from './run-view.ts';
+import type { LogOptions } from './runs-files.ts';
 
 const RUN = 'the run’s id, or its first characters';
 
@@ -38,9 +39,8 @@ export function command(context: Context): Command {
   runs.addCommand(
     one('logs', 'what the agent wrote')
       .option('--raw', 'the bytes as they were; not onto a terminal')
-      .action(async (id: string, options: OutputOptions & { raw?: boolean }) =>
-        (await import('./runs-files.ts')).logs(context, id, options),
-      ),
+      .addOption(new Option('--stream <stream>', 'only this one').choices(['stdout', 'stderr']))
+      .action(async (id: string, options: LogOptions) => (await import('./runs-files.ts')).logs(context, id, options)),
   );
   runs.addCommand(
     one('diff', 'the delivered change')

@@ -43,10 +43,19 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 
 async function recordRun(): Promise<void> {
   const content = openContentStore({ dir: join(paths.audit, 'content'), keys: paths.keys });
-  const output = await content.put(runId, [Buffer.from('hello \x1b[2J\nworld')], {
-    mediaType: 'text/plain',
-    maxBytes: 1_000,
-  });
+  const lines = [
+    { t: 1, s: 'out', d: 'hello \x1b[2J\nwo' },
+    { t: 2, s: 'err', d: 'oops\n' },
+    { t: 3, s: 'out', b: Buffer.from('rld').toString('base64') },
+  ];
+  const output = await content.put(
+    runId,
+    lines.map((line) => Buffer.from(`${JSON.stringify(line)}\n`)),
+    {
+      mediaType: 'text/plain',
+      maxBytes: 1_000,
+    },
+  );
   const log = await openAuditLog({ dir: paths.audit, keys: paths.keys });
   const common = { run: runId, principal: { id: 'system:cordon', kind: 'system' }, action: null } as const;
   const at = '2026-01-02T03:04:05.678Z';
@@ -224,8 +233,10 @@ describe('runs', () => {
   });
 
   test('logs: escaped by default, the very bytes with --raw', async () => {
-    expect((await cordon('runs', 'logs', '0123')).out).toBe('hello \\x1b[2J\nworld\n');
-    expect((await cordon('runs', 'logs', '0123', '--raw')).out).toBe('hello \x1b[2J\nworld');
+    expect((await cordon('runs', 'logs', '0123')).out).toBe('hello \\x1b[2J\noops\nworld\n');
+    expect((await cordon('runs', 'logs', '0123', '--raw', '--stream', 'stdout')).out).toBe('hello \x1b[2J\nworld');
+    const pieces = (await cordon('runs', 'logs', '0123', '--json')).out.trim().split('\n');
+    expect(JSON.parse(pieces[1] ?? '')).toEqual({ time: 2, stream: 'stderr', text: 'oops\n' });
   });
 
   test('diff: git’s own', async () => {
