@@ -1,3 +1,4 @@
+import { decide } from './decide.ts';
 import type { EffectivePolicy } from './effective.ts';
 import { hostPatternText } from './hosts.ts';
 import { interpreterNote } from './interpreters.ts';
@@ -55,7 +56,7 @@ function commandRisks(policy: EffectivePolicy): Risk[] {
 }
 
 function networkRisks(policy: EffectivePolicy): Risk[] {
-  const hosts = granting(policy).security?.allowed_network_hosts ?? [];
+  const hosts = (granting(policy).security?.allowed_network_hosts ?? []).filter((host) => isOpen(policy, host));
   const requested = policy.rules
     .filter((rule) => rule.rule.layer === 'request' && rule.actions.includes('net.connect'))
     .flatMap((rule) => rule.entries.map((entry) => entry.pattern));
@@ -90,12 +91,21 @@ function networkRisks(policy: EffectivePolicy): Risk[] {
   return risks;
 }
 
+/** What the ceiling closes is no risk. A wildcard is asked about with one of its names. */
+function isOpen(policy: EffectivePolicy, { pattern }: HostRule): boolean {
+  const host = pattern.wildcard ? `any.${pattern.host}` : pattern.host;
+  return decide(policy, { action: 'net.connect', host, port: pattern.port }).effect !== 'deny';
+}
+
 function mayWrite(host: HostRule): boolean {
   return host.methods?.some((method) => !['GET', 'HEAD', 'OPTIONS'].includes(method)) ?? false;
 }
 
 function pushRisks(policy: EffectivePolicy): Risk[] {
   const push = granting(policy).git?.push ?? {};
+  const ceiling = policy.documents.organisation;
+  const opens = (key: 'force' | 'delete' | 'tags' | 'secrets') =>
+    push[key] === 'permit' && (ceiling === undefined || ceiling.git?.push?.[key] === 'permit');
   const risks: Risk[] = [];
   const add = (name: string, severity: Risk['severity'], sentence: string, remedy: string) =>
     risks.push({ name, severity, sentence, remedy });
@@ -108,17 +118,17 @@ function pushRisks(policy: EffectivePolicy): Risk[] {
       'A change may be of any size; large ones are reviewed badly.',
       'git: {push: {max_changed_lines: 2000}}',
     );
-  if (push.force === 'permit')
+  if (opens('force'))
     add(
       'push.force',
       'high',
       'Branches may be rewritten: what was reviewed can be replaced.',
       'git: {push: {force: ask}}',
     );
-  if (push.delete === 'permit') add('push.delete', 'high', 'Branches may be deleted.', 'git: {push: {delete: ask}}');
-  if (push.tags === 'permit')
+  if (opens('delete')) add('push.delete', 'high', 'Branches may be deleted.', 'git: {push: {delete: ask}}');
+  if (opens('tags'))
     add('push.tags', 'high', 'Tags may be pushed, which often start releases.', 'git: {push: {tags: ask}}');
-  if (push.secrets === 'permit')
+  if (opens('secrets'))
     add('push.secrets', 'high', 'Changes that hold credentials are delivered.', 'git: {push: {secrets: deny}}');
   const broad = (push.branches ?? []).filter((branch) => !/^[^*?]+\//.test(branch));
   if (broad.length > 0)

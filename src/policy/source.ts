@@ -147,7 +147,12 @@ function explained(code: string, message: string): [string, string?] {
 function checkNodes(document: Document.Parsed, report: Report): void {
   try {
     visit(document, {
-      Alias: (_, node) => report(node.range?.[0] ?? 0, `the alias *${node.source} is not taken`, 'write the value out'),
+      Alias: (_, node) =>
+        report(
+          node.range?.[0] ?? 0,
+          `unquoted, *${node.source} is an alias, which is not taken`,
+          `put a pattern in quotes: "*${node.source}"`,
+        ),
       Node: (_, node) => {
         const offset = node.range?.[0] ?? 0;
         if (!isAlias(node) && node.anchor)
