@@ -171,3 +171,10 @@ export class CancelledError extends CordonError {
     super('cancelled', ExitCode.cancelled, message, options);
   }
 }
+
+/** The agent, or its command, did not succeed. */
+export class AgentFailedError extends CordonError {
+  constructor(message: string, options?: CordonErrorOptions) {
+    super('agent_failed', ExitCode.agentFailed, message, options);
+  }
+}

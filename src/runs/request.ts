@@ -16,7 +16,11 @@ export interface RunRequest {
   readonly task: string | null;
   /** A policy document instead of the repository's own. */
   readonly policyFile: string | null;
-  readonly grants: { readonly net: readonly string[]; readonly commands: readonly string[]; readonly secrets: readonly string[] };
+  readonly grants: {
+    readonly net: readonly string[];
+    readonly commands: readonly string[];
+    readonly secrets: readonly string[];
+  };
   readonly approvals: 'prompt' | 'queue' | 'deny';
   readonly deliver: 'branch' | 'patch' | 'none';
   readonly readOnly: boolean;

@@ -33,7 +33,10 @@ const MAX_DEPTH = 256;
 
 type Kind = FileChange['kind'];
 
-/** Changes below the workspace but for `.git`, sorted within each folder. Throws `LimitError` beyond `limit` entries. */
+/**
+ * Changes below the workspace, sorted within each folder; `.git` is one entry, whatever happened in it.
+ * Throws `LimitError` beyond `limit` entries.
+ */
 export function* workspaceChanges(views: WorkspaceViews, limit = 1_000_000): Generator<FileChange> {
   let count = 0;
   for (const change of walk(views, Buffer.alloc(0), 0)) {
@@ -45,7 +48,10 @@ export function* workspaceChanges(views: WorkspaceViews, limit = 1_000_000): Gen
 function* walk(views: WorkspaceViews, folder: Buffer, depth: number): Generator<FileChange> {
   if (depth > MAX_DEPTH) throw new LimitError('inodes', `folders nested deeper than ${MAX_DEPTH}`);
   for (const name of names(join(views.upper, folder))) {
-    if (depth === 0 && name.equals(GIT)) continue;
+    if (depth === 0 && name.equals(GIT)) {
+      yield { path: '.git', change: 'modified', kind: 'directory', before: null, after: null };
+      continue;
+    }
     const path = folder.length === 0 ? name : Buffer.concat([folder, SLASH, name]);
     const upper = kindOf(join(views.upper, path));
     const lower = views.lower === null ? null : kindOf(join(views.lower, path));

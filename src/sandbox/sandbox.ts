@@ -157,6 +157,8 @@ export type SandboxEvent =
       readonly time: number;
       readonly limit: 'memory' | 'pids' | 'disk' | 'inodes';
       readonly detail: string;
+      /** True when everything inside was ended for it; otherwise a call failed and the guest goes on. */
+      readonly stopped: boolean;
     };
 
 export interface Sandbox {
@@ -175,7 +177,7 @@ export interface Sandbox {
    * run without the agent's processes. Only after `quiesce`. `destroy` of the first ends it too.
    */
   sibling(toolbox: Toolbox): Promise<Sandbox>;
-  /** What changed below `/workspace` outside `.git`, read by trusted code without following a link. Only when quiet. */
+  /** What changed below `/workspace`, read by trusted code without following a link; `.git` is one entry. Only when quiet. */
   changes(): AsyncIterable<FileChange>;
   /** One regular file of the workspace, at most `limit` bytes; refuses links, devices and paths that leave it. */
   copyOut(path: string, limit: number): Promise<Buffer>;

@@ -10,7 +10,7 @@ import { EventQueue } from '../event-queue.ts';
 import { guestBinary } from '../guest-binary.ts';
 import { guestEtc } from '../guest-etc.ts';
 import { type AppliedLimits, applyLimits, planLimits } from '../limits.ts';
-import { bubblewrapArguments, outsideFiles, planBox, planRoot, separate } from '../mount-plan.ts';
+import { bubblewrapArguments, type Operation, outsideFiles, planBox, planRoot, separate } from '../mount-plan.ts';
 import { close } from '../native.ts';
 import { Outer } from '../outer.ts';
 import { guestOwner } from '../owner.ts';
@@ -98,14 +98,13 @@ class BubblewrapSandbox implements Sandbox {
     supervisor ??= new Supervisor();
     const plan = await planLimits(spec.limits);
     this.#limits = await applyLimits(plan, spec.runId);
-    this.#limits.watch((hit) =>
-      this.#events.push({ type: 'limit', time: Date.now(), limit: hit.limit, detail: hit.detail }),
-    );
+    this.#limits.watch((hit) => this.#events.push({ type: 'limit', time: Date.now(), ...hit }));
     this.#controls = [...fixedControls(spec.toolbox), ...plan.controls];
     const outer = new Outer(supervisor, program);
     this.#outer = outer;
+    // It enters its group by itself, before it is anything: moving it would wait for all processors.
+    await outer.request([...this.#limits.entry.map((file): Operation => ['file', file, 0, '0']), ...separate]);
     this.#limits.addProcess(outer.pid);
-    await outer.request(separate);
     outer.mapIds(guestOwner());
     const checkout = spec.workspace.kind === 'checkout' ? spec.workspace.dir : null;
     const folders = await outer.request(planBox({ checkout, tmpfs: plan.tmpfs, outside: outsideFiles(spec.toolbox) }));
@@ -185,8 +184,9 @@ class BubblewrapSandbox implements Sandbox {
     return fd;
   }
 
-  quiesce(): Promise<void> {
-    return this.#current().quiesce();
+  async quiesce(): Promise<void> {
+    await this.#current().quiesce();
+    this.#limits?.check(); // what was hit since the last sample counts too
   }
 
   async sibling(toolbox: Toolbox): Promise<Sandbox> {

@@ -1,0 +1,101 @@
+/** Wires the system for one machine: the only file that reads every driver table. */
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openContentStore } from './audit/content.ts';
+import { type AuditLog, openAuditLog } from './audit/log.ts';
+import { readEvents } from './audit/read.ts';
+import { systemClock } from './base/clock.ts';
+import { EnforcementError } from './base/errors.ts';
+import { prepareHome } from './config/home.ts';
+import { type Paths, resolvePaths } from './config/paths.ts';
+import { type Source, warmPolicyEngine } from './policy/index.ts';
+import { closeLostRuns } from './runs/registry.ts';
+import type { System } from './runs/system.ts';
+import { sandboxDrivers } from './sandbox/index.ts';
+import { removeStale } from './sandbox/limits.ts';
+import { guestOwner } from './sandbox/owner.ts';
+import { openStore, type RunRecord, type Store } from './store/index.ts';
+
+export interface ComposeOptions {
+  /** Instead of `$CORDON_HOME`. */
+  readonly home?: string;
+}
+
+/**
+ * Opens everything a run needs, in order of what must not fail: the data folder, the log, the store. Runs that a killed
+ * process left are closed here. Throws `EnforcementError`, `AuditUnavailableError` or `StorageError` with the remedy.
+ */
+export async function composeSystem(options: ComposeOptions = {}): Promise<System> {
+  const paths = resolvePaths(process.env, options);
+  void Promise.resolve(warmPolicyEngine()).catch(() => {}); // compiled beside the rest; whoever needs it hears of a failure
+  await prepareHome(paths);
+  const [log, store, organisation] = await Promise.all([
+    openAuditLog({ dir: paths.audit, keys: paths.keys }),
+    openStore('sqlite', { path: paths.database }),
+    organisationPolicy(paths.organisationPolicy),
+  ]);
+  await closeLost(paths, store, log);
+  return {
+    home: paths.home,
+    runs: paths.runs,
+    clock: systemClock,
+    store,
+    log,
+    content: openContentStore({ dir: join(paths.audit, 'content'), keys: paths.keys }),
+    sandbox: sandboxDrivers.bubblewrap(),
+    guestOwner: guestOwner(),
+    organisation,
+    async close() {
+      await log.close();
+      await store.close();
+    },
+  };
+}
+
+/** The ceiling; null where there is none. One that is there and cannot be read stops everything. */
+async function organisationPolicy(file: string): Promise<Source | null> {
+  try {
+    return { file, text: await readFile(file, 'utf8') };
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new EnforcementError(
+      'ceiling',
+      `the organisation's policy ${file} cannot be read: ${(cause as Error).message}`,
+      {
+        cause,
+        remedy: `let this user read it, or remove it as root`,
+      },
+    );
+  }
+}
+
+/** What a killed process left: its groups, its folders, and runs without an end. */
+async function closeLost(paths: Paths, store: Store, log: AuditLog): Promise<void> {
+  const lost = await closeLostRuns(store, systemClock, async (run) => {
+    await removeStale((id) => id !== run.id);
+    await rm(join(paths.runs, run.id, 'quarantine.git'), { recursive: true, force: true });
+    return { lastAuditSeq: await recordLoss(paths, log, run) };
+  });
+  if (lost.length > 0) await log.flush();
+}
+
+async function recordLoss(paths: Paths, log: AuditLog, run: RunRecord): Promise<number> {
+  const started = run.firstAuditSeq === null ? undefined : startOf(paths, run.id, run.firstAuditSeq);
+  const common = {
+    run: run.id,
+    principal: { id: 'system:cordon', kind: 'system' as const },
+    action: 'run.start',
+    resource: {},
+  };
+  const reason = `the process that drove it (${run.owner.pid}) is gone`;
+  const { seq } =
+    started === undefined
+      ? await log.append({ ...common, type: 'run.state', resource: { from: run.state, to: 'lost' } })
+      : await log.append({ ...common, type: 'run.lost', outcome: { reason }, cause: started });
+  return seq;
+}
+
+function startOf(paths: Paths, run: string, from: number): number | undefined {
+  for (const { seq, event } of readEvents(paths.audit, { run, from })) if (event.type === 'run.started') return seq;
+  return undefined;
+}

@@ -1,0 +1,72 @@
+import type { ContentStore } from '../audit/content.ts';
+import type { Execution } from '../sandbox/sandbox.ts';
+import type { RunLog } from './run-log.ts';
+
+/**
+ * What the agent wrote, kept with its order: one JSON object a line, `{"t": milliseconds since the start, "s": "out" |
+ * "err", "d": text}`, or `"b"` (base64) for what is not UTF-8. Bounded: what comes after the limit is counted, not kept.
+ */
+export const OUTPUT_MEDIA_TYPE = 'application/vnd.cordon.output+jsonl';
+
+export class AgentOutput {
+  readonly #limit: number;
+  readonly #now: () => number;
+  readonly #show: (stream: 'stdout' | 'stderr', chunk: Buffer) => void;
+  readonly #start: number;
+  readonly #lines: Buffer[] = [];
+  #kept = 0;
+  bytes = 0;
+  cut = false;
+
+  constructor(limit: number, now: () => number, show: (stream: 'stdout' | 'stderr', chunk: Buffer) => void) {
+    this.#limit = limit;
+    this.#now = now;
+    this.#show = show;
+    this.#start = now();
+  }
+
+  /** Reads both streams to their end. */
+  async follow(execution: Execution): Promise<void> {
+    await Promise.all(
+      (['stdout', 'stderr'] as const).map(async (stream) => {
+        try {
+          for await (const chunk of execution[stream]) this.#take(stream, chunk as Buffer);
+        } catch {
+          // The sandbox was ended under it; what came until then is kept.
+        }
+      }),
+    );
+  }
+
+  #take(stream: 'stdout' | 'stderr', chunk: Buffer): void {
+    this.bytes += chunk.length;
+    this.#show(stream, chunk);
+    const room = this.#limit - this.#kept;
+    if (chunk.length > room) this.cut = true;
+    const piece = chunk.subarray(0, Math.max(0, room));
+    if (piece.length === 0) return;
+    this.#kept += piece.length;
+    const text = piece.toString('utf8');
+    const data = text.includes('\ufffd') ? { b: piece.toString('base64') } : { d: text };
+    const line = { t: Math.round(this.#now() - this.#start), s: stream === 'stdout' ? 'out' : 'err', ...data };
+    this.#lines.push(Buffer.from(`${JSON.stringify(line)}\n`));
+  }
+
+  /** Puts what was kept beside the log and records it. */
+  async keep(run: string, content: ContentStore, log: RunLog): Promise<void> {
+    if (this.bytes === 0) return;
+    const ref = await content.put(run, this.#lines, {
+      mediaType: OUTPUT_MEDIA_TYPE,
+      maxBytes: this.#limit * 8 + 65_536,
+    });
+    await log.append(
+      {
+        type: 'output.kept',
+        action: null,
+        resource: { stream: 'both', bytes: this.bytes, cut: this.cut },
+        content: ref,
+      },
+      'agent',
+    );
+  }
+}

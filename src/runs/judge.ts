@@ -1,0 +1,123 @@
+/** What has arrived in quarantine is looked at as a whole, decided upon, and only then delivered. */
+
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { digest } from '../base/digest.ts';
+import { CordonError, PolicyDeniedError } from '../base/errors.ts';
+import { inspectPush } from '../gateways/git/checks.ts';
+import type { Quarantine } from '../gateways/git/quarantine.ts';
+import { type Decision, type EffectivePolicy, refText } from '../policy/index.ts';
+import { decideAsk } from './ask.ts';
+import { deliverBranch, deliverPatch } from './deliver.ts';
+import type { RunRequest } from './request.ts';
+import { type RunLog, recorded } from './run-log.ts';
+import type { RunIo } from './system.ts';
+import type { Repository } from './workspace.ts';
+
+export interface Arrival {
+  readonly quarantine: Quarantine;
+  readonly head: string;
+  readonly repository: Repository;
+  readonly branch: string;
+  /** Seq of the event that recorded its coming in. */
+  readonly received: number;
+}
+
+/** Throws `PolicyDeniedError` with every reason why not; resolves when all of it may leave. */
+export async function judge(
+  arrival: Arrival,
+  request: RunRequest,
+  policy: EffectivePolicy,
+  log: RunLog,
+  io: RunIo,
+): Promise<void> {
+  const { quarantine, head, branch, received } = arrival;
+  const repository = arrival.repository.dir;
+  const ref = `refs/heads/${branch}`;
+  const inspection = await inspectPush({ quarantine, head, repository, ref });
+  const refusals = inspection.findings.filter((finding) => finding.severity === 'refuse');
+  const { facts } = inspection;
+  const decision = facts === null ? undefined : log.decide(policy, facts);
+  const refused = refusals.length > 0 || decision === undefined || decision.effect === 'deny';
+  const reason = refusals[0]?.message ?? decision?.reason ?? 'the push could not be inspected';
+  await log.append({
+    type: 'git.decided',
+    action: 'git.push',
+    resource: {
+      repository,
+      ref,
+      kind: facts?.kind ?? 'create',
+      commits: facts?.commits ?? 0,
+      changedPaths: facts?.changedPaths.length ?? 0,
+      changedLines: facts?.changedLines ?? 0,
+    },
+    outcome: { result: refused ? 'refused' : 'accepted', reason: refused ? reason : null },
+    cause: received,
+    ...(decision === undefined ? {} : { decision: recorded(decision) }),
+  });
+  if (refused) throw denial(refusals, decision);
+  if (decision.effect === 'ask') await decideAsk(decision, `git push to ${ref}`, request, log, io);
+}
+
+function denial(
+  refusals: readonly { readonly message: string; readonly path: string | null; readonly commit: string | null }[],
+  decision: Decision | undefined,
+): PolicyDeniedError {
+  const found = refusals.slice(0, 8).map(({ message, path, commit }) => {
+    const where = [commit?.slice(0, 12), path].filter((part) => part !== null && part !== undefined).join(': ');
+    return where === '' ? message : `${where}: ${message}`;
+  });
+  const rules = decision?.effect === 'deny' ? decision.rules.map(refText) : [];
+  const reasons = [...found, ...(decision?.effect === 'deny' ? [decision.reason] : [])];
+  return new PolicyDeniedError(`the change is not delivered: ${reasons.join('; ')}`, rules, {
+    remedy: decision?.remedy ?? 'cordon runs show RUN tells what changed',
+  });
+}
+
+/** Hands the judged commit over as the request says; records it before and after. */
+export async function handOver(arrival: Arrival, request: RunRequest, runDir: string, log: RunLog): Promise<void> {
+  const { quarantine, head, repository, branch } = arrival;
+  if (request.deliver === 'patch') {
+    const folder = join(runDir, 'artifacts');
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const target = join(folder, 'change.patch');
+    const cause = await log.append({
+      type: 'delivery.patch',
+      action: 'git.push',
+      resource: { target, digest: digest(head), bytes: 0 },
+    });
+    await done(log, cause, deliverPatch(quarantine, head, target), (result) => ({
+      type: 'delivery.patch.done',
+      action: 'git.push',
+      resource: { target },
+      ...result,
+    }));
+    return;
+  }
+  const transfer = { ref: `refs/heads/${branch}`, from: null, to: head, target: repository.dir };
+  const cause = await log.append({ type: 'git.forwarded', action: 'git.push', resource: transfer });
+  await done(log, cause, deliverBranch({ repository, quarantine, head, branch }), (result) => ({
+    type: 'git.forward.done',
+    action: 'git.push',
+    resource: transfer,
+    ...result,
+  }));
+}
+
+type Done = { cause: number; outcome: { result: 'done' | 'failed'; reason: string | null } };
+
+async function done(
+  log: RunLog,
+  cause: number,
+  act: Promise<unknown>,
+  event: (result: Done) => Parameters<RunLog['append']>[0],
+): Promise<void> {
+  try {
+    await act;
+  } catch (error) {
+    const reason = error instanceof CordonError ? error.message : String(error);
+    await log.append(event({ cause, outcome: { result: 'failed', reason } }));
+    throw error;
+  }
+  await log.append(event({ cause, outcome: { result: 'done', reason: null } }));
+}

@@ -1,0 +1,211 @@
+/** One run in the books: its row in the store, its beginning and its end in the audit log. */
+
+import type { Json } from '../base/canonical-json.ts';
+import { CordonError, type ErrorCode } from '../base/errors.ts';
+import { newRunId } from '../base/ids.ts';
+import { currentProcess } from '../base/process-identity.ts';
+import type { Decision } from '../policy/index.ts';
+import type { Sandbox, Toolbox } from '../sandbox/sandbox.ts';
+import type { LoadedPolicy } from './policy-layers.ts';
+import { moveRun } from './registry.ts';
+import type { RunRequest, RunResult, RunStatus } from './request.ts';
+import { mayFollow, type RunState } from './run.ts';
+import { RunLog, recorded } from './run-log.ts';
+import type { System } from './system.ts';
+import type { Repository } from './workspace.ts';
+
+export interface SealFacts {
+  readonly head: string | null;
+  readonly branch: string | null;
+  readonly changedFiles: number;
+  commands(): number;
+  lost(): number;
+  readonly outputBytes: number;
+  readonly wallMs: number;
+  /** Ends the sandbox and resolves when its last event is recorded. */
+  settle(): Promise<void>;
+}
+
+const statusOf: Partial<Record<ErrorCode, RunStatus>> = {
+  agent_failed: 'failed',
+  policy_denied: 'denied',
+  approval_denied: 'approval_denied',
+  limit_exceeded: 'limit',
+  enforcement_missing: 'enforcement',
+  cancelled: 'cancelled',
+};
+
+export class RunLedger {
+  readonly id: string;
+  readonly log: RunLog;
+  /** What the policy says to this run's starting at all. */
+  readonly decision: Decision;
+  readonly #system: System;
+  readonly #policyDigest: string;
+  readonly #base: string;
+  #state: RunState = 'created';
+  #started: number | null = null;
+
+  private constructor(id: string, log: RunLog, decision: Decision, system: System, loaded: LoadedPolicy, base: string) {
+    this.id = id;
+    this.log = log;
+    this.decision = decision;
+    this.#system = system;
+    this.#policyDigest = loaded.policy.digest;
+    this.#base = base;
+  }
+
+  /** Writes the run down: from here on it exists, and ends in one of its states. */
+  static async open(
+    system: System,
+    request: RunRequest,
+    repository: Repository,
+    loaded: LoadedPolicy,
+  ): Promise<RunLedger> {
+    const { store, clock } = system;
+    const id = newRunId(clock.now());
+    const log = new RunLog(system.log, id, request.requester);
+    const { policy } = loaded;
+    const decision = log.decide(policy, {
+      action: 'run.start',
+      agent: request.agent.kind,
+      repository: repository.dir,
+      readOnly: request.readOnly,
+    });
+    const layers = policy.layers.map(({ layer, file, digest }) => ({ layer, file, digest }));
+    log.enqueue({ type: 'policy.loaded', action: null, resource: { layers, effective: policy.digest } }, 'requester');
+    await log.append({
+      type: 'run.created',
+      action: 'run.start',
+      resource: requestRecord(request, repository),
+      decision: recorded(decision),
+    });
+    await store.createRun({
+      id,
+      created: clock.now(),
+      state: 'created',
+      requester: request.requester.id,
+      repository: repository.dir,
+      request: request as unknown as Json,
+      owner: currentProcess(),
+      base: repository.base,
+      policyDigest: policy.digest,
+      firstAuditSeq: log.firstSeq,
+    });
+    return new RunLedger(id, log, decision, system, loaded, repository.base);
+  }
+
+  async move(to: RunState): Promise<void> {
+    await moveRun(this.#system.store, this.id, this.#state, to, { at: this.#system.clock.now() });
+    this.#state = to;
+  }
+
+  /** Records what the run is about to be let do, durably, before any of it happens. */
+  async started(sandbox: Sandbox, base: string, toolbox: Toolbox): Promise<void> {
+    this.#started = await this.log.append({
+      type: 'run.started',
+      action: 'run.start',
+      resource: {
+        base,
+        policyDigest: this.#policyDigest,
+        toolboxDigest: toolbox.kind === 'list' ? toolbox.digest : null,
+        driver: this.#system.sandbox.name,
+        controls: sandbox.controls.map(({ name, state, mechanism }) => ({ name, state, mechanism })),
+      },
+    });
+  }
+
+  /** Closes the run: `ending` is a success, or what was thrown. Resolves with the result as it is kept. */
+  async seal(ending: { status: 'succeeded'; reason: string } | unknown, facts: SealFacts): Promise<RunResult> {
+    let { status, reason } = statusAndReason(ending);
+    try {
+      await facts.settle();
+    } catch (error) {
+      if (status === 'succeeded') ({ status, reason } = statusAndReason(error));
+    }
+    const counts = {
+      commands: facts.commands(),
+      changedFiles: facts.changedFiles,
+      outputBytes: facts.outputBytes,
+      recordsLost: facts.lost(),
+      decisions: { ...this.log.decisions },
+    };
+    const { head, branch } = facts;
+    if (this.#started !== null) {
+      await this.log.append({
+        type: 'run.stopped',
+        action: 'run.start',
+        resource: {},
+        outcome: { status, reason, head, branch, counts },
+        cause: this.#started,
+      });
+    } else {
+      await this.log.append({ type: 'run.state', action: 'run.start', resource: { from: this.#state, to: status } });
+    }
+    const result: RunResult = {
+      runId: this.id,
+      status,
+      stopReason: reason,
+      base: this.#base,
+      head,
+      branch,
+      changedFiles: counts.changedFiles,
+      commands: counts.commands,
+      decisions: counts.decisions,
+      usage: { wallMs: facts.wallMs, outputBytes: counts.outputBytes },
+      policyDigest: this.#policyDigest,
+      auditCheckpoint: this.#system.log.checkpoint() ?? '',
+      attestation: null,
+      pullRequest: null,
+    };
+    await this.#close(status, result);
+    return result;
+  }
+
+  async #close(status: RunStatus, result: RunResult): Promise<void> {
+    const { store, clock } = this.#system;
+    // A run that fails before it ran is a fault of what is around it, whatever the error's own name.
+    const to: RunState = mayFollow(this.#state, status) ? status : 'outside';
+    await moveRun(store, this.id, this.#state, to, {
+      at: clock.now(),
+      head: result.head,
+      branch: result.branch,
+      result: result as unknown as Json,
+      lastAuditSeq: this.log.lastSeq,
+    });
+    this.#state = to;
+  }
+}
+
+function statusAndReason(ending: unknown): { status: RunStatus; reason: string } {
+  if (typeof ending === 'object' && ending !== null && 'status' in ending && ending.status === 'succeeded') {
+    return ending as { status: 'succeeded'; reason: string };
+  }
+  if (!(ending instanceof CordonError)) {
+    return { status: 'outside', reason: `unexpected: ${ending instanceof Error ? ending.message : String(ending)}` };
+  }
+  const rules =
+    'rules' in ending ? (ending.rules as readonly string[]).map((rule) => `\n  rule: ${rule}`).join('') : '';
+  const remedy = ending.remedy === undefined ? '' : `\n  → ${ending.remedy}`;
+  return { status: statusOf[ending.code] ?? 'outside', reason: `${ending.message}${rules}${remedy}` };
+}
+
+function requestRecord(request: RunRequest, repository: Repository) {
+  const { base, branch, paths, agent, task, policyFile, grants, approvals, deliver, readOnly, record, limits } =
+    request;
+  return {
+    workspace: repository.dir,
+    base,
+    branch,
+    paths: [...paths],
+    agent: { kind: agent.kind, argv: agent.argv.map((word) => word.slice(0, 4096)).slice(0, 256) },
+    task: task?.slice(0, 8192) ?? null,
+    policyFile,
+    grants: { net: [...grants.net], commands: [...grants.commands], secrets: [...grants.secrets] },
+    approvals,
+    deliver,
+    readOnly,
+    record,
+    limits: { ...limits },
+  };
+}

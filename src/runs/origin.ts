@@ -1,0 +1,117 @@
+/** The git gateway of one run: `origin` inside, a quarantine repository outside. */
+
+import { openQuarantine, type Quarantine } from '../gateways/git/quarantine.ts';
+import type { RefCommand } from '../gateways/git/receive.ts';
+import { type GitServer, type RefVerdict, startGitServer } from '../gateways/git/server.ts';
+import type { Decision, EffectivePolicy } from '../policy/index.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { Checkout } from './checkout.ts';
+import { type RunLog, recorded } from './run-log.ts';
+import type { Repository } from './workspace.ts';
+
+/** The port of the git protocol, on the sandbox's own loopback. */
+const PORT = 9418;
+export const ORIGIN = `http://127.0.0.1:${PORT}/origin`;
+
+export interface Origin {
+  readonly quarantine: Quarantine;
+  /** Seq of the event that recorded the last accepted push; null when there was none. */
+  received(): number | null;
+  close(): Promise<void>;
+}
+
+export interface OriginRequest {
+  readonly sandbox: Sandbox;
+  readonly runDir: string;
+  readonly repository: Repository;
+  readonly checkout: Checkout;
+  /** Short name of the one branch that is delivered; null when nothing is. */
+  readonly branch: string | null;
+  readonly policy: EffectivePolicy;
+  readonly log: RunLog;
+}
+
+export async function openOrigin(request: OriginRequest): Promise<Origin> {
+  const { sandbox, repository, checkout } = request;
+  const [quarantine, fd] = await Promise.all([
+    openQuarantine({
+      runDir: request.runDir,
+      view: checkout.view,
+      furtherObjects: [repository.objectsDir],
+      base: checkout.base,
+      baseBranch: checkout.branch,
+      shallow: checkout.shallow,
+      objectFormat: repository.objectFormat,
+    }),
+    sandbox.listen(PORT),
+  ]);
+  let received: number | null = null;
+  const decideRef = async (command: RefCommand): Promise<RefVerdict> => {
+    const seq = await recordPush(request, command);
+    const refusal = await refuse(request, command, seq);
+    if (refusal !== null) return { permit: false, reason: refusal };
+    received = seq;
+    return { permit: true };
+  };
+  const server: GitServer = await startGitServer({ quarantine, decideRef }, { fd });
+  return { quarantine, received: () => received, close: () => server.close() };
+}
+
+function recordPush({ log, repository }: OriginRequest, command: RefCommand): Promise<number> {
+  const known = (oid: string) => (/^0+$/.test(oid) ? null : oid);
+  return log.append(
+    {
+      type: 'git.received',
+      action: 'git.push',
+      resource: {
+        repository: repository.dir,
+        commands: [{ ref: command.ref, from: known(command.old), to: known(command.new) }],
+        packBytes: 0,
+      },
+    },
+    'agent',
+  );
+}
+
+/** The reason why a ref may not be pushed; null for the run's own branch, whose objects are judged when it is delivered. */
+async function refuse(request: OriginRequest, command: RefCommand, cause: number): Promise<string | null> {
+  const { repository, branch, log, policy } = request;
+  const own = branch !== null && command.ref === `refs/heads/${branch}` && command.kind !== 'delete';
+  if (own) return null;
+  const decision = log.decide(policy, {
+    action: 'git.push',
+    repository: repository.dir,
+    ref: command.ref,
+    kind: command.kind,
+    tag: command.ref.startsWith('refs/tags/'),
+    changedPaths: [],
+    changedLines: 0,
+    largestFile: 0,
+    commits: 0,
+    authors: [],
+    signed: false,
+    secrets: false,
+  });
+  const reason = reasonFor(decision, branch);
+  await log.append({
+    type: 'git.decided',
+    action: 'git.push',
+    resource: {
+      repository: repository.dir,
+      ref: command.ref,
+      kind: command.kind,
+      commits: 0,
+      changedPaths: 0,
+      changedLines: 0,
+    },
+    outcome: { result: 'refused', reason },
+    cause,
+    decision: recorded(decision),
+  });
+  return reason;
+}
+
+function reasonFor(decision: Decision, branch: string | null): string {
+  if (decision.effect === 'deny') return decision.reason;
+  return branch === null ? 'this run delivers nothing' : `this run delivers refs/heads/${branch} and no other ref`;
+}

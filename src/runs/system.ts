@@ -1,0 +1,44 @@
+import type { ContentStore } from '../audit/content.ts';
+import type { AuditLog } from '../audit/log.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Source } from '../policy/index.ts';
+import type { Owner } from '../sandbox/outer.ts';
+import type { SandboxDriver } from '../sandbox/sandbox.ts';
+import type { Store } from '../store/index.ts';
+
+/** Everything a run needs of the machine, wired by compose.ts. */
+export interface System {
+  readonly home: string;
+  /** Folder of the runs' folders. */
+  readonly runs: string;
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly log: AuditLog;
+  readonly content: ContentStore;
+  readonly sandbox: SandboxDriver;
+  /** Whom a checkout must belong to for the guest to change it; null = the user who runs Cordon. */
+  readonly guestOwner: Owner | null;
+  /** The organisation's ceiling; null when there is none on this machine. */
+  readonly organisation: Source | null;
+  close(): Promise<void>;
+}
+
+export interface Progress {
+  /** What is being done, for a person. */
+  readonly step: string;
+  /** How long it took, once it is done. */
+  readonly ms?: number;
+}
+
+/** What a run shows on its way, and how it is stopped. */
+export interface RunIo {
+  readonly signal: AbortSignal;
+  onProgress(progress: Progress): void;
+  onOutput(stream: 'stdout' | 'stderr', chunk: Buffer): void;
+  /** Puts a question of the policy's to the person at the terminal; absent when nobody is there. */
+  ask?(question: {
+    readonly action: string;
+    readonly reason: string;
+    readonly rules: readonly string[];
+  }): Promise<boolean>;
+}
