@@ -62,8 +62,8 @@ sed -i 's|int(net \\* $3 / 100)|int(net * $3 / 100 + 0.5)|' lib/invoice.awk
 sh test/run.sh || exit 1
 git commit -qam "Round VAT half up for each line" && echo "committed $(git rev-parse --short HEAD)"
 
-echo "trying a program that the policy does not list"
-perl -e 'print "perl ran\\n"'
+echo "trying a program that the policy forbids"
+/usr/bin/perl -e 'print "perl ran\\n"'
 echo "trying to push to main"
 git push -q origin HEAD:main
 exit 0
@@ -85,6 +85,11 @@ git:
     force: deny
     delete: deny
     tags: deny
+rules: |
+  // Only a person changes main.
+  forbid (principal, action == Action::"git.push", resource) when { context.ref == "refs/heads/main" };
+  // No interpreter but the shell.
+  forbid (principal, action == Action::"command.execute", resource) when { context.path like "*/perl*" };
 limits: {memory: 512m, pids: 64, disk: 256m, wall_clock: 2m}
 tests:
   - {action: git.push, ref: refs/heads/main, expect: deny}

@@ -96,10 +96,11 @@ async function show(context: Context, request: RunRequest, result: RunResult, ou
     out.line(...diff.map((line) => `  ${coloured(safeLines(line), out)}`));
   }
   const ran = story.commands.filter(({ exited }) => exited?.outcome.how.kind !== 'failed');
-  const rest = ran.length - 14;
+  const first = ran[0]?.started.resource.id;
+  const own = ran.filter(({ started }) => started.resource.parent === first || started.resource.id === first);
+  const more = `${ran.length - own.length} more that these started: ${cordonName(context)} runs commands ${result.runId}`;
   out.line('', `${bold(`Commands (${ran.length})`)} ${dim('· as the kernel saw them, not as the agent tells')}`);
-  out.line(...commandLines(ran.slice(0, 14), out));
-  if (rest > 0) out.line(dim(`  … ${rest} more: cordon runs commands ${result.runId}`));
+  out.line(...commandLines(own, out), dim(`  … ${more}`));
   out.line(...refusals(story, out));
   out.line('', ...reportLines(report, out));
   out.line('', ...look(context, request, result).map((line) => `  ${line}`));
@@ -110,8 +111,13 @@ function coloured(line: string, out: Output): string {
   return line.startsWith('-') ? out.style.red(line) : out.style.dim(line);
 }
 
+/** What a person types to start it: `./cordon` in a checkout. */
+function cordonName(context: Context): string {
+  return safeText(context.env.CORDON_COMMAND ?? 'cordon');
+}
+
 function look(context: Context, request: RunRequest, result: RunResult): string[] {
-  const cordon = safeText(context.env.CORDON_COMMAND ?? 'cordon');
+  const cordon = cordonName(context);
   const where = shellWord(request.workspace);
   return [
     ...(result.branch === null ? [] : [`git -C ${where} show ${shellWord(result.branch)}`]),

@@ -14,7 +14,7 @@ export interface Output {
   /** Styles for results and for progress; they do nothing where colour does not belong. */
   readonly style: Palette;
   readonly progressStyle: Palette;
-  /** Columns of the terminal; 100 where there is none. */
+  /** Columns of the terminal; without end where there is none: what is piped is not cut. */
   readonly width: number;
   /** Lines of the result. Text that Cordon did not make itself must have gone through `safeText`. */
   line(...lines: readonly string[]): void;
@@ -47,7 +47,7 @@ export class OutputStreams {
       quiet,
       style: palette(!json && this.#colour(stdout)),
       progressStyle: palette(this.#colour(stderr)),
-      width: (stdout as { columns?: number }).columns ?? 100,
+      width: (stdout as { columns?: number }).columns ?? Number.POSITIVE_INFINITY,
       line: (...lines) => void stdout.write(lines.map((line) => `${line}\n`).join('')),
       raw: (chunk) => void stdout.write(chunk),
       document: (value) => void stdout.write(`${visibleJson(value, 2)}\n`),

@@ -1,5 +1,6 @@
+import type { AuditEvent } from '../audit/event.ts';
 import { formatDuration } from '../base/duration.ts';
-import { columns, safeText, shellLine } from '../base/term.ts';
+import { clip, columns, safeText, shellLine } from '../base/term.ts';
 import type { RunRequest, RunResult } from '../runs/request.ts';
 import type { RunRecord } from '../store/index.ts';
 import { storyOf } from './audit-source.ts';
@@ -74,19 +75,24 @@ export function refusals(story: RunStory, out: Output): string[] {
   if (story.refused.length === 0) return [];
   const seen = new Map<string, { readonly lines: readonly string[]; count: number }>();
   for (const event of story.refused) {
-    const rules = event.decision?.rules ?? [];
-    const reason = rules.length === 0 ? [event.decision?.reason ?? ''] : rules;
-    const lines = [safeText(`${event.action ?? event.type} ${subject(event)}`), ...reason.map(safeText)];
+    const { rules = [], reason = '' } = event.decision ?? {};
+    const why = rules.length === 0 ? [safeText(reason)] : rules.map((rule) => `rule ${safeText(rule)}`);
+    const lines = [safeText(`${event.action ?? event.type} ${what(event)}`), ...why];
     const known = seen.get(lines.join('\n'));
     if (known === undefined) seen.set(lines.join('\n'), { lines, count: 1 });
     else known.count++;
   }
   const { bold, dim, red } = out.style;
-  const shown = [...seen.values()].map(({ lines: [what = '', ...rules], count }) => [
-    `  ${red('✗')} ${what}${count > 1 ? dim(` × ${count}`) : ''}`,
-    ...rules.map((rule) => `    ${dim('rule')} ${rule}`),
+  const shown = [...seen.values()].map(({ lines: [action = '', ...why], count }) => [
+    `  ${red('✗')} ${action}${count > 1 ? dim(` × ${count}`) : ''}`,
+    ...why.map((line) => `    ${dim(clip(line, out.width - 4))}`),
   ]);
   return ['', bold(`Denied (${story.refused.length})`), ...shown.flat()];
+}
+
+/** What was decided upon, without the outcome: that it was denied is said already. */
+function what(event: AuditEvent): string {
+  return event.type === 'git.decided' ? `${event.resource.ref} (${event.resource.kind})` : subject(event);
 }
 
 function commandList(run: RunRecord, story: RunStory, out: Output): string[] {

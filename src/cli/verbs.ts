@@ -20,6 +20,7 @@ export const verbs: readonly Verb[] = [
   { name: 'demo', summary: 'see it all at work on an example repository', load: () => import('./demo.ts') },
   {
     name: 'run',
+    takesCommand: true,
     summary: 'run an agent on a repository in a sandbox and deliver the change',
     load: () => import('./run.ts'),
   },

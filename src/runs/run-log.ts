@@ -62,5 +62,11 @@ export class RunLog {
 /** A decision as it stands in events. */
 export function recorded(decision: Decision) {
   const { effect, reason, policyDigest, subjectDigest } = decision;
-  return { effect, reason, policyDigest, subjectDigest, rules: decision.rules.map(refText) };
+  return {
+    effect,
+    reason,
+    policyDigest,
+    subjectDigest,
+    rules: decision.rules.map((rule) => `${refText(rule)} ${rule.text}`),
+  };
 }
