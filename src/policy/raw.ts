@@ -24,8 +24,9 @@ export function compileRaw(layer: Layer, book: RuleBook): Problem[] {
     return { line: block.line + before.length - 1, column: block.indent + (before.at(-1)?.length ?? 0) + 1 };
   };
   const compiler = new RawCompiler(layer, book, at);
-  for (const part of split(text, (problem, offset) => compiler.report(offset, problem)))
-    compiler.add(part.text, part.offset);
+  const parts = split(text, (problem, offset) => compiler.report(offset, problem));
+  const sound = compiler.validate(parts);
+  for (const part of parts) if (sound.has(part)) compiler.add(part);
   return compiler.problems;
 }
 
@@ -52,7 +53,7 @@ export function compileApprovalCondition(layer: Layer, book: RuleBook, index: nu
     });
     return compiler.problems;
   }
-  if (compiler.validate(cedarText, 0)) {
+  if (compiler.validate([{ text: cedarText, offset: 0 }]).size > 0) {
     book.push(
       {
         role: 'ask',
@@ -127,23 +128,19 @@ class RawCompiler {
     this.problems.push({ file: this.#layer.file, ...this.#at(offset), ...finding });
   }
 
-  add(text: string, offset: number): void {
+  /** Takes a policy that `validate` found sound. */
+  add({ text, offset }: Part): void {
     const parsed = cedar().policyToJson(text);
     if (parsed.type === 'failure') {
       this.report(offset, { message: `rules: ${parsed.errors[0]?.message}` });
       return;
     }
-    if (!this.validate(text, offset)) return;
     const role = this.#role(parsed.json, offset);
     if (role === undefined) return;
     for (const odd of nonCanonical(parsed.json)) this.report(offset, odd);
     const oneLine = text.replace(/\s+/g, ' ').trim();
-    const rule: RuleRef = {
-      layer: this.#layer.name,
-      file: this.#layer.file,
-      line: this.#at(offset).line,
-      text: oneLine,
-    };
+    const line = this.#at(offset).line;
+    const rule: RuleRef = { layer: this.#layer.name, file: this.#layer.file, line, text: oneLine };
     const json: Cedar.PolicyJson = { ...parsed.json, effect: role === 'forbid' ? 'forbid' : 'permit' };
     const why = role === 'forbid' ? 'a rule forbids it' : 'a rule asks';
     this.#book.push(
@@ -153,26 +150,36 @@ class RawCompiler {
     );
   }
 
-  /** Strict validation: unknown attributes and actions, wrong types, and policies that can never apply, are all problems. */
-  validate(text: string, offset: number): boolean {
-    const answer = cedar().validate({ schema: cedarSchema, policies: { staticPolicies: { rule: text } } });
+  /**
+   * Strict validation: unknown attributes and actions, wrong types, and policies that can never apply, are all problems.
+   * In one call, because each reads the whole schema. Returns the policies that have none.
+   */
+  validate(parts: readonly Part[]): ReadonlySet<Part> {
+    if (parts.length === 0) return new Set();
+    const staticPolicies = Object.fromEntries(parts.map((part, i) => [`rule${i}`, part.text]));
+    const answer = cedar().validate({ schema: cedarSchema, policies: { staticPolicies } });
     if (answer.type === 'failure') {
-      this.report(offset, { message: `rules: ${answer.errors[0]?.message}` });
-      return false;
+      this.report(parts[0]?.offset ?? 0, { message: `rules: ${answer.errors[0]?.message}` });
+      return new Set();
     }
-    const findings = answer.validationErrors.length > 0 ? answer.validationErrors : answer.validationWarnings;
-    const seen = new Set<string>();
-    for (const { error } of findings) {
-      const message = error.message.replace(/^for policy `rule`, /, '');
-      if (seen.has(message)) continue;
-      seen.add(message);
-      const start = charOffset(text, error.sourceLocations?.[0]?.start ?? 0);
-      this.report(offset + start, {
-        message: `rules: ${message}`,
-        ...(error.help === null ? {} : { remedy: error.help }),
-      });
+    const sound = parts.filter((part, i) => {
+      const own = (all: readonly Cedar.ValidationError[]) => all.filter((finding) => finding.policyId === `rule${i}`);
+      const errors = own(answer.validationErrors);
+      return this.#reportFindings(part, errors.length > 0 ? errors : own(answer.validationWarnings)) === 0;
+    });
+    return new Set(sound);
+  }
+
+  /** Each message once: the engine repeats it for every action that a policy applies to. */
+  #reportFindings(part: Part, findings: readonly Cedar.ValidationError[]): number {
+    const messages = new Map(
+      findings.map(({ error }) => [error.message.replace(/^for policy `rule\d+`, /, ''), error]),
+    );
+    for (const [message, error] of messages) {
+      const start = part.offset + charOffset(part.text, error.sourceLocations?.[0]?.start ?? 0);
+      this.report(start, { message: `rules: ${message}`, ...(error.help === null ? {} : { remedy: error.help }) });
     }
-    return findings.length === 0;
+    return messages.size;
   }
 
   #role(policy: Cedar.PolicyJson, offset: number): Role | undefined {
