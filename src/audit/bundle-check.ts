@@ -13,7 +13,6 @@ export interface Summary {
   readonly run: string | null;
   readonly cause: number | null;
   readonly denied: boolean;
-  readonly time: string;
 }
 
 export interface Finding {
@@ -25,8 +24,10 @@ export interface Finding {
 
 export interface BundleResult {
   readonly n: number;
-  /** The leaf hashes recomputed from the records, 32 bytes each; empty when the bundle cannot be read. */
-  readonly leaves: Uint8Array;
+  /** Records that could be read; 0 when the bundle cannot be. */
+  readonly count: number;
+  /** The leaf hashes recomputed from them, 32 bytes each; null where nobody will compare them again. */
+  readonly leaves: Uint8Array | null;
   /** The root of a full bundle. */
   readonly root: Uint8Array | null;
   /** Of records that others refer to, or that refer to others; facts without a cause are left out. */
@@ -39,8 +40,8 @@ export interface BundleResult {
 }
 
 export function summarise(event: AuditEvent): Summary {
-  const { seq, type, run, cause, time } = event;
-  return { seq, type, run, cause, time, denied: event.decision?.effect === 'deny' };
+  const { seq, type, run, cause } = event;
+  return { seq, type, run, cause, denied: event.decision?.effect === 'deny' };
 }
 
 /** Whether the checks across records have to see it. */
@@ -49,7 +50,7 @@ export function matters({ type, cause }: Summary): boolean {
 }
 
 /** Recomputes one bundle of a tree of `size` records from its raw bytes. Pure but for reading two files; never throws for what is in them. */
-export function checkBundle(dir: string, n: number, size: number): BundleResult {
+export function checkBundle(dir: string, n: number, size: number, keepLeaves: boolean): BundleResult {
   const width = n < fullTiles(0, size) ? TILE_WIDTH : partialWidth(0, size);
   const first = n * TILE_WIDTH;
   const findings: Finding[] = [];
@@ -82,12 +83,23 @@ export function checkBundle(dir: string, n: number, size: number): BundleResult 
     }
     const summary = summarise(check.event);
     if (matters(summary)) summaries.push(summary);
-    firstTime ??= summary.time;
-    if (summary.time < lastTime) backwards ??= seq;
-    lastTime = summary.time;
+    const { time } = check.event;
+    firstTime ??= time;
+    if (time < lastTime) backwards ??= seq;
+    lastTime = time;
   });
   const root = records.length === TILE_WIDTH ? tileSubtree(leaves, 0, TILE_HEIGHT) : null;
-  return { n, leaves, root, summaries, firstTime, lastTime: firstTime === null ? null : lastTime, backwards, findings };
+  return {
+    n,
+    count: records.length,
+    leaves: keepLeaves || root === null ? leaves : null,
+    root,
+    summaries,
+    firstTime,
+    lastTime: firstTime === null ? null : lastTime,
+    backwards,
+    findings,
+  };
 }
 
 function attempt<T>(findings: Finding[], seq: number, path: string, read: () => T | null): T | null {

@@ -59,7 +59,7 @@ describe('appending', () => {
     await log.append(state('before'));
     const tickets: Ticket[] = [];
     for (let id = 0; id < 3; id++) tickets.push(log.enqueue(started(id)));
-    tickets.forEach((ticket, id) => log.enqueue(exited(id, ticket)));
+    for (const [id, ticket] of tickets.entries()) log.enqueue(exited(id, ticket));
     await log.flush();
     expect([...readEvents(home.dir, { types: ['command.exited'] })].map(({ event }) => event.cause)).toEqual([1, 2, 3]);
     await log.close();
@@ -187,6 +187,11 @@ describe('the files under an open log', () => {
   });
 });
 
+function replaceByLink(folder: string, name: string): void {
+  renameSync(join(folder, name), join(folder, 'elsewhere'));
+  symlinkSync('elsewhere', join(folder, name));
+}
+
 describe('opening refuses', () => {
   async function filled() {
     const home = newHome();
@@ -201,20 +206,14 @@ describe('opening refuses', () => {
     ['a log folder that others can write', (h: { dir: string; keys: string }) => chmodSync(h.dir, 0o777)],
     ['a keys folder that others can write', (h) => chmodSync(h.keys, 0o770)],
     ['a key that others can read', (h) => chmodSync(join(h.keys, 'audit.key'), 0o644)],
-    [
-      'a key that is a link',
-      (h) => (renameSync(join(h.keys, 'audit.key'), join(h.keys, 'k')), symlinkSync('k', join(h.keys, 'audit.key'))),
-    ],
+    ['a key that is a link', (h) => replaceByLink(h.keys, 'audit.key')],
     ['a key that is damaged', (h) => writeFileSync(join(h.keys, 'audit.key'), 'PRIVATE+KEY+x')],
     ['a new key on an old log', (h) => rmSync(h.keys, { recursive: true })],
     ['a deleted journal', (h) => rmSync(join(h.dir, 'journal'), { recursive: true })],
     ['a changed tile', (h) => writeFileSync(join(h.dir, 'tile/0/001.p/44'), Buffer.alloc(44 * 32))],
     ['a missing tile', (h) => rmSync(join(h.dir, 'tile/1'), { recursive: true })],
     ['a changed checkpoint', (h) => writeFileSync(join(h.dir, 'checkpoint'), 'x\n1\n\n')],
-    [
-      'a journal folder that is a link',
-      (h) => (renameSync(join(h.dir, 'journal'), join(h.dir, 'j')), symlinkSync('j', join(h.dir, 'journal'))),
-    ],
+    ['a journal folder that is a link', (h) => replaceByLink(h.dir, 'journal')],
   ] as [string, (home: { dir: string; keys: string }) => void][])('%s', async (_, harm) => {
     const home = await filled();
     harm(home);

@@ -182,11 +182,14 @@ class ExportCheck {
 
   #semantics(seq: number, record: Buffer): void {
     const check = checkRecord(record, seq);
-    if (!check.ok) return this.#problem(check.code, seq, `record ${seq} ${check.message}`);
+    if (!check.ok) {
+      this.#problem(check.code, seq, `record ${seq} ${check.message}`);
+      return;
+    }
     if (this.#header.kind === 'run' && check.event.run !== this.#header.run) {
       this.#problem('record_malformed', seq, `record ${seq} is of run ${check.event.run}, not of ${this.#header.run}`);
     }
-    this.#findings.record(summarise(check.event));
+    this.#findings.record(summarise(check.event), check.event.time);
   }
 
   finish(): void {

@@ -155,7 +155,7 @@ class JournalCheck {
       const check = checkRecord(Buffer.from(record), seq);
       if (!check.ok) findings.problem(check.code, seq, where, `record ${seq} ${check.message}`);
       if (seq >= (published?.size ?? 0)) {
-        if (check.ok) findings.record(summarise(check.event));
+        if (check.ok) findings.record(summarise(check.event), check.event.time);
       } else if (Buffer.compare(leaf, tree.leaf(seq) ?? Buffer.alloc(0)) !== 0) {
         findings.problem('journal_mismatch', seq, where, `record ${seq} in ${where} is not the one in the tiles`);
       }

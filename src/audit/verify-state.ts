@@ -18,9 +18,13 @@ export class Recomputed {
     this.#keepFrom = Math.floor(keepFrom / TILE_WIDTH);
   }
 
+  keeps(n: number): boolean {
+    return n >= this.#keepFrom || this.#keep.has(n);
+  }
+
   add({ n, leaves, root }: BundleResult): void {
     if (root !== null) this.roots.push(root);
-    if (root === null || n >= this.#keepFrom || this.#keep.has(n)) this.#leaves.set(n, leaves);
+    if (leaves !== null) this.#leaves.set(n, leaves);
   }
 
   leaf(seq: number): Uint8Array | undefined {
@@ -62,7 +66,7 @@ export class Findings {
     for (const finding of result.findings) this.problems.add(finding);
     if (result.findings.length > 0) this.#wrongBundles.push(result.n * TILE_WIDTH);
     for (const summary of result.summaries) this.causality.add(summary);
-    this.#records += result.leaves.length / HASH_BYTES;
+    this.#records += result.count;
     if (result.firstTime !== null && result.lastTime !== null) {
       const back =
         this.#lastTime !== null && result.firstTime < this.#lastTime ? result.n * TILE_WIDTH : result.backwards;
@@ -70,14 +74,10 @@ export class Findings {
     }
   }
 
-  record(summary: Summary): void {
+  record(summary: Summary, time: string): void {
     this.causality.add(summary);
     this.#records++;
-    this.#time(
-      summary.time,
-      summary.time,
-      this.#lastTime !== null && summary.time < this.#lastTime ? summary.seq : null,
-    );
+    this.#time(time, time, this.#lastTime !== null && time < this.#lastTime ? summary.seq : null);
   }
 
   /** Whether something was found in a bundle that begins within these records. */

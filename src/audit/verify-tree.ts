@@ -79,10 +79,10 @@ async function recompute(
   findings: Findings,
   threads?: number,
 ): Promise<boolean> {
-  for await (const result of checkBundles(dir, size, threads)) {
+  for await (const result of checkBundles(dir, size, (n) => tree.keeps(n), threads)) {
     findings.bundle(result);
     // A hostile size would have us look for files for ever: the first bundle that is not there ends it.
-    if (result.leaves.length === 0) return false;
+    if (result.count === 0) return false;
     tree.add(result);
   }
   return true;
@@ -113,9 +113,13 @@ function compareTile(dir: string, level: number, n: number, expected: Buffer, fi
     tile = readTile(dir, level, n, width);
   } catch (error) {
     if (!(error instanceof TileError)) throw error;
-    return findings.problem('file_malformed', first, path, error.message);
+    findings.problem('file_malformed', first, path, error.message);
+    return;
   }
-  if (tile === null) return findings.problem('file_missing', first, path, `${path} is missing`);
+  if (tile === null) {
+    findings.problem('file_missing', first, path, `${path} is missing`);
+    return;
+  }
   for (let i = 0; i < width; i++) {
     if (tile.compare(expected, i * HASH_BYTES, (i + 1) * HASH_BYTES, i * HASH_BYTES, (i + 1) * HASH_BYTES) === 0)
       continue;

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { checkBundle } from './bundle-check.ts';
+import { packChunk } from './verify-chunk.ts';
 
 /** A thread of the verifier: gets ranges of bundles, sends back what it found in each. */
 export interface WorkerInput {
@@ -7,10 +8,18 @@ export interface WorkerInput {
   readonly size: number;
 }
 
+export interface WorkerTask {
+  readonly from: number;
+  readonly to: number;
+  /** For each bundle, whether its leaf hashes are wanted. */
+  readonly keep: readonly boolean[];
+}
+
 const { dir, size } = workerData as WorkerInput;
 
-parentPort?.on('message', ({ from, to }: { from: number; to: number }) => {
+parentPort?.on('message', ({ from, to, keep }: WorkerTask) => {
   const results = [];
-  for (let n = from; n < to; n++) results.push(checkBundle(dir, n, size));
-  parentPort?.postMessage(results);
+  for (let n = from; n < to; n++) results.push(checkBundle(dir, n, size, keep[n - from] === true));
+  const { chunk, transfer } = packChunk(results);
+  parentPort?.postMessage(chunk, transfer);
 });

@@ -13,7 +13,7 @@ export interface VerifyOptions {
   readonly trusted?: readonly string[];
   /** Runs that go on right now: their intents may have no outcome yet. */
   readonly aliveRuns?: ReadonlySet<string>;
-  /** Threads to use; by default as many as the machine has, and none for a small log. */
+  /** Threads to use beside the calling one; by default as many as the machine has left, and none for a small log. */
   readonly threads?: number;
 }
 
