@@ -15,7 +15,9 @@ const dist = join(root, 'dist');
  * names both: './name.ts' for the source, './name.js' for the package.
  */
 async function workers(): Promise<Record<string, string>> {
-  const list = execFileSync('grep', ['-rlE', 'new Worker\\(', '--include=*.ts', '--exclude=*.test.ts', 'src'], { cwd: root });
+  const list = execFileSync('grep', ['-rlE', 'new Worker\\(', '--include=*.ts', '--exclude=*.test.ts', 'src'], {
+    cwd: root,
+  });
   const found: Record<string, string> = {};
   for (const file of list.toString().trim().split('\n')) {
     const text = await readFile(join(root, file), 'utf8');
@@ -42,4 +44,6 @@ await bundle.close();
 const files = await readdir(dist);
 let size = 0;
 for (const file of files) size += (await stat(join(dist, file))).size;
-process.stderr.write(`dist: ${files.length} files, ${Math.round(size / 1024)} KiB; entries ${Object.keys(input).join(', ')}\n`);
+process.stderr.write(
+  `dist: ${files.length} files, ${Math.round(size / 1024)} KiB; entries ${Object.keys(input).join(', ')}\n`,
+);

@@ -8,7 +8,8 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 export function canonicalJson(value: Json): string {
   if (value === null || typeof value === 'boolean') return JSON.stringify(value);
   if (typeof value === 'number') {
-    if (!Number.isSafeInteger(value) || Object.is(value, -0)) throw new TypeError(`no canonical form for number ${value}`);
+    if (!Number.isSafeInteger(value) || Object.is(value, -0))
+      throw new TypeError(`no canonical form for number ${value}`);
     return String(value);
   }
   if (typeof value === 'string') {

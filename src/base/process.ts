@@ -33,7 +33,11 @@ export const minimalEnv: Readonly<Record<string, string>> = {
  * Runs a trusted program to its end with bounded time and output. Never through a shell, never in an agent's tree.
  * Resolves with any exit code; throws `OutsideError` when it cannot be started, overruns its time or its output.
  */
-export function runProgram(file: string, args: readonly string[], options: RunProgramOptions = {}): Promise<ProgramResult> {
+export function runProgram(
+  file: string,
+  args: readonly string[],
+  options: RunProgramOptions = {},
+): Promise<ProgramResult> {
   const { cwd, env = minimalEnv, stdin, timeout = 60_000, maxOutput = 64 * 1024 * 1024, signal, uid, gid } = options;
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, {
