@@ -44,9 +44,7 @@ const DEFAULT_FILE = '.cordon/policy.yaml';
 export async function compilePolicy(input: PolicyInput): Promise<EffectivePolicy> {
   const { documents, grants, tests } = read(input);
   const { policy, plain } = assemble(documents, grants, input.resolved);
-  const failed = documents
-    .flatMap((document) => results(document, documents, tests, plain))
-    .filter((result) => !result.passed);
+  const failed = documents.flatMap((document) => results(document, tests, plain)).filter((result) => !result.passed);
   if (failed.length > 0) throw new DocumentError(failed.map(testProblem));
   return policy;
 }
@@ -55,7 +53,7 @@ export async function compilePolicy(input: PolicyInput): Promise<EffectivePolicy
 export async function testPolicy(input: PolicyInput): Promise<readonly TestResult[]> {
   const { documents, grants, tests } = read(input);
   const { plain } = assemble(documents, grants);
-  return documents.flatMap((document) => results(document, documents, tests, plain));
+  return documents.flatMap((document) => results(document, tests, plain));
 }
 
 interface NamedDocument extends ParsedDocument {
@@ -131,15 +129,10 @@ function layersOf(documents: readonly NamedDocument[]): Layer[] {
 }
 
 /** The organisation's tests say what at most is possible: its document alone, as if a repository granted all of it. */
-function results(
-  document: NamedDocument,
-  documents: readonly NamedDocument[],
-  tests: Input['tests'],
-  plain: EffectivePolicy,
-): readonly TestResult[] {
+function results(document: NamedDocument, tests: Input['tests'], plain: EffectivePolicy): readonly TestResult[] {
   const own = tests.get(document) ?? [];
   if (own.length === 0) return [];
-  const alone = document.layer === 'organisation' && documents.length >= 1;
+  const alone = document.layer === 'organisation';
   return runTests(
     document,
     own,

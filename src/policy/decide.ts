@@ -1,18 +1,13 @@
-import { canonicalJson, type Json } from '../base/canonical-json.ts';
 import { digest } from '../base/digest.ts';
 import type { GitPushAction, PolicyAction } from './action.ts';
+import { checkCanonical } from './canonical.ts';
 import { ask, type Cedar, type CedarAnswer } from './cedar.ts';
-import { resourceTypes } from './cedar-schema.ts';
-import { canonicalCommandPath } from './commands.ts';
 import type { AskRequirement, AskTerms, Decision, RuleRef } from './decision.ts';
 import type { EffectivePolicy, Slice } from './effective.ts';
-import { canonicalRef } from './git-refs.ts';
-import { canonicalHost, isAddress } from './hosts.ts';
-import { type Parsed, parsed, refused, shown } from './parsed.ts';
-import { canonicalPath } from './paths.ts';
+import { refused } from './parsed.ts';
 import { grantRemedy } from './remedy.ts';
-import { canonicalRequestPath } from './request-paths.ts';
 import { type CompiledRule, refText } from './rule.ts';
+import { resourceOf, subject, subjectJson } from './subject.ts';
 import { defaultExpiry } from './tree-rules.ts';
 
 /**
@@ -21,9 +16,9 @@ import { defaultExpiry } from './tree-rules.ts';
  * without a permit on both sides (organisation's ceiling, and repository or request) it is denied; then asks ask.
  */
 export function decide(policy: EffectivePolicy, action: PolicyAction): Decision {
-  const subjectDigest = digest(subjectJson(action));
-  const base = { policyDigest: policy.digest, subjectDigest };
-  const odd = checkCanonical(action);
+  const { json, canonical } = subjectJson(action);
+  const base = { policyDigest: policy.digest, subjectDigest: digest(json) };
+  const odd = canonical ? checkCanonical(action) : refused(`${action.action} holds a value without meaning`);
   if (!odd.ok)
     return { ...base, effect: 'deny', rules: [], reason: `${odd.message}: what has no canonical form is denied` };
   const slice = policy.slices[action.action];
@@ -180,53 +175,6 @@ function match(slice: Slice, action: PolicyAction): Map<string, string | undefin
   return matched;
 }
 
-/** The action in a few words that name its value. */
-export function subject(action: PolicyAction): string {
-  switch (action.action) {
-    case 'net.connect':
-      return `net.connect to ${action.host}:${action.port}`;
-    case 'net.request':
-      return `${action.method} ${action.host}:${action.port}${action.path}`;
-    case 'git.push':
-      return `git.push to ${action.ref}`;
-    default: {
-      const id = resourceOf(action).id;
-      return `${action.action} of ${/^[\x21-\x7e]+$/.test(id) ? id : shown(id)}`;
-    }
-  }
-}
-
-export function resourceOf(action: PolicyAction): { type: string; id: string } {
-  return { type: resourceTypes[action.action], id: resourceId(action) };
-}
-
-function resourceId(action: PolicyAction): string {
-  switch (action.action) {
-    case 'run.start':
-    case 'forge.open_pull_request':
-    case 'forge.comment':
-      return action.repository;
-    case 'command.execute':
-    case 'file.read':
-    case 'file.write':
-      return action.path;
-    case 'net.connect':
-    case 'net.request':
-      return `${action.host}:${action.port}`;
-    case 'git.fetch':
-    case 'git.push':
-      return action.ref;
-    case 'git.sign':
-      return action.author;
-    case 'llm.request':
-      return `${action.provider}/${action.model}`;
-    case 'secret.use':
-      return action.name;
-    case 'tool.call':
-      return `${action.server}/${action.tool}`;
-  }
-}
-
 function contextOf(slice: Slice, action: PolicyAction, matches: string[]): Cedar.Context {
   const { action: _, ...values } = action;
   if (action.action !== 'git.push') return { ...values, matches } as Cedar.Context;
@@ -238,63 +186,4 @@ function contextOf(slice: Slice, action: PolicyAction, matches: string[]): Cedar
     testsPassed: push.testsPassed ?? false,
     matches,
   };
-}
-
-function subjectJson(action: PolicyAction): string {
-  return canonicalJson(action as unknown as Json);
-}
-
-/** Callers hand over canonical values; what is not is denied here, so that no caller's mistake is a way through. */
-function checkCanonical(action: PolicyAction): Parsed<unknown> {
-  switch (action.action) {
-    case 'net.connect':
-    case 'net.request':
-      return checkTarget(action);
-    case 'git.push':
-      return checkPush(action);
-    case 'git.fetch':
-      return canonicalRef(action.ref);
-    case 'file.read':
-    case 'file.write':
-      return canonicalPath(action.path);
-    case 'command.execute':
-      return canonicalCommandPath(action.path);
-    default:
-      return parsed(undefined);
-  }
-}
-
-const PLAIN_HOST = /^(?=.{1,253}$)(?:[a-z_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/;
-
-function checkTarget(action: PolicyAction & { host: string; port: number }): Parsed<unknown> {
-  // Parsing a URL costs microseconds: plain names are known at sight (no xn--, no digits that could be an address).
-  if (!PLAIN_HOST.test(action.host) || action.host.includes('xn--')) {
-    const host = canonicalHost(action.host);
-    if (!host.ok || host.value !== action.host)
-      return refused(`the host ${shown(action.host)} is not in canonical form`);
-    if (isAddress(host.value) && /^(0\.0\.0\.0|\[::\])$/.test(host.value))
-      return refused(`${action.host} is no address of a host`);
-  }
-  if (!Number.isInteger(action.port) || action.port < 1 || action.port > 65_535)
-    return refused(`${action.port} is no port`);
-  if (action.action !== 'net.request') return parsed(undefined);
-  const path = canonicalRequestPath(action.path);
-  return path.ok && path.value !== action.path
-    ? refused(`the request path ${shown(action.path)} is not in canonical form`)
-    : path;
-}
-
-function checkPush(action: GitPushAction): Parsed<unknown> {
-  const ref = canonicalRef(action.ref);
-  if (!ref.ok) return ref;
-  if (action.tag !== action.ref.startsWith('refs/tags/'))
-    return refused(`the push to ${action.ref} is marked wrongly as ${action.tag ? 'a tag' : 'a branch'}`);
-  for (const number of [action.changedLines, action.largestFile, action.commits]) {
-    if (!Number.isSafeInteger(number) || number < 0) return refused(`${number} is no count`);
-  }
-  for (const path of action.changedPaths) {
-    const result = canonicalPath(path);
-    if (!result.ok) return result;
-  }
-  return parsed(undefined);
 }

@@ -1,10 +1,11 @@
 import { canonicalJson, type Json } from '../base/canonical-json.ts';
 import type { PolicyAction } from './action.ts';
-import { decide, subject } from './decide.ts';
+import { decide } from './decide.ts';
 import type { Decision, Effect } from './decision.ts';
 import type { EffectivePolicy } from './effective.ts';
 import type { PolicyDocument } from './schema.ts';
 import { hostRuleText } from './short-forms.ts';
+import { subject } from './subject.ts';
 
 /** One action that two policies answer differently. */
 export interface ChangedAnswer {

@@ -125,6 +125,8 @@ describe('the document', () => {
     ['secrets: [{name: npm, use: {host: a.example}}]', /name of a secret/],
     ['secrets: [{name: A, use: {host: a.example, header: "X: y"}}]', /header/],
     ['secrets: [{name: A, use: {host: a.example, header: "X: {}\\r\\nEvil: 1"}}]', /header/],
+    ['secrets: [{name: A, use: {}}]', /not both and not neither/],
+    ['secrets: [{name: A, use: {host: a.example, env: A}}]', /not both/],
     ['approvals: [{when: git.psh, approvers: ["role:a"]}]', /write git\.push/],
     ['approvals: [{when: git.push}]', /approvers/],
     ['sandbox: {isolation: none}', /namespace, gvisor, vm/],

@@ -1,10 +1,11 @@
 import { UsageError } from '../base/errors.ts';
 import type { PolicyAction } from './action.ts';
 import { parseActionLine } from './action-input.ts';
-import { decide, subject } from './decide.ts';
+import { decide } from './decide.ts';
 import type { Decision } from './decision.ts';
 import type { EffectivePolicy } from './effective.ts';
 import { interpreterNote } from './interpreters.ts';
+import { subject } from './subject.ts';
 
 /** What would happen to one action, and why. */
 export interface Explanation {

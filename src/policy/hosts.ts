@@ -52,6 +52,11 @@ export function isAddress(host: string): boolean {
   return host.startsWith('[') || /^\d+\.\d+\.\d+\.\d+$/.test(host);
 }
 
+/** The unspecified addresses (RFC 1122 §3.2.1.3, RFC 4291 §2.5.2): dialled, they are this machine. */
+export function isNoHost(host: string): boolean {
+  return host === '0.0.0.0' || host === '[::]';
+}
+
 /** A port from 1 to 65535 as written in decimal; nothing is cut to 16 bits. */
 export function parsePort(text: string): Parsed<number> {
   const port = /^[1-9]\d{0,4}$/.test(text) ? Number(text) : 0;
@@ -122,7 +127,7 @@ export function parseHostPattern(text: string): Parsed<HostPattern> {
       `${shown(text)} has letters outside ASCII, which look like others`,
       `write its ASCII form: ${wildcard ? '*.' : ''}${host.value}:${port}`,
     );
-  if (host.value === '0.0.0.0' || host.value === '[::]')
+  if (isNoHost(host.value))
     return refused(
       `${shown(text)} means every address of a machine, not a host`,
       'write the one address or name that is needed',

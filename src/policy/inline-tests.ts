@@ -2,11 +2,12 @@ import type { Problem } from '../base/errors.ts';
 import type { PolicyAction } from './action.ts';
 import { readAction } from './action-input.ts';
 import { closest } from './closest.ts';
-import { decide, subject } from './decide.ts';
+import { decide } from './decide.ts';
 import type { Decision, Effect } from './decision.ts';
 import type { EffectivePolicy } from './effective.ts';
 import { shown } from './parsed.ts';
 import type { ParsedDocument } from './schema.ts';
+import { subject } from './subject.ts';
 
 /** A document's own `tests`: an action and what it must come to. They run at every load, so that an edit cannot open by accident. */
 export interface InlineTest {

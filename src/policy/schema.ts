@@ -115,7 +115,12 @@ const secretUse = keys({
     ),
   ),
   env: optional(text('environment variable', /^[A-Z_][A-Z0-9_]{0,99}$/, 'NPM_TOKEN')),
-});
+}).refine(
+  (use) => (use.host === undefined) !== (use.env === undefined) && (use.header === undefined || use.env === undefined),
+  {
+    error: () => 'a secret is used at a host (with a header), or in the environment (env), not both and not neither',
+  },
+);
 
 const DISALLOWED = ['personal-api-keys', 'unmanaged-proxies'] as const;
 
