@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { DocumentError, NotFoundError, UsageError } from '../../base/errors.ts';
 import { execute } from '../command-line.ts';
 import type { Context } from '../context.ts';
+import { examplePolicy } from '../init-policy.ts';
 import { OutputStreams } from '../output.ts';
 
 let cwd: string;
@@ -117,4 +118,18 @@ test('what a document says cannot write on the terminal', async () => {
   expect((await cordon('explain', 'git.push ref=refs/heads/cordon/x changed_paths=a\u2063b')).text).not.toContain(
     '\u2063',
   );
+});
+
+test('what `cordon init` writes is right', async () => {
+  await writeFile(join(cwd, '.cordon/policy.yaml'), examplePolicy);
+  expect((await cordon('check')).exitCode).toBe(0);
+});
+
+test('so is what it has commented out', async () => {
+  const all = examplePolicy
+    .replace(/^# (?=( {2})*[a-z_]+: |tests:|rules:|security:|filesystem:| {2})/gm, '')
+    .replace(/^( +)# (?=max_)/gm, '$1');
+  expect(all).toMatch(/^security:\n {2}allowed_commands/m);
+  await writeFile(join(cwd, '.cordon/policy.yaml'), all);
+  expect((await cordon('check')).exitCode).toBe(0);
 });
