@@ -9,7 +9,8 @@ import { hash } from 'node:crypto';
  */
 
 export const HASH_BYTES = 32;
-const LEAF = Buffer.of(0);
+/** Records are short: one buffer that is used again spares the collector a copy of each. */
+const scratch = Buffer.alloc(1 + 0xffff);
 
 /** A one-shot hash taken as a string and put into pooled memory costs half of what a new Buffer from OpenSSL does. */
 function sha256(data: Uint8Array): Buffer {
@@ -19,7 +20,9 @@ function sha256(data: Uint8Array): Buffer {
 export const emptyRoot: Buffer = sha256(Buffer.alloc(0));
 
 export function leafHash(record: Uint8Array): Buffer {
-  return sha256(Buffer.concat([LEAF, record]));
+  if (record.length >= scratch.length) return sha256(Buffer.concat([Buffer.of(0), record]));
+  scratch.set(record, 1);
+  return sha256(scratch.subarray(0, 1 + record.length));
 }
 
 const pair = Buffer.alloc(1 + 2 * HASH_BYTES, 1);

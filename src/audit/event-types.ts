@@ -1,0 +1,264 @@
+import * as z from 'zod';
+
+/** The table of the types of events, and what all of them are made of; event.ts puts them together. */
+export const text = z.string();
+const count = z.int().nonnegative();
+export const seq = z.int().nonnegative();
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits');
+const hex = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits');
+export const time = z
+  .string()
+  .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'expected RFC 3339 in UTC with milliseconds');
+export const runId = z.string().regex(/^[0-9a-hjkmnp-tv-z]{16}$/, 'expected a run id');
+const none = z.strictObject({});
+
+export const principalSchema = z.strictObject({
+  id: text.min(1),
+  kind: z.enum(['user', 'service', 'agent', 'system']),
+  onBehalfOf: text.optional(),
+});
+
+export const decisionSchema = z.strictObject({
+  effect: z.enum(['permit', 'deny', 'ask']),
+  /** The rules that determined it, as `file:line text`; empty when nothing permitted it. */
+  rules: z.array(text),
+  policyDigest: digest,
+  /** Of exactly what was decided upon. */
+  subjectDigest: digest,
+  reason: text,
+});
+
+export const contentRefSchema = z.strictObject({
+  id: z.string().regex(/^[0-9a-hjkmnp-tv-z]{16}$/, 'expected a content id'),
+  /** Salted (content.ts): says nothing about low-entropy content once the salt is gone. */
+  digest: z.string().regex(/^hmac-sha256:[0-9a-f]{64}$/, 'expected hmac-sha256: and 64 hex digits'),
+  mediaType: text,
+  bytes: count,
+});
+
+export type Phase = 'intent' | 'outcome' | 'fact';
+
+export interface Spec {
+  phase: Phase;
+  /** For an outcome: the intents it closes. */
+  closes?: readonly string[];
+  resource: z.ZodType;
+  outcome?: z.ZodType;
+  /** Whether `decision` and `content` may stand there, or must. */
+  decision?: 'required' | 'optional';
+  content?: 'required' | 'optional';
+}
+
+const decisions = z.strictObject({ permit: count, deny: count, ask: count });
+const exec = z.strictObject({ id: count, path: text, sha256: hex.nullable() });
+const transfer = z.strictObject({ ref: text, from: text.nullable(), to: text.nullable(), target: text });
+const result = z.strictObject({ result: z.enum(['done', 'failed']), reason: text.nullable() });
+
+/** The table of all types. An outcome's `cause` is the seq of the intent it closes. */
+export const specs = {
+  'run.created': {
+    phase: 'fact',
+    resource: z.strictObject({
+      workspace: text,
+      base: text,
+      branch: text.nullable(),
+      paths: z.array(text),
+      agent: z.strictObject({ kind: text, argv: z.array(text) }),
+      task: text.nullable(),
+      policyFile: text.nullable(),
+      grants: z.strictObject({ net: z.array(text), commands: z.array(text), secrets: z.array(text) }),
+      approvals: text,
+      deliver: text,
+      readOnly: z.boolean(),
+      record: z.boolean(),
+      limits: z.record(text, z.number()),
+    }),
+    decision: 'optional',
+  },
+  'run.started': {
+    phase: 'intent',
+    resource: z.strictObject({
+      /** The commit it starts from. */
+      base: text,
+      policyDigest: digest,
+      /** Null when the toolbox is the machine's `/usr`. */
+      toolboxDigest: digest.nullable(),
+      driver: text,
+      controls: z.array(z.strictObject({ name: text, state: text, mechanism: text })),
+    }),
+    decision: 'optional',
+  },
+  'run.state': { phase: 'fact', resource: z.strictObject({ from: text.nullable(), to: text }) },
+  'run.stopped': {
+    phase: 'outcome',
+    closes: ['run.started'],
+    resource: none,
+    outcome: z.strictObject({
+      status: text,
+      reason: text,
+      head: text.nullable(),
+      branch: text.nullable(),
+      counts: z.strictObject({
+        commands: count,
+        changedFiles: count,
+        outputBytes: count,
+        recordsLost: count,
+        decisions,
+      }),
+    }),
+  },
+  /** Found dead by a later process. It stands for the outcome of every intent of its run that has none. */
+  'run.lost': { phase: 'outcome', closes: ['run.started'], resource: none, outcome: z.strictObject({ reason: text }) },
+  'policy.loaded': {
+    phase: 'fact',
+    resource: z.strictObject({
+      layers: z.array(z.strictObject({ layer: text, file: text, digest })),
+      effective: digest,
+    }),
+  },
+  /** What the policy says of one file of the toolbox, or of an execve that the recorder stopped. */
+  'command.decided': {
+    phase: 'fact',
+    resource: z.strictObject({ requested: text, path: text.nullable(), sha256: hex.nullable() }),
+    decision: 'required',
+  },
+  'command.started': {
+    phase: 'intent',
+    resource: z.strictObject({
+      id: count,
+      pid: count,
+      /** `id` of the image that started it; 0 for the trusted side. */
+      parent: count,
+      argv: z.array(text),
+      argvCut: z.boolean(),
+      cwd: text,
+      requested: text,
+      /** When the kernel saw it; `time` is when it was recorded. */
+      at: time,
+    }),
+    decision: 'optional',
+  },
+  'command.exited': {
+    phase: 'outcome',
+    closes: ['command.started'],
+    resource: exec,
+    outcome: z.strictObject({
+      identity: z.enum(['kernel', 'request']),
+      how: z.discriminatedUnion('kind', [
+        z.strictObject({ kind: z.literal('exited'), code: z.int() }),
+        z.strictObject({ kind: z.literal('signalled'), signal: z.int() }),
+        z.strictObject({ kind: z.enum(['replaced', 'failed', 'unknown']) }),
+      ]),
+      argvSeen: z.array(text).optional(),
+      durationMs: count,
+      at: time,
+    }),
+  },
+  'recorder.lost': { phase: 'fact', resource: z.strictObject({ reason: text }) },
+  'limit.reached': { phase: 'fact', resource: z.strictObject({ limit: text, detail: text }) },
+  'file.changed': {
+    phase: 'fact',
+    resource: z.strictObject({
+      path: text,
+      change: z.enum(['added', 'modified', 'deleted']),
+      kind: z.enum(['file', 'symlink', 'directory', 'special']),
+      before: hex.nullable(),
+      after: hex.nullable(),
+    }),
+  },
+  /** All changes of a run in numbers; the list itself is content when it is long. */
+  'files.summary': {
+    phase: 'fact',
+    resource: z.strictObject({ added: count, modified: count, deleted: count }),
+    content: 'optional',
+  },
+  'output.kept': {
+    phase: 'fact',
+    resource: z.strictObject({ stream: z.enum(['stdout', 'stderr', 'both']), bytes: count, cut: z.boolean() }),
+    content: 'required',
+  },
+  'network.decided': {
+    phase: 'intent',
+    resource: z.strictObject({ host: text, port: count, method: text.nullable(), path: text.nullable() }),
+    decision: 'required',
+  },
+  'network.closed': {
+    phase: 'outcome',
+    closes: ['network.decided'],
+    resource: z.strictObject({ host: text, port: count, address: text.nullable() }),
+    outcome: z.strictObject({
+      result: text,
+      status: count.nullable(),
+      bytesOut: count,
+      bytesIn: count,
+      durationMs: count,
+    }),
+  },
+  /** A push as it came in: what the guest asks for, before its objects are looked at. */
+  'git.received': {
+    phase: 'intent',
+    resource: z.strictObject({
+      repository: text,
+      commands: z.array(z.strictObject({ ref: text, from: text.nullable(), to: text.nullable() })),
+      packBytes: count,
+    }),
+  },
+  'git.decided': {
+    phase: 'outcome',
+    closes: ['git.received'],
+    resource: z.strictObject({
+      repository: text,
+      ref: text,
+      kind: text,
+      commits: count,
+      changedPaths: count,
+      changedLines: count,
+    }),
+    outcome: z.strictObject({ result: z.enum(['accepted', 'refused']), reason: text.nullable() }),
+    decision: 'optional',
+  },
+  'git.forwarded': { phase: 'intent', resource: transfer, decision: 'optional' },
+  'git.forward.done': { phase: 'outcome', closes: ['git.forwarded'], resource: transfer, outcome: result },
+  'delivery.patch': {
+    phase: 'intent',
+    resource: z.strictObject({ target: text, digest, bytes: count }),
+    decision: 'optional',
+  },
+  'delivery.patch.done': {
+    phase: 'outcome',
+    closes: ['delivery.patch'],
+    resource: z.strictObject({ target: text }),
+    outcome: result,
+  },
+  'approval.requested': {
+    phase: 'intent',
+    resource: z.strictObject({ approval: text, summary: text, approvers: z.array(text), count, expiresMs: count }),
+    decision: 'required',
+  },
+  'approval.decided': {
+    phase: 'outcome',
+    closes: ['approval.requested'],
+    resource: z.strictObject({ approval: text, subjectDigest: digest }),
+    outcome: z.strictObject({ answer: z.enum(['approved', 'denied', 'expired']), note: text.nullable() }),
+  },
+  'audit.exported': {
+    phase: 'fact',
+    resource: z.strictObject({ run: runId.nullable(), from: seq, to: seq, records: count, target: text }),
+  },
+  /** A batch that was being written when its writer died; none of it had been acknowledged. */
+  'audit.recovered': {
+    phase: 'fact',
+    resource: z.strictObject({ segment: text, offset: count, discardedBytes: count, discardedDigest: digest }),
+  },
+  'content.delete': { phase: 'intent', resource: z.strictObject({ run: runId, reason: text }), decision: 'optional' },
+  'content.deleted': {
+    phase: 'outcome',
+    closes: ['content.delete'],
+    resource: z.strictObject({ run: runId }),
+    outcome: result,
+  },
+  'configuration.changed': {
+    phase: 'fact',
+    resource: z.strictObject({ what: text, before: digest.nullable(), after: digest.nullable() }),
+  },
+} as const satisfies Record<string, Spec>;
