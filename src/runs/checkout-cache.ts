@@ -9,6 +9,9 @@ import { runProgram } from '../base/process.ts';
 const Size = z.object({ disk: z.int() });
 const KEY = /^[0-9a-f]{40}$/;
 
+/** How a folder is removed: a git that outlived its killed parent may still be writing into it for a moment. */
+export const removeWhole = { recursive: true, force: true, maxRetries: 10, retryDelay: 50 } as const;
+
 /** Bytes that a folder takes on disk, hard links counted once. */
 export async function folderBytes(dir: string): Promise<number> {
   const result = await runProgram('du', ['-s', '--block-size=1', dir], { timeout: 300_000 });
@@ -25,7 +28,7 @@ export async function folderBytes(dir: string): Promise<number> {
 export async function evictCheckouts(root: string, limit: number): Promise<void> {
   for (const name of await readdir(join(root, 'tmp'))) {
     const key = name.slice(0, 40);
-    if (KEY.test(key)) await whenUnused(root, key, () => rm(join(root, 'tmp', name), { recursive: true, force: true }));
+    if (KEY.test(key)) await whenUnused(root, key, () => rm(join(root, 'tmp', name), removeWhole));
   }
   const entries = await listEntries(root);
   let total = entries.reduce((sum, entry) => sum + entry.disk, 0);
@@ -35,7 +38,7 @@ export async function evictCheckouts(root: string, limit: number): Promise<void>
       // Out of sight in one step: nobody may find half an entry when this process dies on the way.
       const rubbish = join(root, 'tmp', `${entry.key}.${randomBytes(6).toString('hex')}`);
       await rename(join(root, entry.key), rubbish);
-      await rm(rubbish, { recursive: true, force: true });
+      await rm(rubbish, removeWhole);
     });
     if (removed) total -= entry.disk;
   }

@@ -33,14 +33,11 @@ export async function surveyTree(place: GitPlace, commit: string, limits: TreeLi
       remedy: 'start from another commit with --base',
     });
   });
-  if (listing.exitCode !== 0) {
-    throw new WorkspaceError(`not all files of commit ${commit} are in this repository`, {
-      cause: gitFailure(place, args, listing),
-      remedy: 'if it is a partial clone, fetch them: git fetch --refetch --no-filter; otherwise see git fsck',
-    });
-  }
+  if (listing.exitCode !== 0) throw incomplete(commit, gitFailure(place, args, listing));
   const found = { files: 0, bytes: 0, links: [] as string[], odd: 0, attributes: [] as string[] };
-  for (const line of lines(listing.stdout)) note(line, found);
+  for (const line of lines(listing.stdout)) {
+    if (!note(line, found)) throw incomplete(commit);
+  }
   if (found.files > limits.files || found.bytes > limits.bytes) {
     throw new WorkspaceError(
       `commit ${commit} has ${found.files} files of ${formatSize(found.bytes)}; at most ${limits.files} files of ${formatSize(limits.bytes)} are checked out`,
@@ -48,6 +45,13 @@ export async function surveyTree(place: GitPlace, commit: string, limits: TreeLi
     );
   }
   return { files: found.files, bytes: found.bytes, notices: await noticesOf(place, found) };
+}
+
+function incomplete(commit: string, cause?: unknown): WorkspaceError {
+  return new WorkspaceError(`not all files of commit ${commit} are in this repository`, {
+    cause,
+    remedy: 'if it is a partial clone, fetch them: git fetch --refetch --no-filter; otherwise see git fsck',
+  });
 }
 
 interface Found {
@@ -66,22 +70,24 @@ function* lines(listing: Buffer): Generator<Buffer> {
   }
 }
 
-// <mode> SP <type> SP <oid> SP <size, padded> TAB <path>
-function note(line: Buffer, found: Found): void {
+/** `<mode> SP <type> SP <oid> SP <size, padded> TAB <path>`; false when the file's size, so the file, is unknown. */
+function note(line: Buffer, found: Found): boolean {
   const tab = line.indexOf(9);
   const [mode = '', , oid = '', size = ''] = line.toString('latin1', 0, tab).split(/ +/);
   const path = line.subarray(tab + 1);
   if (mode === '160000') {
     found.links.push(safeText(path.toString()));
-    return;
+    return true;
   }
+  if (!/^[0-9]+$/.test(size)) return false;
   found.files += 1;
-  found.bytes += Number(size) || 0;
+  found.bytes += Number(size);
   const name = path.toString('latin1');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
   if (/[\x00-\x1f\x7f]/.test(name) || !isUtf8(path)) found.odd += 1;
   if ((name === '.gitattributes' || name.endsWith('/.gitattributes')) && found.attributes.length < 100)
     found.attributes.push(oid);
+  return true;
 }
 
 function isUtf8(bytes: Buffer): boolean {

@@ -6,12 +6,12 @@ import { canonicalJson } from '../base/canonical-json.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { sha256Hex } from '../base/digest.ts';
 import { syncFolder } from '../base/durable-file.ts';
-import { StorageError } from '../base/errors.ts';
+import { OutsideError, StorageError } from '../base/errors.ts';
 import { FileLock } from '../base/file-lock.ts';
 import type { GitPlace } from '../base/git.ts';
 import { runProgram } from '../base/process.ts';
 import { type BuildPlan, buildCheckout, type Depth } from './checkout-build.ts';
-import { evictCheckouts, folderBytes } from './checkout-cache.ts';
+import { evictCheckouts, folderBytes, removeWhole } from './checkout-cache.ts';
 import { sparsePattern } from './checkout-paths.ts';
 import { defaultTreeLimits, type TreeLimits } from './checkout-survey.ts';
 import type { Notice, Repository } from './workspace.ts';
@@ -143,11 +143,11 @@ async function acquire(
   try {
     for (let cached = true; ; cached = false) {
       await lock.acquire(LOCK_WAIT, 'shared');
-      const entry = await readEntry(join(root, key));
+      const entry = await readEntry(join(root, key), plan.now);
       if (entry !== null) return { entry, lock, cached };
       lock.release();
       await lock.acquire(LOCK_WAIT, 'exclusive');
-      if ((await readEntry(join(root, key))) === null) await make(root, key, plan);
+      if ((await readEntry(join(root, key), plan.now)) === null) await make(root, key, plan);
       lock.release();
     }
   } catch (error) {
@@ -156,12 +156,12 @@ async function acquire(
   }
 }
 
-async function readEntry(dir: string): Promise<Entry | null> {
+async function readEntry(dir: string, now: number): Promise<Entry | null> {
   try {
     const entry = Entry.parse(JSON.parse(await readFile(join(dir, 'entry.json'), 'utf8')));
     const boot = await readFile(BOOT_ID, 'utf8');
     if (entry.boot !== boot && !(await lstat(join(dir, 'synced'))).isFile()) return null;
-    await utimes(join(dir, 'entry.json'), new Date(), new Date());
+    await utimes(join(dir, 'entry.json'), now / 1000, now / 1000);
     return entry;
   } catch {
     return null; // not there, or not to be trusted: it is made again
@@ -185,8 +185,8 @@ async function make(root: string, key: string, plan: BuildPlan): Promise<void> {
     await rename(staging, join(root, key));
     await syncFolder(root);
   } catch (error) {
-    await rm(staging, { recursive: true, force: true }).catch(() => {});
-    if (error instanceof Error && 'syscall' in error) {
+    await rm(staging, removeWhole).catch(() => {});
+    if (error instanceof OutsideError || (error instanceof Error && 'syscall' in error)) {
       throw new StorageError(`the checkout could not be written to ${root}: ${error.message}`, {
         cause: error,
         remedy: 'make room on that disk, or set CORDON_HOME to a folder on another one',
@@ -200,9 +200,9 @@ async function make(root: string, key: string, plan: BuildPlan): Promise<void> {
 /** What an interrupted attempt left, and an entry that is not to be trusted. */
 async function discard(root: string, key: string): Promise<void> {
   for (const name of await readdir(join(root, 'tmp'))) {
-    if (name.startsWith(`${key}.`)) await rm(join(root, 'tmp', name), { recursive: true, force: true });
+    if (name.startsWith(`${key}.`)) await rm(join(root, 'tmp', name), removeWhole);
   }
-  await rm(join(root, key), { recursive: true, force: true });
+  await rm(join(root, key), removeWhole);
 }
 
 /** In the background: the run need not wait for the disk. If this process ends first, the entry is only good until a reboot. */

@@ -113,7 +113,7 @@ async function copyObjects(
   { quarantine, head }: BranchDelivery,
   place: GitPlace,
   options: GitOptions,
-): Promise<string> {
+): Promise<string | null> {
   const sender = spawnGit(quarantine.place, [
     'pack-objects',
     '--revs',

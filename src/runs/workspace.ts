@@ -176,7 +176,9 @@ async function noCommit(dir: string, base: string): Promise<WorkspaceError> {
   });
 }
 
-function branchOf(ref: string | null): string | null {
+function branchOf(answer: string | null): string | null {
+  // Some versions of git repeat `--end-of-options` on a line of its own.
+  const ref = answer?.split('\n').at(-1);
   return /^refs\/(?:heads|remotes\/[^/]+)\/(.+)$/.exec(ref ?? '')?.[1] ?? null;
 }
 
