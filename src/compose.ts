@@ -8,7 +8,8 @@ import { systemClock } from './base/clock.ts';
 import { EnforcementError } from './base/errors.ts';
 import { prepareHome } from './config/home.ts';
 import { type Paths, resolvePaths } from './config/paths.ts';
-import { type Source, warmPolicyEngine } from './policy/index.ts';
+import type { Source } from './policy/index.ts';
+import { DecisionMemo } from './runs/decision-memo.ts';
 import { closeLostRuns } from './runs/registry.ts';
 import type { System } from './runs/system.ts';
 import { sandboxDrivers } from './sandbox/index.ts';
@@ -27,7 +28,8 @@ export interface ComposeOptions {
  */
 export async function composeSystem(options: ComposeOptions = {}): Promise<System> {
   const paths = resolvePaths(process.env, options);
-  void Promise.resolve(warmPolicyEngine()).catch(() => {}); // compiled beside the rest; whoever needs it hears of a failure
+  const sandbox = sandboxDrivers.bubblewrap();
+  sandbox.warm();
   await prepareHome(paths);
   const [log, store, organisation] = await Promise.all([
     openAuditLog({ dir: paths.audit, keys: paths.keys }),
@@ -42,7 +44,8 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
     store,
     log,
     content: openContentStore({ dir: join(paths.audit, 'content'), keys: paths.keys }),
-    sandbox: sandboxDrivers.bubblewrap(),
+    memo: new DecisionMemo(paths.home, paths.keys),
+    sandbox,
     guestOwner: guestOwner(),
     organisation,
     async close() {

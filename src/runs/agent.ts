@@ -2,7 +2,7 @@
 
 import { formatDuration } from '../base/duration.ts';
 import { AgentFailedError, CancelledError, CordonError, LimitError } from '../base/errors.ts';
-import type { EffectivePolicy } from '../policy/index.ts';
+import { type EffectivePolicy, warmPolicyEngine } from '../policy/index.ts';
 import { guestEnvironment } from '../sandbox/guest-etc.ts';
 import type { ExitStatus, Sandbox } from '../sandbox/sandbox.ts';
 import type { AgentOutput } from './agent-output.ts';
@@ -19,6 +19,17 @@ export interface AgentRun {
   readonly output: AgentOutput;
 }
 
+/** Milliseconds into an agent's run after which this process has nothing better to do than to start the policy engine. */
+const WARM_AFTER = 150;
+
+function warmEngine(): void {
+  try {
+    warmPolicyEngine();
+  } catch {
+    // Whoever asks it hears of it.
+  }
+}
+
 /** How long streams may stay open after the agent's own end: something it left behind holds them. Milliseconds. */
 const LINGER = 250;
 
@@ -32,6 +43,7 @@ export async function runAgent({ sandbox, run, request, policy, stopped, output 
     env: { ...guestEnvironment(run), CORDON_TASK_FILE: '/run/cordon/task' },
   });
   const streams = output.follow(execution);
+  setTimeout(warmEngine, WARM_AFTER).unref();
   const time = new AbortController();
   const timer = setTimeout(() => time.abort(), policy.limits.wallClock);
   const interrupted = new Promise<'interrupted'>((resolve) => {

@@ -66,12 +66,13 @@ export class RunLedger {
     const id = newRunId(clock.now());
     const log = new RunLog(system.log, id, request.requester);
     const { policy } = loaded;
-    const decision = log.decide(policy, {
+    const decision = await system.memo.decide(policy, {
       action: 'run.start',
       agent: request.agent.kind,
       repository: repository.dir,
       readOnly: request.readOnly,
     });
+    log.count(decision);
     const layers = policy.layers.map(({ layer, file, digest }) => ({ layer, file, digest }));
     log.enqueue({ type: 'policy.loaded', action: null, resource: { layers, effective: policy.digest } }, 'requester');
     await log.append({

@@ -44,7 +44,10 @@ export class RunLog {
 
   /** What the policy says, counted. */
   decide(policy: EffectivePolicy, action: PolicyAction): Decision {
-    const decision = decide(policy, action);
+    return this.count(decide(policy, action));
+  }
+
+  count(decision: Decision): Decision {
     this.decisions[decision.effect]++;
     return decision;
   }

@@ -5,6 +5,7 @@ import type { Source } from '../policy/index.ts';
 import type { Owner } from '../sandbox/outer.ts';
 import type { SandboxDriver } from '../sandbox/sandbox.ts';
 import type { Store } from '../store/index.ts';
+import type { DecisionMemo } from './decision-memo.ts';
 
 /** Everything a run needs of the machine, wired by compose.ts. */
 export interface System {
@@ -15,6 +16,7 @@ export interface System {
   readonly store: Store;
   readonly log: AuditLog;
   readonly content: ContentStore;
+  readonly memo: DecisionMemo;
   readonly sandbox: SandboxDriver;
   /** Whom a checkout must belong to for the guest to change it; null = the user who runs Cordon. */
   readonly guestOwner: Owner | null;

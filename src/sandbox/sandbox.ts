@@ -17,6 +17,8 @@ export interface SandboxDriver {
   /** What this machine can enforce, control by control. Cheap enough for every start (cached within a process). */
   probe(): Promise<readonly Control[]>;
   create(spec: SandboxSpec): Promise<Sandbox>;
+  /** Starts what `create` will need beside other work. Optional to call; never throws. */
+  warm(): void;
 }
 
 /** One control on this machine: what enforces it, or what is missing and the one command that remedies it. */

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
-import { z } from 'zod';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { writeDurably } from '../base/durable-file.ts';
 
@@ -11,11 +10,6 @@ const CHUNK = 1024 * 1024;
  * 2 s), so a second change within one tick would leave the identity as it was with other content behind it.
  */
 const SETTLED = 2_500;
-
-const savedSchema = z.object({
-  version: z.literal(1),
-  files: z.array(z.tuple([z.string().regex(/^\d+( \d+){4}$/), z.string().regex(/^[0-9a-f]{64}$/)])).max(CAPACITY),
-});
 
 /**
  * SHA-256 of files, remembered by what identifies their content to the kernel: device, inode, size, modification and
@@ -69,8 +63,7 @@ export class FileDigests {
       try {
         const stat = fstatSync(fd);
         if (!stat.isFile() || stat.uid !== process.getuid?.() || (stat.mode & 0o022) !== 0) return;
-        for (const [key, digest] of savedSchema.parse(JSON.parse(readFileSync(fd, 'utf8'))).files)
-          this.#known.set(key, digest);
+        for (const [key, digest] of savedDigests(readFileSync(fd, 'utf8'))) this.#known.set(key, digest);
       } finally {
         closeSync(fd);
       }
@@ -100,6 +93,20 @@ export const fileDigests = new FileDigests();
 export function hashFile(path: string): string {
   return fileDigests.ofFile(path);
 }
+
+/** By hand: this is loaded by the supervisor thread, which starts with every run, and a schema library is most of its cost. */
+function savedDigests(text: string): (readonly [string, string])[] {
+  const saved = JSON.parse(text) as { version?: unknown; files?: unknown };
+  if (saved.version !== 1 || !Array.isArray(saved.files)) return [];
+  return saved.files.slice(0, CAPACITY).filter((entry): entry is [string, string] => {
+    if (!Array.isArray(entry) || entry.length !== 2) return false;
+    const [key, digest] = entry as unknown[];
+    return typeof key === 'string' && typeof digest === 'string' && IDENTITY.test(key) && DIGEST.test(digest);
+  });
+}
+
+const IDENTITY = /^\d+( \d+){4}$/;
+const DIGEST = /^[0-9a-f]{64}$/;
 
 function identity(stat: BigIntStats): string {
   return `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;

@@ -46,6 +46,13 @@ export const bubblewrap: SandboxDriver = {
   name: 'bubblewrap',
   probe: () => probeControls(bubblewrap.create),
   create: (spec) => new BubblewrapSandbox(spec).up(),
+  warm() {
+    try {
+      supervisor ??= new Supervisor();
+    } catch {
+      // create() says what is wrong.
+    }
+  },
 };
 
 class BubblewrapSandbox implements Sandbox {
