@@ -37,10 +37,13 @@ function start(
   });
 }
 
-/** A folder for PATH in which there are these programs and no others. */
+/**
+ * A folder for PATH in which there are these programs and no others. A name is either made here or a link to the real
+ * one, never both: writing through such a link would change the machine's own program.
+ */
 function pathWith(programs: Readonly<Record<string, string>>, ...real: readonly string[]): string {
   const folder = mkdtempSync(join(scratch, 'path-'));
-  for (const name of [
+  const wanted = [
     'sh',
     'sed',
     'readlink',
@@ -54,16 +57,18 @@ function pathWith(programs: Readonly<Record<string, string>>, ...real: readonly 
     'mkdir',
     'ln',
     'touch',
-    ...real,
-  ]) {
+  ];
+  for (const name of [...wanted, ...real].filter((one) => !Object.hasOwn(programs, one))) {
     const place = ['/usr/bin', '/bin'].map((dir) => join(dir, name)).find((file) => existsSync(file));
     if (place !== undefined) symlinkSync(place, join(folder, name));
   }
-  for (const [name, script] of Object.entries(programs)) {
-    writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`);
-    chmodSync(join(folder, name), 0o755);
-  }
+  for (const [name, script] of Object.entries(programs)) addProgram(folder, name, script);
   return folder;
+}
+
+/** Fails when there is something of that name, a link too (O_EXCL does not follow one). */
+function addProgram(folder: string, name: string, script: string): void {
+  writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`, { flag: 'wx', mode: 0o755 });
 }
 
 describe('in the checkout', () => {
@@ -209,7 +214,7 @@ describe('system packages', () => {
       log,
       `[ -e ${log}.updated ] || { [ "$1" = update ] && touch ${log}.updated; [ "$1" = update ]; exit $?; }\ncp /bin/true ${bwrap}`,
     );
-    writeFileSync(join(PATH, 'apt-get'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    addProgram(PATH, 'apt-get', script);
     symlinkSync('/bin/cp', join(PATH, 'cp'));
     const { status } = start(setup, ['--system'], { PATH });
     expect(
@@ -223,8 +228,7 @@ describe('system packages', () => {
   test('an ordinary user without a terminal: the exact command, exit code 6, nothing run', () => {
     const PATH = pathWith({ id: 'echo 1000' });
     const log = join(PATH, 'log');
-    for (const name of ['apt-get', 'sudo'])
-      writeFileSync(join(PATH, name), `#!/bin/sh\n${apt(log)}\n`, { mode: 0o755 });
+    for (const name of ['apt-get', 'sudo']) addProgram(PATH, name, apt(log));
     const { status, stderr } = start(setup, ['--system', '--yes'], { PATH });
     expect(status).toBe(6);
     expect(stderr).toContain('as root: apt-get install -y --no-install-recommends bubblewrap git');
