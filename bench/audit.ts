@@ -178,18 +178,22 @@ try {
   }
 
   console.log();
-  row('offline verification', ['records/s']);
+  row('offline verification, best of three', ['records/s']);
   for (const threads of [undefined, 0]) {
-    const begin = performance.now();
-    const { records } = await verifyAudit(join(dir, 'audit'), {
-      vkey: log.vkey,
-      aliveRuns: new Set(['0123456789abcdef']),
-      ...(threads === undefined ? {} : { threads }),
-    });
-    const rate = (records / (performance.now() - begin)) * 1000;
-    row(threads === 0 ? 'cordon audit verify, one thread' : 'cordon audit verify (hashes, schema, causes)', [
-      Math.round(rate).toLocaleString('en'),
-    ]);
+    let best = 0;
+    for (let round = 0; round < 3; round++) {
+      const begin = performance.now();
+      const options = {
+        vkey: log.vkey,
+        aliveRuns: new Set(['0123456789abcdef']),
+        ...(threads === undefined ? {} : { threads }),
+      };
+      const { ok, records } = await verifyAudit(join(dir, 'audit'), options);
+      if (!ok) throw new Error('the log does not verify');
+      best = Math.max(best, (records / (performance.now() - begin)) * 1000);
+    }
+    const name = threads === 0 ? 'cordon audit verify, one thread' : 'cordon audit verify (hashes, schema, causes)';
+    row(name, [Math.round(best).toLocaleString('en')]);
   }
   row('  the bar', ['200,000']);
   const record = Buffer.from(JSON.stringify({ seq: 0, time: new Date().toISOString(), ...event(1), cause: null }));

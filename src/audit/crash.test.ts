@@ -66,32 +66,42 @@ test.each([
   async (_, segmentBytes) => {
     const total = await changes(segmentBytes);
     expect(total).toBeGreaterThan(40);
-    for (const fate of fates) {
-      for (let at = 1; at <= total; at++) {
-        const home = newHome();
-        const disk = new CrashDisk(at, fate);
-        const acknowledged = await work(home, disk, segmentBytes, 'first');
-        expect(disk.crashed).toBe(true);
-        disk.dispose();
-        await check(home, acknowledged).catch((error: Error) => {
-          throw new Error(`after a crash at change ${at} of ${total}, ${fate}: ${error.message}`, { cause: error });
-        });
-      }
-    }
+    const points = fates.flatMap((fate) => Array.from({ length: total }, (_, i) => ({ fate, at: i + 1 })));
+    await inParallel(points, async ({ fate, at }) => {
+      const home = newHome();
+      const disk = new CrashDisk(at, fate);
+      const acknowledged = await work(home, disk, segmentBytes, 'first');
+      expect(disk.crashed).toBe(true);
+      disk.dispose();
+      await check(home, acknowledged).catch((error: Error) => {
+        throw new Error(`after a crash at change ${at} of ${total}, ${fate}: ${error.message}`, { cause: error });
+      });
+    });
   },
 );
 
+/** Each waits for the disk most of the time. */
+async function inParallel<T>(items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
+  const rest = items.values();
+  await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      for (const item of rest) await act(item);
+    }),
+  );
+}
+
 test('a second crash while recovering from the first loses nothing either', async () => {
-  for (let first = 8; first < 40; first += 5) {
-    for (let second = 1; second < 12; second++) {
-      const home = newHome();
-      const [one, two] = [new CrashDisk(first, 'cut in half'), new CrashDisk(second, 'cut in half')];
-      const acknowledged = [...(await work(home, one, 1_000, 'first')), ...(await work(home, two, 1_000, 'second'))];
-      one.dispose();
-      two.dispose();
-      await check(home, acknowledged);
-    }
-  }
+  const pairs = [8, 13, 18, 23, 28, 33].flatMap((first) =>
+    Array.from({ length: 11 }, (_, i) => ({ first, second: i + 1 })),
+  );
+  await inParallel(pairs, async ({ first, second }) => {
+    const home = newHome();
+    const [one, two] = [new CrashDisk(first, 'cut in half'), new CrashDisk(second, 'cut in half')];
+    const acknowledged = [...(await work(home, one, 1_000, 'first')), ...(await work(home, two, 1_000, 'second'))];
+    one.dispose();
+    two.dispose();
+    await check(home, acknowledged);
+  });
 });
 
 test('a torn batch is removed, and that it was there is on record', async () => {

@@ -15,6 +15,7 @@ import { exited, newHome, principal, run, started, state } from '../../test/fake
 import { AuditUnavailableError } from '../base/errors.ts';
 import { openCheckpoint, parseVerifierKey } from './checkpoint.ts';
 import { crossing } from './crossing.ts';
+import { type Disk, realDisk } from './disk.ts';
 import { type NewEvent, openAuditLog, type Ticket } from './log.ts';
 import { readEvents, tailEvents } from './read.ts';
 import { verifyAudit } from './verify.ts';
@@ -191,6 +192,46 @@ function replaceByLink(folder: string, name: string): void {
   renameSync(join(folder, name), join(folder, 'elsewhere'));
   symlinkSync('elsewhere', join(folder, name));
 }
+
+test('a full disk stops the log at once and for good; what was acknowledged is there when it is opened again', async () => {
+  const home = newHome();
+  let full = false;
+  const disk: Disk = {
+    ...realDisk,
+    create: async (path, replace) => {
+      const file = await realDisk.create(path, replace);
+      return {
+        fd: file.fd,
+        // Half of it fits, as on a disk that fills up in the middle of a write.
+        write: async (bytes, position) => {
+          await file.write(full ? bytes.subarray(0, bytes.length >> 1) : bytes, position);
+          if (full) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+        },
+        truncate: (length) => file.truncate(length),
+        datasync: () => file.datasync(),
+        close: () => file.close(),
+      };
+    },
+  };
+  const log = await openAuditLog({ ...home, disk });
+  await log.append(state('fits'));
+  full = true;
+  await expect(log.append(state('does not'))).rejects.toMatchObject({
+    code: 'audit_unavailable',
+    remedy: expect.stringContaining('make room'),
+  });
+  full = false;
+  await expect(log.append(state('too late'))).rejects.toThrow(AuditUnavailableError);
+  await log.close().catch(() => {});
+  const again = await openAuditLog(home);
+  await again.append(state('again'));
+  await again.close();
+  expect([...readEvents(home.dir)].map(({ event }) => (event.resource as { to: string }).to)).toEqual([
+    'fits',
+    'again',
+  ]);
+  expect(await verifyAudit(home.dir, { vkey: log.vkey })).toMatchObject({ ok: true, records: 2 });
+});
 
 describe('opening refuses', () => {
   async function filled() {

@@ -1,4 +1,4 @@
-import { watch } from 'node:fs';
+import { type FSWatcher, watch } from 'node:fs';
 import { join } from 'node:path';
 import { AuditInvalidError } from '../base/errors.ts';
 import { type AuditEvent, type EventType, parseEvent } from './event.ts';
@@ -158,7 +158,7 @@ export async function* tailEvents(dir: string, filter: EventFilter, signal: Abor
   let wake = Promise.withResolvers<void>();
   const nudge = () => wake.resolve();
   // Watching says early that something changed; looking twice a second makes up for what a file system does not report.
-  const watcher = watch(join(dir, paths.journal), nudge).on('error', nudge);
+  const watcher = watchIfThere(join(dir, paths.journal), nudge);
   const timer = setInterval(nudge, 500);
   signal.addEventListener('abort', nudge);
   try {
@@ -174,7 +174,16 @@ export async function* tailEvents(dir: string, filter: EventFilter, signal: Abor
     }
   } finally {
     clearInterval(timer);
-    watcher.close();
+    watcher?.close();
     signal.removeEventListener('abort', nudge);
+  }
+}
+
+/** Null for a log that nobody has begun yet: looking twice a second finds it. */
+function watchIfThere(folder: string, nudge: () => void): FSWatcher | null {
+  try {
+    return watch(folder, nudge).on('error', nudge);
+  } catch {
+    return null;
   }
 }
