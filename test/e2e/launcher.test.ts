@@ -57,6 +57,7 @@ function pathWith(programs: Readonly<Record<string, string>>, ...real: readonly 
     'mkdir',
     'ln',
     'touch',
+    'mktemp',
   ];
   for (const name of [...wanted, ...real].filter((one) => !Object.hasOwn(programs, one))) {
     const place = ['/usr/bin', '/bin'].map((dir) => join(dir, name)).find((file) => existsSync(file));
