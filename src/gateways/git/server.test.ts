@@ -68,6 +68,17 @@ test('works on a shallow checkout and with SHA-256', async () => {
   expect(await scene.push()).toMatchObject({ ok: true });
 });
 
+test('a partial checkout pushes, and what it does not have cannot be fetched', async () => {
+  await setUp({ paths: ['src/**'], depth: 1 });
+  scene.guest.write('src/app.js', 'console.log(2);\n');
+  scene.guest.commit('fix');
+  expect(await scene.push()).toMatchObject({ ok: true });
+  const inspection = await scene.inspect();
+  expect(inspection).toMatchObject({ findings: [], facts: { changedPaths: ['src/app.js'], changedLines: 2 } });
+  const hidden = scene.user.git('rev-parse', 'HEAD:docs/guide.md');
+  expect((await scene.guest.tryGit('-c', 'protocol.version=2', 'fetch', 'origin', hidden)).ok).toBe(false);
+});
+
 test.each([
   [`HEAD:refs/heads/main`, /may push refs\/heads\/cordon\/test only/],
   ['HEAD:refs/tags/v1', /may push refs\/heads\/cordon\/test only/],
