@@ -46,6 +46,8 @@ export async function parseSettings(path: string, text: string): Promise<Setting
       const offset = isNode(node) ? (node.range?.[0] ?? 0) : 0;
       return at(offset, `${keys.map(String).join('.') || 'the document'}: ${issue.message}`);
     }),
-    { remedy: 'the settings are described in docs/configuration.md' },
+    {
+      remedy: 'what there is: version, requester, run: {approvals, deliver, timeout, memory, cpus, pids, disk, record}',
+    },
   );
 }
