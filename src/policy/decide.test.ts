@@ -215,6 +215,12 @@ describe('what has no canonical form is denied, whoever asks', () => {
     expect(decision.subjectDigest).toMatch(/^sha256:[0-9a-f]{64}$/);
   });
 
+  test('what the schema does not know is denied', async () => {
+    const policy = await compile(open);
+    const odd = Object.assign(connect('a.acme.example'), { trusted: true });
+    expect(decide(policy, odd)).toMatchObject({ effect: 'deny', rules: [] });
+  });
+
   test('the same values in their form are permitted', async () => {
     const policy = await compile(open);
     expect(decide(policy, connect('a.acme.example')).effect).toBe('permit');

@@ -11,4 +11,4 @@ export { explain, explainAction } from './explain.ts';
 export { interpreterNote, isInterpreter } from './interpreters.ts';
 export { residualRisk } from './risk.ts';
 export { refText } from './rule.ts';
-export { subject } from './subject.ts';
+export { subject, subjectDigest } from './subject.ts';

@@ -1,9 +1,10 @@
 import { canonicalJson, type Json } from '../base/canonical-json.ts';
+import { digest } from '../base/digest.ts';
 import type { PolicyAction } from './action.ts';
 import { resourceTypes } from './cedar-schema.ts';
 import { shown } from './parsed.ts';
 
-/** The action in a few words that name its value. */
+/** The action in a few words that name its value: for people. Different actions may share it; `subjectDigest` they do not. */
 export function subject(action: PolicyAction): string {
   switch (action.action) {
     case 'net.connect':
@@ -58,4 +59,9 @@ export function subjectJson(action: PolicyAction): { json: string; canonical: bo
     if (!(error instanceof TypeError)) throw error;
     return { json: `not canonical: ${JSON.stringify(action)}`, canonical: false };
   }
+}
+
+/** The digest of exactly what is decided upon; two actions with the same one get the same answer from a policy. */
+export function subjectDigest(action: PolicyAction): string {
+  return digest(subjectJson(action).json);
 }
