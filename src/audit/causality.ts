@@ -40,7 +40,8 @@ export class Causality {
       return ['cause_unknown', `names record ${cause}, which comes later, as its cause`];
     const closes = closedBy(type);
     if (closes.length === 0) return null;
-    if (cause === null) return ['cause_unknown', 'names no cause'];
+    // A run can be lost before it started: there is no intent of its own to name then.
+    if (cause === null) return type === 'run.lost' ? null : ['cause_unknown', 'names no cause'];
     if (this.#known !== null && !this.#known(cause))
       return ['cause_unknown', `names record ${cause}, which is not here`];
     const intent = this.#open.get(cause);

@@ -107,7 +107,7 @@ export const specs = {
       }),
     }),
   },
-  /** Found dead by a later process. It stands for the outcome of every intent of its run that has none. */
+  /** Found dead by a later process. It stands for the outcome of every intent of its run that has none; its cause may be null. */
   'run.lost': { phase: 'outcome', closes: ['run.started'], resource: none, outcome: z.strictObject({ reason: text }) },
   'policy.loaded': {
     phase: 'fact',

@@ -61,6 +61,7 @@ export class Log implements AuditLog {
   #unheard: unknown = null;
   #recovered: Recovered | null = null;
   #unpublished = false;
+  #closed = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -265,6 +266,8 @@ export class Log implements AuditLog {
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     try {
       await this.flush();
       await this.#publishing?.catch(() => {});

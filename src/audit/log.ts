@@ -36,7 +36,10 @@ export interface AuditLog {
   checkpoint(): string | null;
   /** Brings tiles and the `checkpoint` file up to what is durable. Resolves false when another process is at it. */
   publish(): Promise<boolean>;
-  /** Flushes, publishes and releases everything. Rejects like `flush`, having released everything all the same. */
+  /**
+   * Flushes, publishes and releases everything. Idempotent. Rejects like `flush`, and when the tiles cannot be written,
+   * having released everything all the same.
+   */
   close(): Promise<void>;
 }
 

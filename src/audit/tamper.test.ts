@@ -351,6 +351,37 @@ describe('intents and outcomes', () => {
     ]);
   });
 
+  test('a run that was lost before it started names no cause, and excuses what it had open', async () => {
+    const { dir, keys } = newHome();
+    const log = await openAuditLog({ dir, keys });
+    await log.append(started(1, lost));
+    await log.append({
+      type: 'run.lost',
+      run: lost,
+      principal,
+      action: null,
+      resource: {},
+      outcome: { reason: 'killed' },
+    });
+    await log.close();
+    await log.close();
+    const openIntents = [{ seq: 0, type: 'command.started', run: lost, excuse: 'lost' }];
+    expect(await verifyAudit(dir, { vkey: log.vkey })).toMatchObject({ ok: true, openIntents });
+  });
+
+  test('threads find what one thread finds', async () => {
+    const dir = copy();
+    flip(join(dir, 'tile/0/001'), 5);
+    rmSync(join(dir, 'tile/1/000.p/2'));
+    const options = { vkey, trusted: [early] };
+    const [alone, together] = [
+      await verifyAudit(dir, { ...options, threads: 0 }),
+      await verifyAudit(dir, { ...options, threads: 2 }),
+    ];
+    expect(together).toEqual(alone);
+    expect(alone.problems).toHaveLength(2);
+  });
+
   test('a denied intent needs no outcome', async () => {
     const { dir, keys } = newHome();
     const log = await openAuditLog({ dir, keys });

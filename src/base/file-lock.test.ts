@@ -33,7 +33,9 @@ test('the kernel releases it when the holder is killed', async () => {
   const path = join(dir, 'lock');
   const source = `import { FileLock } from ${JSON.stringify(new URL('./file-lock.ts', import.meta.url).href)};
     const lock = new FileLock(${JSON.stringify(path)}); await lock.acquire(1000); console.log('held'); setInterval(() => {}, 1000);`;
-  const holder = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const holder = spawn(process.execPath, ['--input-type=module', '-e', source], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   await new Promise((resolve) => holder.stdout.once('data', resolve));
   const lock = new FileLock(path);
   expect(lock.tryAcquire()).toBe(false);
