@@ -39,6 +39,8 @@ function checkTarget(action: PolicyAction & { host: string; port: number }): Par
   if (!Number.isInteger(action.port) || action.port < 1 || action.port > 65_535)
     return refused(`${action.port} is no port`);
   if (action.action !== 'net.request') return parsed(undefined);
+  if (!/^[A-Z]{1,20}$/.test(action.method))
+    return refused(`the method ${shown(action.method)} is not in canonical form`);
   const path = canonicalRequestPath(action.path);
   return path.ok && path.value !== action.path
     ? refused(`the request path ${shown(action.path)} is not in canonical form`)

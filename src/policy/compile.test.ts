@@ -171,6 +171,8 @@ describe('the request', () => {
     [{ commands: ['git'] }],
     [{ paths: ['/abs'] }],
     [{ commands: ['/opt/tool'] }],
+    [{ limits: { pids: 0 } }],
+    [{ limits: { memory: Number.NaN } }],
   ])('%j cannot be read', async (request) => {
     expect(await failure(compile(undefined, undefined, { request }))).toBeInstanceOf(UsageError);
   });
@@ -299,6 +301,17 @@ test('resolved commands are permitted by content alone', async () => {
   });
   expect(run('/usr/bin/dash', 'b'.repeat(64)).effect).toBe('deny');
   expect(run('/workspace/dash', sha256).effect).toBe('deny');
+});
+
+test('a path that spells a pinned command of the ceiling is not that command', async () => {
+  const sha256 = 'a'.repeat(64);
+  const odd = `/usr/bin/git sha256:${sha256}`;
+  const policy = await compile(
+    `security: {allowed_commands: ["${odd}"]}`,
+    `security: {allowed_commands: [{path: /usr/bin/git, sha256: ${sha256}}]}`,
+  );
+  expect(decide(policy, { action: 'command.execute', path: odd, sha256 }).effect).toBe('deny');
+  expect(policy.commands).toEqual([]);
 });
 
 test('requests in a repository are refused', async () => {

@@ -203,6 +203,7 @@ describe('what has no canonical form is denied, whoever asks', () => {
     [{ action: 'net.request', host: 'a.acme.example', port: 443, method: 'GET', path: '/a/../b' }],
     [{ action: 'net.request', host: 'a.acme.example', port: 443, method: 'GET', path: '/a?b' }],
     [connect('0.0.0.0')],
+    [{ action: 'net.request', host: 'a.acme.example', port: 443, method: 'get', path: '/a' }],
     [connect('[::]')],
     [{ action: 'tool.call', server: 'a\ud800', tool: 'b' }],
     [{ action: 'secret.use', name: 'A', host: 'A.example' }],

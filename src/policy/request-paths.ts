@@ -28,6 +28,12 @@ export function canonicalRequestPath(target: string): Parsed<string> {
 export function parseRequestPathGlob(text: string): Parsed<Glob> {
   if (!text.startsWith('/'))
     return refused(`the path pattern ${shown(text)} does not start with /`, `write ${shown(`/${text}`)}`);
+  if (/[^\x21-\x7e]/.test(text)) {
+    return refused(
+      `the path pattern ${shown(text)} holds characters that a request escapes`,
+      'write them as %20, %C3%A9',
+    );
+  }
   if (text === '/') return parsed({ text: '', segments: [''], literal: true });
   const glob = parseGlob(text.slice(1));
   return glob.ok ? glob : refused(glob.message.replace(shown(text.slice(1)), shown(text)), glob.remedy);

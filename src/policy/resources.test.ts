@@ -231,6 +231,8 @@ describe('request paths', () => {
   test('patterns and methods', () => {
     expect(parseRequestPathGlob('/repos/acme/**').ok).toBe(true);
     expect(parseRequestPathGlob('repos').ok).toBe(false);
+    // One list with two paths and one path with a space must not read alike.
+    expect(parseRequestPathGlob('/a /b').ok).toBe(false);
     expect(canonicalMethod('get')).toEqual({ ok: true, value: 'GET' });
     expect(canonicalMethod('GET /').ok).toBe(false);
   });

@@ -1,4 +1,4 @@
-import { PolicyDeniedError } from '../base/errors.ts';
+import { PolicyDeniedError, UsageError } from '../base/errors.ts';
 import { durationText, sizeText } from './amounts.ts';
 import type { CommandRule, EffectivePolicy } from './effective.ts';
 import { grantRef, type ParsedGrants } from './grants.ts';
@@ -50,6 +50,8 @@ export function combineLimits(layers: readonly Layer[], grants: ParsedGrants): L
     const strictest = stated.sort((a, b) => a.value - b.value)[0];
     const most = strictest?.value ?? (free ? Number.POSITIVE_INFINITY : defaultLimits[name]);
     const wanted = grants.limits[name];
+    if (wanted !== undefined && !(wanted > 0))
+      throw new UsageError(`a limit of ${wanted} for ${limitKeys[name]} is none`);
     if (wanted !== undefined && wanted > most) throw tooMuch(name, wanted, most, strictest?.layer ?? organisation);
     limits[name] = wanted ?? Math.min(most, strictest === undefined ? defaultLimits[name] : most);
   }

@@ -59,7 +59,8 @@ export function allowCommands(
 }
 
 export function commandText(command: CommandPattern): string {
-  return command.sha256 === null ? command.path : `${command.path} sha256:${command.sha256}`;
+  // The digest first: a path starts with /, so no path of another layer reads as a pinned one.
+  return command.sha256 === null ? command.path : `sha256:${command.sha256} ${command.path}`;
 }
 
 export function hostRuleText(rule: HostRule): string {
