@@ -15,6 +15,7 @@ import type { System } from './runs/system.ts';
 import { sandboxDrivers } from './sandbox/index.ts';
 import { removeStale } from './sandbox/limits.ts';
 import { guestOwner } from './sandbox/owner.ts';
+import { fileDigests } from './sandbox/toolbox-digests.ts';
 import { openStore, type RunRecord, type Store } from './store/index.ts';
 
 export interface ComposeOptions {
@@ -29,7 +30,9 @@ export interface ComposeOptions {
 export async function composeSystem(options: ComposeOptions = {}): Promise<System> {
   const paths = resolvePaths(process.env, options);
   const sandbox = sandboxDrivers.bubblewrap();
-  sandbox.warm();
+  const digestFile = join(paths.home, 'digests.json');
+  sandbox.warm(digestFile);
+  fileDigests.load(digestFile);
   await prepareHome(paths);
   const [log, store, organisation] = await Promise.all([
     openAuditLog({ dir: paths.audit, keys: paths.keys }),
@@ -49,6 +52,7 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
     guestOwner: guestOwner(),
     organisation,
     async close() {
+      await fileDigests.save(digestFile).catch(() => {}); // it only saves the next process time
       await log.close();
       await store.close();
     },

@@ -4,6 +4,7 @@ import { formatDuration } from '../base/duration.ts';
 import { safeText } from '../base/term.ts';
 import type { RunRequest, RunResult } from '../runs/request.ts';
 import { approvalPrompt } from './approval-prompt.ts';
+import { asker } from './ask.ts';
 import { type Context, newCommand, outputOf } from './context.ts';
 import { GuestOutput } from './guest-output.ts';
 import type { Output } from './output.ts';
@@ -95,6 +96,7 @@ export async function runRequested(context: Context, out: Output, request: RunRe
       signal: context.signal,
       onProgress: (progress) => out.progress(progressLine(out, progress)),
       onOutput: (stream, chunk) => guest.write(stream, chunk),
+      ...(context.interactive ? { ask: asker(context) } : {}),
       ...(ask === undefined ? {} : { ask }),
     });
   } finally {

@@ -36,6 +36,9 @@ export async function judge(
   const ref = `refs/heads/${branch}`;
   const inspection = await inspectPush({ quarantine, head, repository, ref });
   const refusals = inspection.findings.filter((finding) => finding.severity === 'refuse');
+  for (const { severity, message, path } of inspection.findings) {
+    if (severity === 'note') io.onProgress({ step: `note: ${path === null ? '' : `${path}: `}${message}` });
+  }
   const { facts } = inspection;
   const decision = facts === null ? undefined : log.decide(policy, facts);
   const refused = refusals.length > 0 || decision === undefined || decision.effect === 'deny';

@@ -37,7 +37,8 @@ export async function openOrigin(request: OriginRequest): Promise<Origin> {
     openQuarantine({
       runDir: request.runDir,
       view: checkout.view,
-      furtherObjects: [repository.objectsDir],
+      // What a partial checkout leaves out is not in the view, but commits made on top of it refer to it.
+      furtherObjects: checkout.partial ? [repository.objectsDir] : [],
       base: checkout.base,
       baseBranch: checkout.branch,
       shallow: checkout.shallow,
@@ -45,15 +46,19 @@ export async function openOrigin(request: OriginRequest): Promise<Origin> {
     }),
     sandbox.listen(PORT),
   ]);
+  let permitted: number | null = null;
   let received: number | null = null;
   const decideRef = async (command: RefCommand): Promise<RefVerdict> => {
     const seq = await recordPush(request, command);
     const refusal = await refuse(request, command, seq);
     if (refusal !== null) return { permit: false, reason: refusal };
-    received = seq;
+    permitted = seq;
     return { permit: true };
   };
-  const server: GitServer = await startGitServer({ quarantine, decideRef }, { fd });
+  const onPush = () => {
+    received = permitted; // before that git itself may still find the objects unsound
+  };
+  const server: GitServer = await startGitServer({ quarantine, decideRef, onPush }, { fd });
   return { quarantine, received: () => received, close: () => server.close() };
 }
 

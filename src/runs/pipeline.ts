@@ -23,7 +23,7 @@ import { ORIGIN, type Origin, openOrigin } from './origin.ts';
 import { type LoadedPolicy, loadPolicy } from './policy-layers.ts';
 import type { RunRequest, RunResult } from './request.ts';
 import type { RunIo, System } from './system.ts';
-import { inspectRepository, type Repository } from './workspace.ts';
+import { inspectRepository, type Notice, type Repository, uncommittedWork } from './workspace.ts';
 
 /**
  * Runs a request to its end. Resolves with the result whatever becomes of the agent; throws only before the run exists:
@@ -112,8 +112,9 @@ class RunSteps {
       clock: this.#system.clock,
     });
     this.#undo.push(() => checkout.release());
-    for (const notice of [...this.#repository.notices, ...checkout.notices])
-      this.#io.onProgress({ step: `note: ${notice.message}` });
+    const uncommitted = uncommittedWork(this.#repository, checkout.view).catch(() => null);
+    this.#undo.push(async () => this.#note(await uncommitted));
+    for (const notice of [...this.#repository.notices, ...checkout.notices]) this.#note(notice);
     this.#refuseIfCancelled();
     const sandbox = await this.#system.sandbox.create({
       runId: this.#run.id,
@@ -199,6 +200,10 @@ class RunSteps {
     await handOver(arrival, this.#request, this.#dir, this.#run.log);
     this.#head = head;
     this.#delivered = true;
+  }
+
+  #note(notice: Notice | null): void {
+    if (notice !== null) this.#io.onProgress({ step: `note: ${notice.message}` });
   }
 
   #refuseIfCancelled(): void {

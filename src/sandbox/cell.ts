@@ -5,8 +5,7 @@ import { EnforcementError, OutsideError } from '../base/errors.ts';
 import { encodeWords, type Reply, type Words } from './control-protocol.ts';
 import { close, errorName, messagePair, pipe, sendMessage } from './native.ts';
 import type { ExecSpec, Execution, ExitStatus, SandboxEvent } from './sandbox.ts';
-import type { Supervisor } from './supervisor-client.ts';
-import type { SupervisorNews } from './supervisor-protocol.ts';
+import type { CellNews, Supervisor } from './supervisor-client.ts';
 
 /** Milliseconds for process 1 to come up: bubblewrap's own work. */
 const PATIENCE = 20_000;
@@ -22,7 +21,7 @@ export interface CellSetup {
 const LISTENER = 8;
 const WAIT_KILLABLE = 32;
 
-type News = Exclude<SupervisorNews, { type: 'failed' }> | { type: 'failed'; message: string };
+type News = CellNews | { type: 'failed'; message: string };
 
 interface Running {
   pid: number;

@@ -5,8 +5,7 @@ import { EnforcementError } from '../base/errors.ts';
 import { encodeWords } from './control-protocol.ts';
 import type { Operation } from './mount-plan.ts';
 import { close, errorName, messagePair, sendMessage } from './native.ts';
-import type { Supervisor } from './supervisor-client.ts';
-import type { SupervisorNews } from './supervisor-protocol.ts';
+import type { CellNews, Supervisor } from './supervisor-client.ts';
 
 /** Milliseconds for one list of operations; they are system calls on local files. */
 const PATIENCE = 20_000;
@@ -68,7 +67,7 @@ export class Outer {
     return this.#complaint.trim();
   }
 
-  #hear(news: Exclude<SupervisorNews, { type: 'failed' }> | { type: 'failed'; message: string }): void {
+  #hear(news: CellNews | { type: 'failed'; message: string }): void {
     if (news.type === 'forgotten') {
       this.#supervisor.closed(this.#cell);
       close(this.#socket);

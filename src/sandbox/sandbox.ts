@@ -17,8 +17,11 @@ export interface SandboxDriver {
   /** What this machine can enforce, control by control. Cheap enough for every start (cached within a process). */
   probe(): Promise<readonly Control[]>;
   create(spec: SandboxSpec): Promise<Sandbox>;
-  /** Starts what `create` will need beside other work. Optional to call; never throws. */
-  warm(): void;
+  /**
+   * Starts what `create` will need beside other work. Optional to call; never throws.
+   * `digestFile`: where an earlier process left what it knew of files' digests.
+   */
+  warm(digestFile: string): void;
 }
 
 /** One control on this machine: what enforces it, or what is missing and the one command that remedies it. */

@@ -2,8 +2,9 @@ import { Worker } from 'node:worker_threads';
 import { EnforcementError } from '../base/errors.ts';
 import { wake, wakeupDescriptor } from './native.ts';
 import type { SupervisorNews, SupervisorRequest } from './supervisor-protocol.ts';
+import { fileDigests } from './toolbox-digests.ts';
 
-type CellNews = Exclude<SupervisorNews, { type: 'failed' }>;
+export type CellNews = Exclude<SupervisorNews, { type: 'failed' | 'learned' }>;
 
 /** The main thread's end of the supervisor thread: one for the whole process, started with the first sandbox. */
 export class Supervisor {
@@ -14,10 +15,11 @@ export class Supervisor {
   #lastCell = 0;
   #failure: string | null = null;
 
-  constructor() {
+  /** `digestFile`: where an earlier process left what it knew of files' digests. */
+  constructor(digestFile: string | null = null) {
     const file = import.meta.url.endsWith('.ts') ? './supervisor.ts' : './supervisor.js';
     this.#worker = new Worker(new URL(file, import.meta.url), {
-      workerData: { wakeup: this.#wakeup, stop: this.#stop },
+      workerData: { wakeup: this.#wakeup, stop: this.#stop, digestFile },
       name: 'cordon-supervisor',
     });
     this.#worker.on('message', (batch: SupervisorNews[]) => {
@@ -33,8 +35,8 @@ export class Supervisor {
 
   #deliver(news: SupervisorNews): void {
     if (news.type === 'failed') this.#fail(news.message);
+    else if (news.type === 'learned') fileDigests.adopt(news.key, news.digest);
     else this.#listeners.get(news.cell)?.(news);
-    if (news.type === 'forgotten') this.#listeners.delete(news.cell);
   }
 
   #fail(message: string): void {

@@ -22,4 +22,6 @@ export type SupervisorNews =
   | { readonly type: 'gone'; readonly cell: number }
   /** After `forget`: nothing more will come of this cell. */
   | { readonly type: 'forgotten'; readonly cell: number }
+  /** A file was read for its digest; the main thread keeps it for the next process. */
+  | { readonly type: 'learned'; readonly key: string; readonly digest: string }
   | { readonly type: 'failed'; readonly message: string };

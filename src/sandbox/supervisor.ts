@@ -5,6 +5,7 @@
  * a thread that blocks in a system call cannot be terminated, and would keep the whole process from ending.
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../base/clock.ts';
 import { decodeReply } from './control-protocol.ts';
 import {
   answerNotification,
@@ -47,11 +48,12 @@ interface Cell {
 
 const port = parentPort;
 if (port === null) throw new Error('supervisor.ts is a worker thread');
-const { wakeup, stop } = workerData as { wakeup: number; stop: Int32Array };
+const { wakeup, stop, digestFile } = workerData as { wakeup: number; stop: Int32Array; digestFile: string | null };
 const poller = new Poller();
 const sources = new Map<number, Source>();
 const cells = new Map<number, Cell>();
-const digests = new FileDigests();
+const digests = new FileDigests(systemClock, (key, digest) => news.push({ type: 'learned', key, digest }));
+if (digestFile !== null) digests.load(digestFile);
 let lastToken = 0;
 let news: SupervisorNews[] = [];
 let urgent = false;

@@ -21,8 +21,17 @@ export class FileDigests {
   readonly #clock: Clock;
   #changed = false;
 
-  constructor(clock: Clock = systemClock) {
+  /** Told of every digest that is worth remembering, with its key for {@link adopt}. */
+  readonly #onLearn: (key: string, digest: string) => void;
+
+  constructor(clock: Clock = systemClock, onLearn: (key: string, digest: string) => void = () => {}) {
     this.#clock = clock;
+    this.#onLearn = onLearn;
+  }
+
+  /** Takes over what another thread's memory has learned. */
+  adopt(key: string, digest: string): void {
+    this.#remember(key, digest);
   }
 
   /** The digest of a file that was seen before, by what a look at it tells; undefined when it has to be read. */
@@ -83,6 +92,7 @@ export class FileDigests {
     if (this.#known.size >= CAPACITY) this.#known.delete(this.#known.keys().next().value as string);
     this.#known.set(key, digest);
     this.#changed = true;
+    this.#onLearn(key, digest);
   }
 }
 

@@ -62,10 +62,10 @@ class HttpRefusal extends Error {
 const FETCH_BODY = 32 * 1024 * 1024;
 const REPORT_BYTES = 4 * 1024 * 1024;
 
-/** Serves on a listening descriptor (the sandbox's own loopback) or a port of this machine's loopback. */
 // Not imported: an import reads every export, and two of node:http's load Node's whole fetch client (25 ms of each start).
 const { createServer } = process.getBuiltinModule('node:http');
 
+/** Serves on a listening descriptor (the sandbox's own loopback) or a port of this machine's loopback. */
 export async function startGitServer(
   options: GitServerOptions,
   listen: { fd: number } | { port: number },

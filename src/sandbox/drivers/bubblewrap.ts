@@ -46,9 +46,9 @@ export const bubblewrap: SandboxDriver = {
   name: 'bubblewrap',
   probe: () => probeControls(bubblewrap.create),
   create: (spec) => new BubblewrapSandbox(spec).up(),
-  warm() {
+  warm(digestFile) {
     try {
-      supervisor ??= new Supervisor();
+      supervisor ??= new Supervisor(digestFile);
     } catch {
       // create() says what is wrong.
     }
