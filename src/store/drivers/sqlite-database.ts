@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { SqliteDatabase, SqliteStatement } from 'kysely';
 
@@ -45,6 +46,8 @@ function adapt(statement: StatementSync): SqliteStatement {
  * wait, FULL so that a commit survives a power cut, and a wait for other processes' short transactions.
  */
 export function openSqlite(path: string): DatabaseSync {
+  // SQLite itself would make it readable for all; its log and its index of it take the mode of the file.
+  closeSync(openSync(path, 'a', 0o600));
   const database = new DatabaseSync(path, { timeout: 5_000, enableForeignKeyConstraints: true });
   try {
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;');

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -54,4 +54,10 @@ test('commits are written through to the disk, and readers never wait', async ()
   expect(native.prepare('PRAGMA synchronous').get()).toEqual({ synchronous: 2 });
   expect(native.prepare('PRAGMA foreign_keys').get()).toEqual({ foreign_keys: 1 });
   native.close();
+});
+
+test('the database is for this user alone', async () => {
+  const store = await openSqliteStore({ path });
+  for (const file of await readdir(folder)) expect((await stat(join(folder, file))).mode & 0o777).toBe(0o600);
+  await store.close();
 });
