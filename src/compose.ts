@@ -10,7 +10,8 @@ import { prepareHome } from './config/home.ts';
 import { type Paths, resolvePaths } from './config/paths.ts';
 import type { Source } from './policy/index.ts';
 import { DecisionMemo } from './runs/decision-memo.ts';
-import { closeLostRuns } from './runs/registry.ts';
+import { closeLostRuns, type LeftBehind } from './runs/registry.ts';
+import { isRunState } from './runs/run.ts';
 import type { System } from './runs/system.ts';
 import { sandboxDrivers } from './sandbox/index.ts';
 import { removeStale } from './sandbox/limits.ts';
@@ -81,13 +82,15 @@ async function closeLost(paths: Paths, store: Store, log: AuditLog): Promise<voi
   const lost = await closeLostRuns(store, systemClock, async (run) => {
     await removeStale((id) => id !== run.id);
     await rm(join(paths.runs, run.id, 'quarantine.git'), { recursive: true, force: true });
-    return { lastAuditSeq: await recordLoss(paths, log, run) };
+    return recordLoss(paths, log, run);
   });
   if (lost.length > 0) await log.flush();
 }
 
-async function recordLoss(paths: Paths, log: AuditLog, run: RunRecord): Promise<number> {
-  const started = run.firstAuditSeq === null ? undefined : startOf(paths, run.id, run.firstAuditSeq);
+/** Records the loss, unless the run's end is in the log already: then only its row was left behind. */
+async function recordLoss(paths: Paths, log: AuditLog, run: RunRecord): Promise<LeftBehind> {
+  const { started, stopped } = boundaries(paths, run);
+  if (stopped !== undefined) return stopped;
   const common = {
     run: run.id,
     principal: { id: 'system:cordon', kind: 'system' as const },
@@ -99,10 +102,17 @@ async function recordLoss(paths: Paths, log: AuditLog, run: RunRecord): Promise<
     started === undefined
       ? await log.append({ ...common, type: 'run.state', resource: { from: run.state, to: 'lost' } })
       : await log.append({ ...common, type: 'run.lost', outcome: { reason }, cause: started });
-  return seq;
+  return { lastAuditSeq: seq };
 }
 
-function startOf(paths: Paths, run: string, from: number): number | undefined {
-  for (const { seq, event } of readEvents(paths.audit, { run, from })) if (event.type === 'run.started') return seq;
-  return undefined;
+function boundaries(paths: Paths, run: RunRecord): { readonly started?: number; readonly stopped?: LeftBehind } {
+  const found: { started?: number; stopped?: LeftBehind } = {};
+  if (run.firstAuditSeq === null) return found;
+  for (const { seq, event } of readEvents(paths.audit, { run: run.id, from: run.firstAuditSeq })) {
+    if (event.type === 'run.started') found.started = seq;
+    if (event.type === 'run.stopped' && isRunState(event.outcome.status)) {
+      found.stopped = { lastAuditSeq: seq, state: event.outcome.status };
+    }
+  }
+  return found;
 }

@@ -1,6 +1,6 @@
 import { formatDuration } from '../base/duration.ts';
 import { ExitCode } from '../base/errors.ts';
-import { safeText, shellWord } from '../base/term.ts';
+import { safeLines, safeText, shellWord } from '../base/term.ts';
 import type { RunRequest, RunResult, RunStatus } from '../runs/request.ts';
 import type { Output } from './output.ts';
 
@@ -31,7 +31,9 @@ export function summaryLines(result: RunResult, request: RunRequest, out: Output
     formatDuration(result.usage.wallMs),
   ].join(' · ');
   const rows = [
-    `${markedStatus(result.status, out)} ${safeText(result.stopReason)}`,
+    `${markedStatus(result.status, out)} ${safeLines(result.stopReason)}`,
+    ...result.rules.map((rule) => `  ${dim('rule')} ${safeText(rule)}`),
+    ...(result.remedy === null ? [] : [`  → ${safeLines(result.remedy)}`]),
     `${dim('run')}     ${result.runId}  ${dim(figures)}`,
   ];
   if (result.branch !== null) rows.push(`${dim('branch')}  ${bold(safeText(result.branch))}`);

@@ -4,8 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createOnce } from '../audit/keys.ts';
 import { canonicalJson, type Json } from '../base/canonical-json.ts';
+import { digest } from '../base/digest.ts';
 import { writeDurably } from '../base/durable-file.ts';
-import { type Decision, decide, type EffectivePolicy, type PolicyAction, subject } from '../policy/index.ts';
+import { type Decision, decide, type EffectivePolicy, type PolicyAction, subjectDigest } from '../policy/index.ts';
 
 const KEY_FILE = 'memo.key';
 const CAPACITY = 64;
@@ -29,7 +30,9 @@ export class DecisionMemo {
 
   /** As `decide`. The reason and the rules are those of the first time: they are part of the same function. */
   async decide(policy: EffectivePolicy, action: PolicyAction): Promise<Decision> {
-    const name = `${policy.digest} ${subject(action)}`;
+    // File names are not part of the policy's digest, but its reasons cite them.
+    const files = digest(canonicalJson([policy.grantFile, ...policy.layers.map(({ file }) => file)]));
+    const name = `${policy.digest} ${subjectDigest(action)} ${files}`;
     await this.#load();
     const known = this.#entries?.get(name);
     if (known !== undefined && this.#fits(name, known)) return known.decision;

@@ -1,7 +1,7 @@
 /** One run in the books: its row in the store, its beginning and its end in the audit log. */
 
 import type { Json } from '../base/canonical-json.ts';
-import { CordonError, type ErrorCode } from '../base/errors.ts';
+import { CordonError, type ErrorCode, PolicyDeniedError } from '../base/errors.ts';
 import { newRunId } from '../base/ids.ts';
 import { currentProcess } from '../base/process-identity.ts';
 import type { Decision } from '../policy/index.ts';
@@ -118,12 +118,13 @@ export class RunLedger {
 
   /** Closes the run: `ending` is a success, or what was thrown. Resolves with the result as it is kept. */
   async seal(ending: { status: 'succeeded'; reason: string } | unknown, facts: SealFacts): Promise<RunResult> {
-    let { status, reason } = statusAndReason(ending);
+    let end = endingOf(ending);
     try {
       await facts.settle();
     } catch (error) {
-      if (status === 'succeeded') ({ status, reason } = statusAndReason(error));
+      if (end.status === 'succeeded') end = endingOf(error);
     }
+    const { status, reason } = end;
     const counts = {
       commands: facts.commands(),
       changedFiles: facts.changedFiles,
@@ -147,6 +148,8 @@ export class RunLedger {
       runId: this.id,
       status,
       stopReason: reason,
+      rules: end.rules,
+      remedy: end.remedy,
       base: this.#base,
       head,
       branch,
@@ -178,17 +181,29 @@ export class RunLedger {
   }
 }
 
-function statusAndReason(ending: unknown): { status: RunStatus; reason: string } {
+interface Ending {
+  readonly status: RunStatus;
+  readonly reason: string;
+  readonly rules: readonly string[];
+  readonly remedy: string | null;
+}
+
+/** What became of a run, from a success or from what was thrown. */
+function endingOf(ending: unknown): Ending {
   if (typeof ending === 'object' && ending !== null && 'status' in ending && ending.status === 'succeeded') {
-    return ending as { status: 'succeeded'; reason: string };
+    return { rules: [], remedy: null, ...(ending as { status: 'succeeded'; reason: string }) };
   }
   if (!(ending instanceof CordonError)) {
-    return { status: 'outside', reason: `unexpected: ${ending instanceof Error ? ending.message : String(ending)}` };
+    const reason = `unexpected: ${ending instanceof Error ? ending.message : String(ending)}`;
+    return { status: 'outside', reason, rules: [], remedy: null };
   }
-  const rules =
-    'rules' in ending ? (ending.rules as readonly string[]).map((rule) => `\n  rule: ${rule}`).join('') : '';
-  const remedy = ending.remedy === undefined ? '' : `\n  → ${ending.remedy}`;
-  return { status: statusOf[ending.code] ?? 'outside', reason: `${ending.message}${rules}${remedy}` };
+  const rules = ending instanceof PolicyDeniedError ? ending.rules : [];
+  return {
+    status: statusOf[ending.code] ?? 'outside',
+    reason: ending.message,
+    rules,
+    remedy: ending.remedy ?? null,
+  };
 }
 
 function requestRecord(request: RunRequest, repository: Repository) {

@@ -29,6 +29,13 @@ export async function findRun(store: Store, idOrPrefix: string): Promise<RunReco
   });
 }
 
+/** What was found of a run whose process is gone. */
+export interface LeftBehind {
+  readonly lastAuditSeq?: number;
+  /** The end that the audit log has of it, when only the row in the store was left behind; else it is `lost`. */
+  readonly state?: RunState;
+}
+
 /**
  * Closes as `lost` every unfinished run whose process is gone. `clean` ends what is left of it (its control group, its
  * mounts, its folder) and records the loss; the run is closed only after that, so that a crash in between tries again.
@@ -37,7 +44,7 @@ export async function findRun(store: Store, idOrPrefix: string): Promise<RunReco
 export async function closeLostRuns(
   store: Store,
   clock: Clock,
-  clean: (run: RunRecord) => Promise<{ readonly lastAuditSeq?: number }>,
+  clean: (run: RunRecord) => Promise<LeftBehind>,
   alive: (owner: ProcessIdentity) => boolean = isAlive,
 ): Promise<readonly RunRecord[]> {
   const closed: RunRecord[] = [];
@@ -50,9 +57,10 @@ export async function closeLostRuns(
     });
     for (const run of page.runs) {
       if (alive(run.owner) || !isRunState(run.state)) continue;
-      const facts = await clean(run);
+      const { state = 'lost', ...facts } = await clean(run);
+      const to = mayFollow(run.state, state) ? state : 'lost';
       try {
-        await moveRun(store, run.id, run.state, 'lost', { at: clock.now(), ...facts });
+        await moveRun(store, run.id, run.state, to, { at: clock.now(), ...facts });
         closed.push(run);
       } catch (error) {
         if (!(error instanceof ConflictError)) throw error;

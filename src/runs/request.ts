@@ -59,6 +59,10 @@ export interface RunResult {
   readonly status: RunStatus;
   /** One sentence for a person. */
   readonly stopReason: string;
+  /** The rules of the policy that stood in the way, as `file:line text`; empty when none did. */
+  readonly rules: readonly string[];
+  /** What to do about it; null when there is nothing to do. */
+  readonly remedy: string | null;
   readonly base: string;
   /** The delivered commit; null when nothing was. */
   readonly head: string | null;
