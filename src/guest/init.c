@@ -70,7 +70,7 @@ __asm__(".globl _start\n_start:\n mov x29,#0\n mov x30,#0\n mov x0,sp\n bl entry
 #define S4(n, a, b, c, d) sys6(n, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 #define S5(n, a, b, c, d, e) sys6(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 
-enum { EINTR = 4, EAGAIN = 11, EACCES = 13, EINVAL = 22, ENOENT = 2, E2BIG = 7, ECHILD = 10 };
+enum { EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EINVAL = 22, ENOENT = 2, E2BIG = 7, ECHILD = 10 };
 enum { CONTROL = 3, AT_FDCWD = -100, SIGKILL = 9, SIGCHLD = 17, O_CLOEXEC = 02000000 };
 enum { MESSAGE = 196608, MAX_FDS = 4, MAX_WORDS = 16384 };
 
@@ -275,6 +275,15 @@ static long operate(int *at, char **env) {
     reply("descriptor", 0, 0, (int)fd);
     S1(SYS_close, fd);
     return 0;
+  }
+  if (same(op, "run")) {
+    int status;
+    long pid = start(*at + 1, env), r;
+    if (pid < 0) return pid;
+    do r = S4(SYS_wait4, pid, &status, 0, 0);
+    while (r == -EINTR);
+    *at = word_count;
+    return r < 0 ? r : status == 0 ? 0 : -EIO;
   }
   if (same(op, "start")) {
     long pid = start(*at + 1, env);

@@ -39,9 +39,11 @@ type Kind = FileChange['kind'];
  */
 export function* workspaceChanges(views: WorkspaceViews, limit = 1_000_000): Generator<FileChange> {
   let count = 0;
-  for (const change of walk(views, Buffer.alloc(0), 0)) {
-    if (++count > limit) throw new LimitError('inodes', `more than ${limit} files changed`);
-    yield change;
+  for (const changes of [walk(views, ROOT, 0), hidden(views, ROOT, 0)]) {
+    for (const change of changes) {
+      if (++count > limit) throw new LimitError('inodes', `more than ${limit} files changed`);
+      yield change;
+    }
   }
 }
 
@@ -75,7 +77,7 @@ function* walk(views: WorkspaceViews, folder: Buffer, depth: number): Generator<
 function* hidden(views: WorkspaceViews, folder: Buffer, depth: number): Generator<FileChange> {
   if (views.lower === null) return;
   for (const name of names(join(views.lower, folder))) {
-    const path = Buffer.concat([folder, SLASH, name]);
+    const path = folder.length === 0 ? name : Buffer.concat([folder, SLASH, name]);
     if (kindOf(join(views.merged, path)) !== null || kindOf(join(views.upper, path)) !== null) continue;
     const lower = kindOf(join(views.lower, path));
     const inUpper = lstatSync(join(views.upper, path), { throwIfNoEntry: false });
@@ -100,6 +102,7 @@ function record(views: WorkspaceViews, path: Buffer, change: FileChange['change'
   return { path: printable(path), change, kind, before, after };
 }
 
+const ROOT = Buffer.alloc(0);
 const SLASH = Buffer.from('/');
 const GIT = Buffer.from('.git');
 

@@ -1,5 +1,5 @@
 /** SHA-256 of the programs in src/guest/bin; written by scripts/build-guest.ts. */
 export const guestDigests = {
-  x64: 'e3cf4a112a588c34f3ba9c9516e583a76c0f45a025607ebb52084719f624aa2e',
-  arm64: 'b8c5282fb147deee749a1305eb3b152593ddc80e719328a210dbbd1891d4e999',
+  x64: '8abff2a6755826b476c71327ab07f547ed4b0ae10972bcec30fb890a4d0ad8a3',
+  arm64: '6d2513aff12bebb839e18214b45a83672ac7c197e8aa0570d94c39b26771b895',
 } as const;

@@ -41,6 +41,8 @@ export const separate: readonly Operation[] = [['unshare', CLONE_NEWUSER | CLONE
 export interface BoxPlan {
   /** The cached checkout on the host; null for an empty workspace. */
   readonly checkout: string | null;
+  /** Else the checkout is copied, where the kernel refuses an overlay. */
+  readonly overlay: boolean;
   /** Options of the box's tmpfs: `size=…,nr_inodes=…`. */
   readonly tmpfs: string;
   /** Programs that lie outside /usr, by their path on the host. */
@@ -75,17 +77,21 @@ export function planBox(plan: BoxPlan): Operation[] {
     operations.push(
       ['mount', `/proc/self/fd/${fd++}`, 'lower', '', BIND, ''],
       ['attributes', 'lower', Attribute.readOnly | Attribute.noSuid | Attribute.noDev, 0],
-      // Relative names: the guest reads its mounts' options, and they would tell the host's paths.
-      [
-        'mount',
-        'workspace',
-        'merged',
-        'overlay',
-        NOSUID | NODEV,
-        'lowerdir=lower,upperdir=upper,workdir=work,userxattr',
-      ],
     );
-  } else operations.push(['mount', 'upper', 'merged', '', BIND, '']);
+  }
+  operations.push(
+    plan.checkout !== null && plan.overlay
+      ? // Relative names: the guest reads its mounts' options, and they would tell the host's paths.
+        [
+          'mount',
+          'workspace',
+          'merged',
+          'overlay',
+          NOSUID | NODEV,
+          'lowerdir=lower,upperdir=upper,workdir=work,userxattr',
+        ]
+      : ['mount', 'upper', 'merged', '', BIND, ''],
+  );
   plan.outside.forEach((_, i) => {
     operations.push(
       ['file', `outside/${i}`, 0o644, ''],
@@ -95,6 +101,11 @@ export function planBox(plan: BoxPlan): Operation[] {
   operations.push(['hand-over', 'upper'], ['hand-over', 'lower'], ['hand-over', 'merged']);
   return operations;
 }
+
+/** Copies the checkout into `upper`: by the outer half, whose ids are those the guest's files must have. */
+export const copyCheckout: readonly Operation[] = [
+  ['run', '/usr/bin/cp', '-dR', '--preserve=mode,timestamps,links', '--', 'lower/.', 'upper/.'],
+];
 
 export interface RootPlan {
   /** `root`, `root-2`: its name in the box. */

@@ -80,7 +80,7 @@ export class Outer {
     else if (fd !== null) this.#waiting?.descriptors.push(fd);
     if (reply.kind === 'done') this.#settle((waiting) => waiting.resolve(waiting.descriptors));
     if (reply.kind === 'error')
-      this.#settle((waiting) => waiting.reject(failure(waiting.operations, reply.a, reply.b)));
+      this.#settle((waiting) => waiting.reject(failure(waiting.operations, reply.a, reply.b, this.complaint)));
   }
 
   #settle(how: (waiting: Waiting) => void): void {
@@ -126,7 +126,7 @@ export class Outer {
 }
 
 /** Which operation failed, from the index of its first word. */
-function failure(operations: readonly Operation[], index: number, errno: number): EnforcementError {
+function failure(operations: readonly Operation[], index: number, errno: number, complaint: string): EnforcementError {
   let at = 0;
   const operation = operations.find((candidate) => {
     const here = at === index;
@@ -136,7 +136,11 @@ function failure(operations: readonly Operation[], index: number, errno: number)
   const [name = 'request', ...words] = operation ?? [];
   const shown = words.map((word) => (typeof word === 'string' ? word : `0x${word.toString(16)}`)).join(' ');
   const control = name === 'unshare' ? 'namespaces' : shown.includes('overlay') ? 'workspace.overlay' : 'mounts';
-  return new EnforcementError(control, `the sandbox could not be prepared: ${name} ${shown}: ${errorName(errno)}`, {
-    remedy: 'run `cordon doctor`: it names what this machine lacks',
-  });
+  return new EnforcementError(
+    control,
+    `the sandbox could not be prepared: ${name} ${shown}: ${errorName(errno)} ${complaint}`.trim(),
+    {
+      remedy: 'run `cordon doctor`: it names what this machine lacks',
+    },
+  );
 }

@@ -40,7 +40,13 @@ export interface Control {
 /** How `/workspace` comes about. Both leave the source untouched. */
 export type WorkspaceSource =
   /** An overlay over a cached checkout that trusted code made and that nobody changes any more. */
-  { readonly kind: 'checkout'; readonly dir: string } | { readonly kind: 'empty' };
+  | {
+      readonly kind: 'checkout';
+      readonly dir: string;
+      /** Copy it although an overlay would do: how the fallback of a kernel without overlays is tried on one that has them. */
+      readonly copy?: boolean;
+    }
+  | { readonly kind: 'empty' };
 
 /**
  * Which files can be executed inside. `usr`: the machine's ordinary `/usr`, read-only, and scripts of the workspace.

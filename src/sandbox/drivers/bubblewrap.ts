@@ -10,7 +10,15 @@ import { EventQueue } from '../event-queue.ts';
 import { guestBinary } from '../guest-binary.ts';
 import { guestEtc } from '../guest-etc.ts';
 import { type AppliedLimits, applyLimits, planLimits } from '../limits.ts';
-import { bubblewrapArguments, type Operation, outsideFiles, planBox, planRoot, separate } from '../mount-plan.ts';
+import {
+  bubblewrapArguments,
+  copyCheckout,
+  type Operation,
+  outsideFiles,
+  planBox,
+  planRoot,
+  separate,
+} from '../mount-plan.ts';
 import { close } from '../native.ts';
 import { Outer } from '../outer.ts';
 import { guestOwner } from '../owner.ts';
@@ -30,6 +38,9 @@ import { Supervisor } from '../supervisor-client.ts';
 import { probeControls } from './bubblewrap-probe.ts';
 
 let supervisor: Supervisor | undefined;
+
+/** Remembered for the process: the kernel will not think better of it. */
+let overlayRefused = false;
 
 const BWRAP_PLACES = ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'];
 
@@ -99,24 +110,49 @@ class BubblewrapSandbox implements Sandbox {
   }
 
   async #prepare(): Promise<void> {
-    const { spec } = { spec: this.#spec };
-    const program = guestBinary();
+    const spec = this.#spec;
     findBubblewrap();
-    supervisor ??= new Supervisor();
     const plan = await planLimits(spec.limits);
     this.#limits = await applyLimits(plan, spec.runId);
     this.#limits.watch((hit) => this.#events.push({ type: 'limit', time: Date.now(), ...hit }));
-    this.#controls = [...fixedControls(spec.toolbox), ...plan.controls];
-    const outer = new Outer(supervisor, program);
+    const box = await this.#box(plan.tmpfs);
+    this.#controls = [...fixedControls(spec.toolbox, box.copied), ...plan.controls];
+    this.#folders = box.folders;
+    this.#limits.observeDisk(`/proc/self/fd/${box.folders[0]}`);
+  }
+
+  /** The namespaces and the writable places: an overlay over the checkout, or a copy of it where the kernel refuses one. */
+  async #box(tmpfs: string): Promise<{ folders: number[]; copied: boolean }> {
+    const { workspace, toolbox } = this.#spec;
+    const checkout = workspace.kind === 'checkout' ? workspace.dir : null;
+    const plan = { checkout, tmpfs, outside: outsideFiles(toolbox) };
+    if (checkout !== null && !overlayRefused && !(workspace.kind === 'checkout' && workspace.copy)) {
+      try {
+        return { folders: await (await this.#separate()).request(planBox({ ...plan, overlay: true })), copied: false };
+      } catch (error) {
+        if (!(error instanceof EnforcementError) || error.control !== 'workspace.overlay') throw error;
+        overlayRefused = true;
+        this.#outer?.kill();
+        await this.#outer?.ended();
+      }
+    }
+    const outer = await this.#separate();
+    const folders = await outer.request(planBox({ ...plan, overlay: false }));
+    if (checkout !== null) await outer.request(copyCheckout);
+    return { folders, copied: checkout !== null };
+  }
+
+  /** The outer half in fresh namespaces, inside the run's limits. */
+  async #separate(): Promise<Outer> {
+    const limits = this.#limits as AppliedLimits;
+    supervisor ??= new Supervisor();
+    const outer = new Outer(supervisor, guestBinary());
     this.#outer = outer;
     // It enters its group by itself, before it is anything: moving it would wait for all processors.
-    await outer.request([...this.#limits.entry.map((file): Operation => ['file', file, 0, '0']), ...separate]);
-    this.#limits.addProcess(outer.pid);
+    await outer.request([...limits.entry.map((file): Operation => ['file', file, 0, '0']), ...separate]);
+    limits.addProcess(outer.pid);
     outer.mapIds(guestOwner());
-    const checkout = spec.workspace.kind === 'checkout' ? spec.workspace.dir : null;
-    const folders = await outer.request(planBox({ checkout, tmpfs: plan.tmpfs, outside: outsideFiles(spec.toolbox) }));
-    this.#folders = folders;
-    this.#limits.observeDisk(`/proc/self/fd/${folders[0]}`);
+    return outer;
   }
 
   /** One more view of the same files, and process 1 in it. */
@@ -144,8 +180,7 @@ class BubblewrapSandbox implements Sandbox {
       );
       const ready = cell.ready();
       ready.catch(() => {});
-      await started;
-      close(cell.childSocket);
+      await started.finally(() => close(cell.childSocket)); // else its end would never be seen
       await ready.catch((cause) => {
         throw new EnforcementError(
           'bubblewrap',
@@ -245,7 +280,7 @@ class BubblewrapSandbox implements Sandbox {
   }
 }
 
-function fixedControls(toolbox: Toolbox): Control[] {
+function fixedControls(toolbox: Toolbox, copied: boolean): Control[] {
   const enforced = (name: string, what: string, mechanism: string): Control => ({
     name,
     what,
@@ -268,7 +303,18 @@ function fixedControls(toolbox: Toolbox): Control[] {
     enforced('seccomp', 'system calls by allow-list', 'seccomp filter, 32-bit and x32 entry killed'),
     enforced('exec-recorder', 'every process image is seen from outside', 'seccomp user notification'),
     enforced('files', 'nothing of the host but system folders, read-only', 'an empty root with named mounts'),
-    enforced('workspace.overlay', 'writes never reach the checkout', 'overlayfs over a read-only checkout, in memory'),
+    copied
+      ? {
+          ...enforced('workspace.overlay', 'writes never reach the checkout', 'a copy of the checkout, in memory'),
+          state: 'fallback',
+          remedy:
+            'use a kernel with overlayfs in user namespaces (Linux 5.11 or later) and user attributes on tmpfs (6.6)',
+        }
+      : enforced(
+          'workspace.overlay',
+          'writes never reach the checkout',
+          'overlayfs over a read-only checkout, in memory',
+        ),
     enforced('network', 'no interface but loopback', 'network namespace without a device'),
     toolbox.kind === 'list'
       ? enforced('exec-list', 'only the listed files can be executed', 'no-exec mounts, listed files bound by content')
