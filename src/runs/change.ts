@@ -50,7 +50,6 @@ function event(change: FileChange) {
 export interface CommitRequest {
   readonly sandbox: Sandbox;
   readonly run: string;
-  readonly base: string;
   readonly message: string;
   readonly author: { readonly name: string; readonly email: string };
   /** Where the git gateway listens inside. */

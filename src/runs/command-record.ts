@@ -1,6 +1,8 @@
 import { timestamp } from '../base/clock.ts';
+import { type CordonError, EnforcementError, LimitError } from '../base/errors.ts';
 import type { EffectivePolicy } from '../policy/index.ts';
-import type { Sandbox, SandboxEvent } from '../sandbox/sandbox.ts';
+import type { Sandbox, SandboxEvent, Toolbox } from '../sandbox/sandbox.ts';
+import type { LoadedPolicy } from './policy-layers.ts';
 import { type RunLog, recorded } from './run-log.ts';
 
 const UNKNOWN_CONTENT = '0'.repeat(64);
@@ -16,21 +18,25 @@ export class CommandRecord {
   readonly #done: Promise<void>;
   commands = 0;
   lost = 0;
-  /** The first limit that was hit, in the kernel's words. */
-  limit: Extract<SandboxEvent, { type: 'limit' }> | null = null;
-  readonly #onLimit: (event: Extract<SandboxEvent, { type: 'limit' }>) => void;
+  readonly #stop: (why: CordonError) => void;
+  /** SHA-256 of what may run, where the policy lists it. */
+  readonly #listed: Set<string> | null;
 
-  constructor(
-    sandbox: Sandbox,
-    log: RunLog,
-    policy: EffectivePolicy,
-    onLimit: (event: Extract<SandboxEvent, { type: 'limit' }>) => void,
-  ) {
+  /** `stop` ends the run: for a limit that ended everything inside, and for a program that should not have run. */
+  constructor(sandbox: Sandbox, log: RunLog, { policy, toolbox }: LoadedPolicy, stop: (why: CordonError) => void) {
     this.#log = log;
     this.#policy = policy;
-    this.#onLimit = onLimit;
+    this.#stop = stop;
+    this.#listed = toolbox.kind === 'list' ? new Set() : null;
+    this.allow(toolbox);
     this.#done = this.#follow(sandbox);
     this.#done.catch(() => {}); // finished() tells
+  }
+
+  /** A further view of the sandbox may run these too. */
+  allow(toolbox: Toolbox): void {
+    if (toolbox.kind === 'usr') return;
+    for (const { sha256 } of [...toolbox.executables, ...toolbox.libraries]) this.#listed?.add(sha256);
   }
 
   /** Resolves when the sandbox is gone and its last event is in the log; rejects when one could not be recorded. */
@@ -68,8 +74,7 @@ export class CommandRecord {
           'requester',
         );
       case 'limit':
-        this.limit ??= event;
-        this.#onLimit(event);
+        if (event.stopped) this.#stop(new LimitError(event.limit, event.detail));
         return this.#log.enqueue(
           { type: 'limit.reached', action: null, resource: { limit: event.limit, detail: event.detail } },
           'requester',
@@ -82,6 +87,7 @@ export class CommandRecord {
     if (start === undefined) return null;
     this.#started.delete(event.id);
     if (event.how.kind === 'failed') this.#refused(start.requested);
+    else if (event.sha256 !== null && this.#listed?.has(event.sha256) === false) this.#breach(event.path, event.sha256);
     return this.#log.enqueue({
       type: 'command.exited',
       action: 'command.execute',
@@ -112,5 +118,13 @@ export class CommandRecord {
       resource: { requested, path: null, sha256: null },
       decision: recorded(decision),
     });
+  }
+
+  /** The mounts should have made this impossible: whatever the reason, nothing goes on. */
+  #breach(path: string, sha256: string): void {
+    const reason = `${path} ran, which is not among the listed commands (SHA-256 ${sha256})`;
+    this.lost++;
+    this.#log.enqueue({ type: 'recorder.lost', action: null, resource: { reason } }, 'requester');
+    this.#stop(new EnforcementError('exec-list', reason, { remedy: 'report this: the boundary did not hold' }));
   }
 }

@@ -14,16 +14,19 @@ import { RunLog, recorded } from './run-log.ts';
 import type { System } from './system.ts';
 import type { Repository } from './workspace.ts';
 
-export interface SealFacts {
-  readonly head: string | null;
-  readonly branch: string | null;
-  readonly changedFiles: number;
-  commands(): number;
-  lost(): number;
-  readonly outputBytes: number;
-  readonly wallMs: number;
+/** What became known of a run on its way; filled in by its steps. */
+export interface RunFacts {
+  head: string | null;
+  branch: string | null;
+  changedFiles: number;
+  outputBytes: number;
+}
+
+/** What has to happen before the record can be closed, and what it then says of the commands. */
+export interface Closing {
   /** Ends the sandbox and resolves when its last event is recorded. */
   settle(): Promise<void>;
+  readonly record: { readonly commands: number; readonly lost: number } | null;
 }
 
 const statusOf: Partial<Record<ErrorCode, RunStatus>> = {
@@ -43,14 +46,19 @@ export class RunLedger {
   readonly #system: System;
   readonly #policyDigest: string;
   readonly #base: string;
+  readonly facts: RunFacts = { head: null, branch: null, changedFiles: 0, outputBytes: 0 };
+  readonly #opened: number;
   #state: RunState = 'created';
   #started: number | null = null;
+  /** True once the log has this run's end: a second one would contradict it. */
+  #ended = false;
 
   private constructor(id: string, log: RunLog, decision: Decision, system: System, loaded: LoadedPolicy, base: string) {
     this.id = id;
     this.log = log;
     this.decision = decision;
     this.#system = system;
+    this.#opened = system.clock.monotonic();
     this.#policyDigest = loaded.policy.digest;
     this.#base = base;
   }
@@ -117,23 +125,25 @@ export class RunLedger {
   }
 
   /** Closes the run: `ending` is a success, or what was thrown. Resolves with the result as it is kept. */
-  async seal(ending: { status: 'succeeded'; reason: string } | unknown, facts: SealFacts): Promise<RunResult> {
+  async seal(ending: { status: 'succeeded'; reason: string } | unknown, closing: Closing): Promise<RunResult> {
     let end = endingOf(ending);
     try {
-      await facts.settle();
+      await closing.settle();
     } catch (error) {
       if (end.status === 'succeeded') end = endingOf(error);
     }
     const { status, reason } = end;
     const counts = {
-      commands: facts.commands(),
-      changedFiles: facts.changedFiles,
-      outputBytes: facts.outputBytes,
-      recordsLost: facts.lost(),
+      commands: closing.record?.commands ?? 0,
+      changedFiles: this.facts.changedFiles,
+      outputBytes: this.facts.outputBytes,
+      recordsLost: closing.record?.lost ?? 0,
       decisions: { ...this.log.decisions },
     };
-    const { head, branch } = facts;
-    if (this.#started !== null) {
+    const { head, branch } = this.facts;
+    if (this.#ended) {
+      // The end is recorded; what failed after it was the store.
+    } else if (this.#started !== null) {
       await this.log.append({
         type: 'run.stopped',
         action: 'run.start',
@@ -144,6 +154,7 @@ export class RunLedger {
     } else {
       await this.log.append({ type: 'run.state', action: 'run.start', resource: { from: this.#state, to: status } });
     }
+    this.#ended = true;
     const result: RunResult = {
       runId: this.id,
       status,
@@ -156,7 +167,7 @@ export class RunLedger {
       changedFiles: counts.changedFiles,
       commands: counts.commands,
       decisions: counts.decisions,
-      usage: { wallMs: facts.wallMs, outputBytes: counts.outputBytes },
+      usage: { wallMs: Math.round(this.#system.clock.monotonic() - this.#opened), outputBytes: counts.outputBytes },
       policyDigest: this.#policyDigest,
       auditCheckpoint: this.#system.log.checkpoint() ?? '',
       attestation: null,

@@ -6,265 +6,117 @@
  * Every step records what it is about to do before it does it. Whatever fails, the run ends in exactly one state, its
  * record is closed, and nothing of it is left on the machine but what was delivered.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AgentFailedError, CancelledError, LimitError, PolicyDeniedError } from '../base/errors.ts';
+import { AgentFailedError, CancelledError, PolicyDeniedError } from '../base/errors.ts';
 import { type Decision, refText } from '../policy/index.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
 import { resolveToolbox } from '../sandbox/toolbox.ts';
 import { runAgent } from './agent.ts';
 import { AgentOutput } from './agent-output.ts';
 import { commitAuthor } from './author.ts';
 import { commitAndPush, recordChanges } from './change.ts';
-import { prepareCheckout } from './checkout.ts';
-import { CommandRecord } from './command-record.ts';
 import { handOver, judge } from './judge.ts';
 import { RunLedger } from './ledger.ts';
-import { ORIGIN, type Origin, openOrigin } from './origin.ts';
-import { type LoadedPolicy, loadPolicy } from './policy-layers.ts';
+import { ORIGIN } from './origin.ts';
+import { loadPolicy } from './policy-layers.ts';
+import { type Prepared, prepare } from './prepare.ts';
 import type { RunRequest, RunResult } from './request.ts';
+import { RunScope } from './scope.ts';
 import type { RunIo, System } from './system.ts';
-import { inspectRepository, type Notice, type Repository, uncommittedWork } from './workspace.ts';
+import { inspectRepository } from './workspace.ts';
 
 /**
  * Runs a request to its end. Resolves with the result whatever becomes of the agent; throws only before the run exists:
  * a document or the workspace cannot be used (`DocumentError`, `WorkspaceError`), or nothing can be recorded.
  */
 export async function executeRun(system: System, request: RunRequest, io: RunIo): Promise<RunResult> {
-  const started = system.clock.monotonic();
   const repository = await inspectRepository(request.workspace, request.base);
   const loaded = await loadPolicy(request, repository, system.organisation);
   const run = await RunLedger.open(system, request, repository, loaded);
-  const steps = new RunSteps(system, run, request, repository, loaded, io);
+  const scope = new RunScope(system, request, io, repository, loaded, run);
   try {
-    await steps.all();
-    return await run.seal({ status: 'succeeded', reason: steps.summary() }, steps.facts(started));
+    mayStart(run.decision);
+    await run.move('preparing');
+    const prepared = await scope.step('sandbox ready', () => prepare(scope));
+    await run.move('running');
+    const touched = await scope.step('agent done', () => work(scope, prepared.sandbox));
+    await run.move('delivering');
+    const delivered = await scope.step('delivered', () => deliver(scope, prepared, touched));
+    return await run.seal({ status: 'succeeded', reason: summary(scope, delivered) }, scope);
   } catch (error) {
-    await steps.abandon();
-    return await run.seal(error, steps.facts(started));
+    return await run.seal(error, scope);
   } finally {
-    await steps.cleanUp();
+    await rm(join(scope.dir, 'quarantine.git'), { recursive: true, force: true });
   }
 }
 
-class RunSteps {
-  readonly #system: System;
-  readonly #run: RunLedger;
-  readonly #request: RunRequest;
-  readonly #repository: Repository;
-  readonly #loaded: LoadedPolicy;
-  readonly #io: RunIo;
-  readonly #dir: string;
-  readonly #branch: string | null;
-  /** What has to be undone in the end, last first. */
-  readonly #undo: (() => unknown)[] = [];
-  #output: AgentOutput | null = null;
-  #record: CommandRecord | null = null;
-  #changedFiles = 0;
-  #head: string | null = null;
-  #delivered = false;
-
-  constructor(
-    system: System,
-    run: RunLedger,
-    request: RunRequest,
-    repository: Repository,
-    loaded: LoadedPolicy,
-    io: RunIo,
-  ) {
-    this.#system = system;
-    this.#run = run;
-    this.#request = request;
-    this.#repository = repository;
-    this.#loaded = loaded;
-    this.#io = io;
-    this.#dir = join(system.runs, run.id);
-    this.#branch = request.readOnly || request.deliver === 'none' ? null : (request.branch ?? `cordon/${run.id}`);
-  }
-
-  async all(): Promise<void> {
-    this.#mayStart();
-    await this.#run.move('preparing');
-    const { sandbox, origin } = await this.#step('sandbox ready', () => this.#prepare());
-    await this.#run.move('running');
-    await this.#step('agent done', () => this.#agent(sandbox));
-    await this.#run.move('delivering');
-    await this.#step('delivered', () => this.#deliver(sandbox, origin));
-  }
-
-  #mayStart(): void {
-    const { decision } = this.#run;
-    if (decision.effect === 'permit') return;
-    throw new PolicyDeniedError(`this run may not start: ${decision.reason}`, rulesOf(decision), {
-      ...(decision.remedy === undefined ? {} : { remedy: decision.remedy }),
-    });
-  }
-
-  async #prepare() {
-    const { policy, toolbox } = this.#loaded;
-    const { log } = this.#run;
-    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
-    const checkout = await prepareCheckout({
-      home: this.#system.home,
-      repository: this.#repository,
-      paths: this.#request.paths,
-      depth: policy.git.fetch.depth,
-      owner: this.#system.guestOwner,
-      clock: this.#system.clock,
-    });
-    this.#undo.push(() => checkout.release());
-    const uncommitted = uncommittedWork(this.#repository, checkout.view).catch(() => null);
-    this.#undo.push(async () => this.#note(await uncommitted));
-    for (const notice of [...this.#repository.notices, ...checkout.notices]) this.#note(notice);
-    this.#refuseIfCancelled();
-    const sandbox = await this.#system.sandbox.create({
-      runId: this.#run.id,
-      runDir: this.#dir,
-      workspace: { kind: 'checkout', dir: checkout.dir },
-      toolbox,
-      limits: policy.limits,
-      etc: { gitconfig: gitConfiguration(this.#repository) },
-      files: { task: `${this.#request.task ?? ''}\n` },
-    });
-    this.#undo.push(() => sandbox.destroy());
-    const limit = new AbortController();
-    this.#record = new CommandRecord(sandbox, log, policy, (hit) => {
-      if (hit.stopped) limit.abort(new LimitError(hit.limit, hit.detail));
-    });
-    const origin = await openOrigin({
-      sandbox,
-      runDir: this.#dir,
-      repository: this.#repository,
-      checkout,
-      branch: this.#branch,
-      policy,
-      log,
-    });
-    this.#undo.push(() => origin.close());
-    await this.#run.started(sandbox, checkout.base, toolbox);
-    this.#output = new AgentOutput(policy.limits.output, () => this.#system.clock.monotonic(), this.#io.onOutput);
-    this.#stopped = limit.signal;
-    return { sandbox, origin };
-  }
-
-  #stopped: AbortSignal = new AbortController().signal;
-
-  async #agent(sandbox: Awaited<ReturnType<System['sandbox']['create']>>): Promise<void> {
-    const { policy } = this.#loaded;
-    const output = this.#output as AgentOutput;
-    try {
-      await runAgent(
-        { sandbox, run: this.#run.id, request: this.#request, policy, stopped: this.#stopped, output },
-        this.#io,
-      );
-    } finally {
-      if (this.#request.record) await output.keep(this.#run.id, this.#system.content, this.#run.log);
-      const changes = await recordChanges(sandbox, this.#run.id, this.#run.log, this.#system.content);
-      this.#changedFiles = changes.files;
-      this.#touched = changes.touched;
-    }
-    const hit = this.#record?.limit ?? null;
-    if (hit?.stopped) throw new LimitError(hit.limit, hit.detail);
-    const lost = this.#record?.lost ?? 0;
-    if (lost > 0 && policy.sandbox.recorder.onLoss === 'fail') {
-      throw new AgentFailedError(`the record of commands is not complete: ${lost} lost`, {
-        remedy: 'run it again; sandbox.recorder.on_loss: continue in the policy accepts gaps',
-      });
-    }
-  }
-
-  #touched = false;
-
-  async #deliver(sandbox: Awaited<ReturnType<System['sandbox']['create']>>, origin: Origin): Promise<void> {
-    const branch = this.#branch;
-    if (branch === null || !this.#touched) return;
-    const { policy } = this.#loaded;
-    const trusted = await sandbox.sibling(await resolveToolbox([{ path: '/usr/bin/git' }]));
-    const author = await commitAuthor(this.#repository);
-    const { id } = this.#run;
-    await commitAndPush({
-      sandbox: trusted,
-      run: id,
-      base: this.#repository.base,
-      message: commitMessage(this.#request, id),
-      author,
-      origin: ORIGIN,
-      branch,
-    });
-    await trusted.destroy();
-    const head = await origin.quarantine.head(`refs/heads/${branch}`);
-    const received = origin.received();
-    if (head === null || received === null || head === this.#repository.base) return;
-    this.#refuseIfCancelled();
-    const arrival = { quarantine: origin.quarantine, head, repository: this.#repository, branch, received };
-    await judge(arrival, this.#request, policy, this.#run.log, this.#io);
-    await handOver(arrival, this.#request, this.#dir, this.#run.log);
-    this.#head = head;
-    this.#delivered = true;
-  }
-
-  #note(notice: Notice | null): void {
-    if (notice !== null) this.#io.onProgress({ step: `note: ${notice.message}` });
-  }
-
-  #refuseIfCancelled(): void {
-    if (this.#io.signal.aborted) throw new CancelledError('cancelled by the requester');
-  }
-
-  async #step<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const { clock } = this.#system;
-    const start = clock.monotonic();
-    const result = await work();
-    this.#io.onProgress({ step: name, ms: clock.monotonic() - start });
-    return result;
-  }
-
-  summary(): string {
-    if (this.#delivered)
-      return this.#request.deliver === 'patch' ? 'the change is kept as a patch' : 'the change is delivered';
-    if (this.#branch === null) return 'done; nothing was to be delivered';
-    return 'done; there was no change to deliver';
-  }
-
-  facts(started: number) {
-    return {
-      head: this.#head,
-      branch: this.#delivered && this.#request.deliver === 'branch' ? this.#branch : null,
-      changedFiles: this.#changedFiles,
-      commands: () => this.#record?.commands ?? 0,
-      lost: () => this.#record?.lost ?? 0,
-      outputBytes: this.#output?.bytes ?? 0,
-      wallMs: Math.round(this.#system.clock.monotonic() - started),
-      /** The sandbox goes before the record is closed: its last events belong to it. */
-      settle: () => this.#settle(),
-    };
-  }
-
-  async #settle(): Promise<void> {
-    for (const undo of this.#undo.splice(0).reverse()) await undo();
-    await this.#record?.finished();
-  }
-
-  /** Nothing of a failed run goes on while its record is closed. */
-  async abandon(): Promise<void> {
-    await this.#settle().catch(() => {}); // seal tells what the log could not take
-  }
-
-  async cleanUp(): Promise<void> {
-    await rm(join(this.#dir, 'quarantine.git'), { recursive: true, force: true });
-  }
+function mayStart(decision: Decision): void {
+  if (decision.effect === 'permit') return;
+  throw new PolicyDeniedError(`this run may not start: ${decision.reason}`, decision.rules.map(refText), {
+    ...(decision.remedy === undefined ? {} : { remedy: decision.remedy }),
+  });
 }
 
-function rulesOf(decision: Decision): string[] {
-  return decision.rules.map(refText);
+/** The agent at work. Resolves with whether anything in its workspace is other than it was. */
+async function work(scope: RunScope, sandbox: Sandbox): Promise<boolean> {
+  const { system, request, io, run, stop } = scope;
+  const { policy } = scope.loaded;
+  refuseIfCancelled(io);
+  const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), io.onOutput);
+  let touched = false;
+  try {
+    await runAgent({ sandbox, run: run.id, request, policy, stopped: stop.signal, output }, io);
+  } finally {
+    run.facts.outputBytes = output.bytes;
+    if (request.record) await output.keep(run.id, system.content, run.log);
+    const changes = await recordChanges(sandbox, run.id, run.log, system.content);
+    run.facts.changedFiles = changes.files;
+    touched = changes.touched;
+  }
+  if (stop.signal.aborted) throw stop.signal.reason;
+  const lost = scope.record?.lost ?? 0;
+  if (lost > 0 && policy.sandbox.recorder.onLoss === 'fail') {
+    throw new AgentFailedError(`the record of commands is not complete: ${lost} lost`, {
+      remedy: 'run it again; sandbox.recorder.on_loss: continue in the policy accepts gaps',
+    });
+  }
+  return touched;
+}
+
+/** Resolves with whether there was something to deliver, and it is delivered. */
+async function deliver(scope: RunScope, { sandbox, origin }: Prepared, touched: boolean): Promise<boolean> {
+  const { branch, repository, request, run, io, loaded } = scope;
+  if (branch === null || !touched) return false;
+  const gitOnly = await resolveToolbox([{ path: '/usr/bin/git' }]);
+  scope.record?.allow(gitOnly);
+  const trusted = await sandbox.sibling(gitOnly);
+  const [author, message] = [await commitAuthor(repository), commitMessage(request, run.id)];
+  await commitAndPush({ sandbox: trusted, run: run.id, message, author, origin: ORIGIN, branch });
+  await trusted.destroy();
+  const head = await origin.quarantine.head(`refs/heads/${branch}`);
+  const received = origin.received();
+  if (head === null || received === null || head === repository.base) return false;
+  refuseIfCancelled(io);
+  const arrival = { quarantine: origin.quarantine, head, repository, branch, received };
+  await judge(arrival, request, loaded.policy, run.log, io);
+  await handOver(arrival, request, scope.dir, run.log);
+  run.facts.head = head;
+  run.facts.branch = request.deliver === 'branch' ? branch : null;
+  return true;
+}
+
+function refuseIfCancelled(io: RunIo): void {
+  if (io.signal.aborted) throw new CancelledError('cancelled by the requester');
+}
+
+function summary({ request, branch }: RunScope, delivered: boolean): string {
+  if (delivered) return request.deliver === 'patch' ? 'the change is kept as a patch' : 'the change is delivered';
+  return branch === null ? 'done; nothing was to be delivered' : 'done; there was no change to deliver';
 }
 
 function commitMessage(request: RunRequest, run: string): string {
   const [first = ''] = (request.task ?? '').trim().split('\n');
   const subject = first === '' ? `Change by ${request.agent.argv[0]}` : first;
   return `${subject.slice(0, 72)}\n\nCordon-Run: ${run}\n`;
-}
-
-/** `/etc/gitconfig` inside: `origin` is the gateway, and nothing of the user's configuration. */
-function gitConfiguration(_: Repository): string {
-  return `[remote "origin"]\n\turl = ${ORIGIN}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[user]\n\tname = Cordon agent\n\temail = agent@cordon.invalid\n[advice]\n\tdetachedHead = false\n[init]\n\tdefaultBranch = main\n`;
 }

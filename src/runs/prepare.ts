@@ -1,0 +1,62 @@
+/** From a decided request to a sandbox with the repository in it, its gateway open, and everything about it recorded. */
+import { mkdir } from 'node:fs/promises';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import { prepareCheckout } from './checkout.ts';
+import { CommandRecord } from './command-record.ts';
+import { ORIGIN, type Origin, openOrigin } from './origin.ts';
+import type { RunScope } from './scope.ts';
+import { uncommittedWork } from './workspace.ts';
+
+export interface Prepared {
+  readonly sandbox: Sandbox;
+  readonly origin: Origin;
+}
+
+export async function prepare(scope: RunScope): Promise<Prepared> {
+  const { system, repository, request, loaded, run, dir } = scope;
+  const { policy, toolbox } = loaded;
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const checkout = await prepareCheckout({
+    home: system.home,
+    repository,
+    paths: request.paths,
+    depth: policy.git.fetch.depth,
+    owner: system.guestOwner,
+    clock: system.clock,
+  });
+  scope.later(() => checkout.release());
+  const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null);
+  scope.later(async () => scope.note(await uncommitted));
+  for (const notice of [...repository.notices, ...checkout.notices]) scope.note(notice);
+
+  const sandbox = await system.sandbox.create({
+    runId: run.id,
+    runDir: dir,
+    workspace: { kind: 'checkout', dir: checkout.dir },
+    toolbox,
+    limits: policy.limits,
+    etc: { gitconfig: GIT_CONFIGURATION },
+    files: { task: `${request.task ?? ''}\n` },
+  });
+  scope.later(() => sandbox.destroy());
+  scope.record = new CommandRecord(sandbox, run.log, loaded, (why) => scope.stop.abort(why));
+
+  const { branch } = scope;
+  const origin = await openOrigin({ sandbox, runDir: dir, repository, checkout, branch, policy, log: run.log });
+  scope.later(() => origin.close());
+  await run.started(sandbox, checkout.base, toolbox);
+  return { sandbox, origin };
+}
+
+/** `/etc/gitconfig` inside: `origin` is the gateway, and there is nothing of the user's own configuration. */
+const GIT_CONFIGURATION = `[remote "origin"]
+	url = ${ORIGIN}
+	fetch = +refs/heads/*:refs/remotes/origin/*
+[user]
+	name = Cordon agent
+	email = agent@cordon.invalid
+[advice]
+	detachedHead = false
+[init]
+	defaultBranch = main
+`;

@@ -1,0 +1,68 @@
+import { join } from 'node:path';
+import type { CommandRecord } from './command-record.ts';
+import type { RunLedger } from './ledger.ts';
+import type { LoadedPolicy } from './policy-layers.ts';
+import type { RunRequest } from './request.ts';
+import type { RunIo, System } from './system.ts';
+import type { Notice, Repository } from './workspace.ts';
+
+/** What every step of one run works with. */
+export class RunScope {
+  readonly system: System;
+  readonly request: RunRequest;
+  readonly io: RunIo;
+  readonly repository: Repository;
+  readonly loaded: LoadedPolicy;
+  readonly run: RunLedger;
+  /** The run's folder on the trusted side. */
+  readonly dir: string;
+  /** Short name of the branch that is delivered; null when nothing is. */
+  readonly branch: string | null;
+  /** Set as soon as there is a sandbox. */
+  record: CommandRecord | null = null;
+  /** Aborted, with the reason, when the sandbox itself ends the run. */
+  readonly stop = new AbortController();
+  readonly #undo: (() => unknown)[] = [];
+
+  constructor(
+    system: System,
+    request: RunRequest,
+    io: RunIo,
+    repository: Repository,
+    loaded: LoadedPolicy,
+    run: RunLedger,
+  ) {
+    this.system = system;
+    this.request = request;
+    this.io = io;
+    this.repository = repository;
+    this.loaded = loaded;
+    this.run = run;
+    this.dir = join(system.runs, run.id);
+    this.branch = request.readOnly || request.deliver === 'none' ? null : (request.branch ?? `cordon/${run.id}`);
+  }
+
+  /** To be undone when the run ends, whatever ends it; last first. */
+  later(undo: () => unknown): void {
+    this.#undo.push(undo);
+  }
+
+  /** Undoes what was done, and resolves when the last thing the sandbox had to tell is recorded. */
+  async settle(): Promise<void> {
+    for (const undo of this.#undo.splice(0).reverse()) await undo();
+    await this.record?.finished();
+  }
+
+  note(notice: Notice | null): void {
+    if (notice !== null) this.io.onProgress({ step: `note: ${notice.message}` });
+  }
+
+  /** Does one step and shows how long it took. */
+  async step<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const { clock } = this.system;
+    const start = clock.monotonic();
+    const result = await work();
+    this.io.onProgress({ step: name, ms: clock.monotonic() - start });
+    return result;
+  }
+}
