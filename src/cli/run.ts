@@ -95,6 +95,7 @@ export async function runRequested(context: Context, out: Output, request: RunRe
     return await executeRun(system, request, {
       signal: context.signal,
       onProgress: (progress) => out.progress(progressLine(out, progress)),
+      notes: !out.quiet,
       onOutput: (stream, chunk) => guest.write(stream, chunk),
       ...(context.interactive ? { ask: asker(context) } : {}),
       ...(ask === undefined ? {} : { ask }),

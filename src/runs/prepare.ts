@@ -25,8 +25,6 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     clock: system.clock,
   });
   scope.later(() => checkout.release());
-  const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null);
-  scope.later(async () => scope.note(await uncommitted));
   for (const notice of [...repository.notices, ...checkout.notices]) scope.note(notice);
 
   const sandbox = await system.sandbox.create({
@@ -45,6 +43,10 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   const origin = await openOrigin({ sandbox, runDir: dir, repository, checkout, branch, policy, log: run.log });
   scope.later(() => origin.close());
   await run.started(sandbox, checkout.base, toolbox);
+  if (scope.io.notes) {
+    const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null); // beside the agent's own work
+    scope.later(async () => scope.note(await uncommitted));
+  }
   return { sandbox, origin };
 }
 

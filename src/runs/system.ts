@@ -36,6 +36,8 @@ export interface Progress {
 export interface RunIo {
   readonly signal: AbortSignal;
   onProgress(progress: Progress): void;
+  /** False when nobody reads notes about the repository: some take a look at all its files. */
+  readonly notes: boolean;
   onOutput(stream: 'stdout' | 'stderr', chunk: Buffer): void;
   /** Puts a question of the policy's to the person at the terminal; absent when nobody is there. */
   ask?(question: {
