@@ -22,7 +22,7 @@ typedef unsigned long long u64;
 #if defined(__x86_64__)
 enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_ioctl = 16, SYS_socket = 41, SYS_sendmsg = 46, SYS_recvmsg = 47,
-  SYS_bind = 49, SYS_listen = 50, SYS_setsockopt = 54, SYS_clone = 56, SYS_execve = 59, SYS_exit = 60, SYS_wait4 = 61,
+  SYS_bind = 49, SYS_listen = 50, SYS_setsockopt = 54, SYS_clone = 56, SYS_execve = 59, SYS_exit = 60, SYS_exit_group = 231, SYS_wait4 = 61,
   SYS_kill = 62, SYS_fcntl = 72, SYS_chdir = 80, SYS_fchdir = 81, SYS_setsid = 112, SYS_setgroups = 116,
   SYS_setresuid = 117, SYS_setresgid = 119, SYS_umask = 95, SYS_rt_sigprocmask = 14, SYS_prctl = 157, SYS_mount = 165,
   SYS_sched_setaffinity = 203, SYS_openat = 257, SYS_mkdirat = 258, SYS_symlinkat = 266, SYS_faccessat = 269,
@@ -42,6 +42,7 @@ __asm__(".globl _start\n_start:\n xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\
 enum {
   SYS_read = 63, SYS_write = 64, SYS_close = 57, SYS_ioctl = 29, SYS_socket = 198, SYS_sendmsg = 211, SYS_recvmsg = 212,
   SYS_bind = 200, SYS_listen = 201, SYS_setsockopt = 208, SYS_clone = 220, SYS_execve = 221, SYS_exit = 93,
+  SYS_exit_group = 94,
   SYS_wait4 = 260, SYS_kill = 129, SYS_fcntl = 25, SYS_chdir = 49, SYS_fchdir = 50, SYS_setsid = 157,
   SYS_setgroups = 159, SYS_setresuid = 147, SYS_setresgid = 149, SYS_umask = 166, SYS_rt_sigprocmask = 135,
   SYS_prctl = 167, SYS_mount = 40, SYS_sched_setaffinity = 122, SYS_openat = 56, SYS_mkdirat = 34, SYS_symlinkat = 36,
@@ -367,6 +368,7 @@ static void execute(void) {
       r = file ? S3(SYS_execve, file, argv, env) : -ENOENT;
     }
     reply("failed", id, -r, -1);
+    S1(SYS_exit_group, 127); /* stops once more: only so does the recorder see that the execve before it failed */
     leave(127);
   }
   for (int i = 0; i < fd_count; i++) S1(SYS_close, fds[i]);

@@ -126,6 +126,18 @@ export class Cell {
     }).finally(() => clearTimeout(timer));
   }
 
+  /** Sends a request and waits for its answer; fails as one when process 1 is gone. */
+  #ask(words: Words, ...kinds: string[]): Promise<Reply> {
+    const answer = this.#await(...kinds);
+    try {
+      this.#send(words);
+    } catch (error) {
+      answer.catch(() => {}); // the connection's end is told once, by what is thrown here
+      throw new OutsideError(`the sandbox ended: ${(error as Error).message}`, { cause: error });
+    }
+    return answer;
+  }
+
   #send(words: Words, descriptors: readonly number[] = []): void {
     sendMessage(this.#socket, encodeWords(words), descriptors);
   }
@@ -140,14 +152,10 @@ export class Cell {
     for (const { resource, soft, hard } of setup.rlimits) this.#send(['limit', resource, soft, hard]);
     if (setup.affinity !== null) this.#send(['affinity', ...setup.affinity]);
     const program = Buffer.from(setup.filter).toString('hex');
-    const answer = this.#await('listener', 'error');
-    this.#send(['filter', LISTENER | WAIT_KILLABLE, program]);
-    let reply = await answer;
-    if (reply.kind === 'error' && reply.b === 22 /* EINVAL: Linux before 5.19 does not know WAIT_KILLABLE_RECV */) {
-      const again = this.#await('listener', 'error');
-      this.#send(['filter', LISTENER, program]);
-      reply = await again;
-    }
+    const load = (flags: number) => this.#ask(['filter', flags, program], 'listener', 'error');
+    let reply = await load(LISTENER | WAIT_KILLABLE);
+    if (reply.kind === 'error' && reply.b === 22 /* EINVAL: Linux before 5.19 does not know WAIT_KILLABLE_RECV */)
+      reply = await load(LISTENER);
     if (reply.kind === 'error') {
       throw new EnforcementError('seccomp', `limit or filter refused by the kernel: ${errorName(reply.b)}`, {
         remedy: 'run `cordon doctor`: it names what this machine lacks',
@@ -187,9 +195,7 @@ export class Cell {
   }
 
   async quiesce(): Promise<void> {
-    const quiet = this.#await('quiet');
-    this.#send(['quiesce']);
-    await quiet;
+    await this.#ask(['quiesce'], 'quiet');
   }
 
   /** Nothing more is wanted of it: resolves when its last events are handed over. */

@@ -16,6 +16,7 @@ import {
   openSync,
   readlinkSync,
   readSync,
+  type Stats,
 } from 'node:fs';
 import { sha256Hex } from '../base/digest.ts';
 import { LimitError, OutsideError } from '../base/errors.ts';
@@ -62,13 +63,14 @@ function* walk(views: WorkspaceViews, folder: Buffer, depth: number): Generator<
       if (lower !== null) yield* deleted(views, path, lower, depth);
     } else if (upper === 'directory') {
       if (lower !== null && lower !== 'directory') yield record(views, path, 'deleted', lower);
-      if (lower === null) yield record(views, path, 'added', 'directory');
+      if (lower !== 'directory') yield record(views, path, 'added', 'directory');
       yield* walk(views, path, depth + 1);
       if (lower === 'directory') yield* hidden(views, path, depth + 1);
     } else {
       if (lower === 'directory') yield* deleted(views, path, lower, depth);
       const change = record(views, path, lower === null || lower === 'directory' ? 'added' : 'modified', merged);
-      if (change.before !== change.after || change.change === 'added' || lower !== merged) yield change;
+      const differs = change.before !== change.after || change.change === 'added' || lower !== merged;
+      if (differs || (merged === 'file' && modeChanged(views, path))) yield change;
     }
   }
 }
@@ -80,7 +82,7 @@ function* hidden(views: WorkspaceViews, folder: Buffer, depth: number): Generato
     const path = folder.length === 0 ? name : Buffer.concat([folder, SLASH, name]);
     if (kindOf(join(views.merged, path)) !== null || kindOf(join(views.upper, path)) !== null) continue;
     const lower = kindOf(join(views.lower, path));
-    const inUpper = lstatSync(join(views.upper, path), { throwIfNoEntry: false });
+    const inUpper = statOf(join(views.upper, path));
     if (lower !== null && inUpper === undefined) yield* deleted(views, path, lower, depth);
   }
 }
@@ -127,9 +129,28 @@ function names(folder: Buffer): Buffer[] {
   return found.sort(Buffer.compare);
 }
 
+/** Undefined for what is not there, also when what the path takes for a folder is a file in this view. */
+function statOf(path: Buffer): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+/** Whether git would see another mode: the one bit of it that a commit keeps. */
+function modeChanged(views: WorkspaceViews, path: Buffer): boolean {
+  if (views.lower === null) return false;
+  const [before, after] = [join(views.lower, path), join(views.merged, path)].map(
+    (at) => (statOf(at)?.mode ?? 0) & 0o100,
+  );
+  return before !== after;
+}
+
 /** Null for what is not there, a mark of deletion included. */
 function kindOf(path: Buffer): Kind | null {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
+  const stat = statOf(path);
   if (stat === undefined) return null;
   if (stat.isFile()) return 'file';
   if (stat.isDirectory()) return 'directory';
@@ -165,9 +186,7 @@ export function copyOut(merged: string, path: string, limit: number): Buffer {
   try {
     parts.forEach((part, i) => {
       const last = i === parts.length - 1;
-      const flags =
-        constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | (last ? 0 : constants.O_DIRECTORY);
-      const next = openSync(`/proc/self/fd/${folder}/${part}`, flags);
+      const next = openNext(`/proc/self/fd/${folder}/${part}`, last ? 0 : constants.O_DIRECTORY, path);
       closeSync(folder);
       folder = next;
     });
@@ -180,5 +199,15 @@ export function copyOut(merged: string, path: string, limit: number): Buffer {
     return bytes.subarray(0, size);
   } finally {
     closeSync(folder);
+  }
+}
+
+/** One step on the way; a link, a socket, and what is not there are all refused by the kernel. */
+function openNext(step: string, flags: number, path: string): number {
+  try {
+    return openSync(step, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | flags);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new OutsideError(`${JSON.stringify(path)} cannot be copied out of the workspace: ${code}`, { cause });
   }
 }

@@ -171,7 +171,8 @@ class GuestStrings {
 /** UTF-8 where it is, `\xNN` where it is not: two different byte strings never look alike. */
 export function printable(bytes: Buffer): string {
   const text = bytes.toString('utf8');
-  if (!text.includes('\ufffd')) return text;
+  // What spells an escape by itself is told from one by its backslash.
+  if (!text.includes('\ufffd')) return text.replace(/\\(?=x[0-9a-f]{2})/g, '\\x5c');
   let out = '';
   for (const byte of bytes)
     out +=

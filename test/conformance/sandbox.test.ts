@@ -1,0 +1,4 @@
+import { bubblewrap } from '../../src/sandbox/drivers/bubblewrap.ts';
+import { sandboxConformance } from './sandbox.ts';
+
+sandboxConformance(bubblewrap);
