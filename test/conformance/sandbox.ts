@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { sha256Hex } from '../../src/base/digest.ts';
 import { EnforcementError, LimitError, OutsideError } from '../../src/base/errors.ts';
 import { limitHost, removeStale } from '../../src/sandbox/limits.ts';
@@ -697,9 +697,10 @@ export function sandboxConformance(driver: SandboxDriver): void {
 
       test('the process that made it may be killed: nothing runs on, and the group is found', async () => {
         const marker = `7${process.pid}`;
+        const runId = `killed-${process.pid}`;
         const program = `
           import { sandboxDrivers } from ${JSON.stringify(join(import.meta.dirname, '../../src/sandbox/index.ts'))};
-          const sandbox = await sandboxDrivers[${JSON.stringify(driver.name)}]().create(${JSON.stringify(scene.spec({ runId: 'killed-maker' }))});
+          const sandbox = await sandboxDrivers[${JSON.stringify(driver.name)}]().create(${JSON.stringify(scene.spec({ runId }))});
           const run = await sandbox.exec({ argv: ['/bin/bash', '-c', 'setsid sleep ${marker} & sleep ${marker} & echo up; wait'], env: { PATH: '/usr/bin' } });
           run.stdout.once('data', () => console.log('up'));
         `;
@@ -708,13 +709,14 @@ export function sandboxConformance(driver: SandboxDriver): void {
         const child = spawn(process.execPath, [file], {
           stdio: ['ignore', 'pipe', 'inherit'],
         });
+        onTestFinished(() => void child.kill('SIGKILL'));
         await once(child.stdout, 'data');
         await vi.waitFor(() => expect(processesWith(`sleep\0${marker}`)).toHaveLength(2), 10_000);
         child.kill('SIGKILL');
         await once(child, 'exit');
         await vi.waitFor(() => expect(processesWith(`sleep\0${marker}`)).toEqual([]), 10_000);
         await removeStale(() => true);
-        expect(groupsOf('killed-maker')).toEqual([]);
+        expect(groupsOf(runId)).toEqual([]);
       });
     });
   });
