@@ -230,6 +230,15 @@ export const specs = {
     resource: z.strictObject({ target: text }),
     outcome: result,
   },
+  /** Every question a run put to its policy, so that another policy can be asked the same; content when it is long. */
+  'decisions.recorded': {
+    phase: 'fact',
+    resource: z.strictObject({
+      count,
+      decided: z.array(z.strictObject({ effect: z.enum(['permit', 'deny', 'ask']), action: z.record(text, z.json()) })),
+    }),
+    content: 'optional',
+  },
   'approval.requested': {
     phase: 'intent',
     resource: z.strictObject({ approval: text, summary: text, approvers: z.array(text), count, expiresMs: count }),

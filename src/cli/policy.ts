@@ -1,9 +1,10 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { ExitCode } from '../base/errors.ts';
 import type { EffectivePolicy } from '../policy/index.ts';
 import { type Context, newCommand, outputOf } from './context.ts';
 import type { OutputOptions } from './output.ts';
 import { type DocumentOptions, readActions, readDocuments, readSource } from './policy/documents.ts';
+import { recordedActions } from './policy/recorded.ts';
 
 type Options = OutputOptions & DocumentOptions;
 
@@ -87,20 +88,28 @@ function testCommand(context: Context): Command {
     });
 }
 
+/** Zero leaves them out. */
+function runsOption(text: string): number {
+  const runs = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isNaN(runs)) throw new InvalidArgumentError('Write a whole number.');
+  return runs;
+}
+
 function diffCommand(context: Context): Command {
   return newCommand('diff')
     .description(
-      "what the second of two documents newly permits, denies or asks: on both documents' tests and on given actions",
+      "what the second of two documents newly permits, denies or asks: on both documents' tests and on what runs did",
     )
     .argument('<a>', 'a document')
     .argument('<b>', 'another')
-    .option('--actions <file>', 'actions to compare on, as JSON lines')
+    .option('--runs <n>', 'compare on what this many of the last runs here asked', runsOption, 50)
+    .option('--actions <file>', 'further actions to compare on, as JSON lines')
     .option(
       '--organisation <file>',
       'compare under this ceiling (default: /etc/cordon/policy.yaml, where there is one)',
     )
     .option('--exit-code', 'end with 1 when they differ')
-    .action(async (a: string, b: string, options: Options & { actions?: string; exitCode?: boolean }) => {
+    .action(async (a: string, b: string, options: Options & { runs: number; actions?: string; exitCode?: boolean }) => {
       const { compilePolicy, diffPolicies, testPolicy } = await import('../policy/index.ts');
       const { renderDiff } = await import('./policy/render.ts');
       const out = outputOf(context, options);
@@ -114,7 +123,8 @@ function diffCommand(context: Context): Command {
       const [before, after] = await Promise.all([compilePolicy(inputs[0] ?? {}), compilePolicy(inputs[1] ?? {})]);
       const tests = (await Promise.all(inputs.map((input) => testPolicy(input)))).flat().map((result) => result.action);
       const given = options.actions === undefined ? [] : await readActions(context, options.actions);
-      const diff = diffPolicies(before, after, [...tests, ...given]);
+      const recorded = await recordedActions(context, options.runs);
+      const diff = diffPolicies(before, after, [...tests, ...recorded, ...given]);
       if (out.json) out.document(diff);
       else out.line(...renderDiff(diff, out.style));
       if (options.exitCode && !diff.same) context.exitCode = ExitCode.agentFailed;

@@ -74,13 +74,13 @@ export class RunLedger {
     const id = newRunId(clock.now());
     const log = new RunLog(system.log, id, request.requester);
     const { policy } = loaded;
-    const decision = await system.memo.decide(policy, {
+    const start = {
       action: 'run.start',
       agent: request.agent.kind,
       repository: repository.dir,
       readOnly: request.readOnly,
-    });
-    log.count(decision);
+    } as const;
+    const decision = log.count(await system.memo.decide(policy, start), start);
     const layers = policy.layers.map(({ layer, file, digest }) => ({ layer, file, digest }));
     log.enqueue({ type: 'policy.loaded', action: null, resource: { layers, effective: policy.digest } }, 'requester');
     await log.append({
@@ -141,6 +141,7 @@ export class RunLedger {
       decisions: { ...this.log.decisions },
     };
     const { head, branch } = this.facts;
+    if (!this.#ended) await this.log.recordDecisions(this.#system.content);
     if (this.#ended) {
       // The end is recorded; what failed after it was the store.
     } else if (this.#started !== null) {

@@ -1,12 +1,20 @@
+import type { ContentStore } from '../audit/content.ts';
 import type { AuditLog, NewEvent, Ticket } from '../audit/log.ts';
 import { type Decision, decide, type EffectivePolicy, type PolicyAction, refText } from '../policy/index.ts';
 import type { Principal } from './request.ts';
 
 type Unaddressed = NewEvent extends infer E ? (E extends NewEvent ? Omit<E, 'run' | 'principal'> : never) : never;
 
+/** Decisions kept of one run; a guest can provoke any number. */
+const MAX_DECIDED = 5_000;
+/** Characters of them that stand in the event itself. */
+const INLINE = 24_000;
+
 /** One run's view of the audit log: fills in whose events they are, and counts decisions. */
 export class RunLog {
   readonly decisions = { permit: 0, deny: 0, ask: 0 };
+  /** What was decided upon, for other policies to be tried on it later. */
+  readonly #decided: { readonly effect: Decision['effect']; readonly action: PolicyAction }[] = [];
   readonly #log: AuditLog;
   readonly #run: string;
   readonly #requester: Principal;
@@ -44,12 +52,26 @@ export class RunLog {
 
   /** What the policy says, counted. */
   decide(policy: EffectivePolicy, action: PolicyAction): Decision {
-    return this.count(decide(policy, action));
+    return this.count(decide(policy, action), action);
   }
 
-  count(decision: Decision): Decision {
+  count(decision: Decision, action: PolicyAction): Decision {
     this.decisions[decision.effect]++;
+    if (this.#decided.length < MAX_DECIDED) this.#decided.push({ effect: decision.effect, action });
     return decision;
+  }
+
+  /** Puts all that was decided into the log, in the group commit of what is appended next. */
+  async recordDecisions(content: ContentStore): Promise<void> {
+    const list = JSON.stringify(this.#decided);
+    const decided = JSON.parse(list) as { effect: Decision['effect']; action: Record<string, string> }[];
+    const event = { type: 'decisions.recorded', action: null } as const;
+    if (list.length <= INLINE) this.enqueue({ ...event, resource: { count: decided.length, decided } }, 'requester');
+    else {
+      const options = { mediaType: 'application/json', maxBytes: list.length * 4 };
+      const ref = await content.put(this.#run, Buffer.from(list), options);
+      this.enqueue({ ...event, resource: { count: decided.length, decided: [] }, content: ref }, 'requester');
+    }
   }
 
   #address(event: Unaddressed, by: 'requester' | 'agent'): NewEvent {
