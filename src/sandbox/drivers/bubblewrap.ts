@@ -3,7 +3,7 @@
  * or their fallbacks, the exec recorder. Everything of it lives in kernel objects that end with its processes.
  */
 import { existsSync, openSync } from 'node:fs';
-import { CordonError, EnforcementError } from '../../base/errors.ts';
+import { EnforcementError } from '../../base/errors.ts';
 import { Cell } from '../cell.ts';
 import { copyOut, type WorkspaceViews, workspaceChanges } from '../changes.ts';
 import { EventQueue } from '../event-queue.ts';
@@ -101,7 +101,7 @@ class BubblewrapSandbox implements Sandbox {
       return this;
     } catch (error) {
       await this.destroy();
-      throw error instanceof CordonError
+      throw error instanceof EnforcementError
         ? error
         : new EnforcementError('sandbox', `the sandbox could not be made: ${(error as Error).message}`, {
             cause: error,
