@@ -116,7 +116,17 @@ export class PolicyDeniedError extends CordonError {
   }
 }
 
-export type LimitName = 'wall_clock' | 'memory' | 'cpu' | 'pids' | 'disk' | 'inodes' | 'open_files' | 'output' | 'push';
+export type LimitName =
+  | 'wall_clock'
+  | 'memory'
+  | 'cpu'
+  | 'pids'
+  | 'disk'
+  | 'inodes'
+  | 'open_files'
+  | 'output'
+  | 'push'
+  | 'commands';
 
 export class LimitError extends CordonError {
   readonly limit: LimitName;

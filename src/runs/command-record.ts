@@ -7,6 +7,31 @@ import { type RunLog, recorded } from './run-log.ts';
 
 const UNKNOWN_CONTENT = '0'.repeat(64);
 
+/**
+ * Programs that one run may start. Each is two records for ever: without an end to it, a run could fill the disk that the
+ * log of all runs lies on.
+ */
+const MAX_COMMANDS = 500_000;
+/** Characters of a path in a record, and of an argument list as JSON: control characters take six each. */
+const NAME_LENGTH = 2048;
+const ARGV_LENGTH = 24_000;
+
+function tooManyCommands(): LimitError {
+  return new LimitError('commands', `more than ${MAX_COMMANDS} programs were started`, {
+    remedy: 'do the work in fewer, larger steps',
+  });
+}
+
+/** As many arguments as a record has room for. */
+function fitting(argv: readonly string[]): string[] {
+  let room = ARGV_LENGTH;
+  const end = argv.findIndex((word) => {
+    room -= JSON.stringify(word).length + 1;
+    return room < 0;
+  });
+  return end < 0 ? [...argv] : argv.slice(0, end);
+}
+
 /** What the sandbox saw, carried into the audit log as it happens. */
 export class CommandRecord {
   readonly #log: RunLog;
@@ -55,12 +80,20 @@ export class CommandRecord {
   #record(event: SandboxEvent): ReturnType<RunLog['enqueue']> | null {
     switch (event.type) {
       case 'started': {
-        this.commands++;
-        const { type, time, ...resource } = event;
+        if (++this.commands > MAX_COMMANDS) this.#stop(tooManyCommands());
+        const { type, time, requested, cwd, ...rest } = event;
+        const argv = fitting(event.argv);
+        const resource = {
+          ...rest,
+          requested: requested.slice(0, NAME_LENGTH),
+          cwd: cwd.slice(0, NAME_LENGTH),
+          argv,
+          argvCut: event.argvCut || argv.length < event.argv.length,
+        };
         const ticket = this.#log.enqueue({
           type: 'command.started',
           action: 'command.execute',
-          resource: { ...resource, argv: [...resource.argv], at: timestamp(time) },
+          resource: { ...resource, at: timestamp(time) },
         });
         this.#started.set(event.id, { ticket, time, requested: event.requested });
         return ticket;
@@ -91,11 +124,11 @@ export class CommandRecord {
     return this.#log.enqueue({
       type: 'command.exited',
       action: 'command.execute',
-      resource: { id: event.id, path: event.path, sha256: event.sha256 },
+      resource: { id: event.id, path: event.path.slice(0, NAME_LENGTH), sha256: event.sha256 },
       outcome: {
         identity: event.identity,
         how: event.how,
-        ...(event.argvSeen === undefined ? {} : { argvSeen: [...event.argvSeen] }),
+        ...(event.argvSeen === undefined ? {} : { argvSeen: fitting(event.argvSeen) }),
         durationMs: Math.max(0, Math.round(event.time - start.time)),
         at: timestamp(event.time),
       },

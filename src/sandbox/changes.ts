@@ -24,6 +24,11 @@ import { printable } from './process-view.ts';
 import type { FileChange } from './sandbox.ts';
 
 /** The three views of a workspace, as paths of open folders (`/proc/self/fd/N`). `lower` is null when it began empty. */
+interface Walk extends WorkspaceViews {
+  /** Bytes that may still be read. */
+  room: number;
+}
+
 export interface WorkspaceViews {
   readonly upper: string;
   readonly lower: string | null;
@@ -36,9 +41,11 @@ type Kind = FileChange['kind'];
 
 /**
  * Changes below the workspace, sorted within each folder; `.git` is one entry, whatever happened in it.
- * Throws `LimitError` beyond `limit` entries.
+ * Throws `LimitError` beyond `limit` entries, or when the files seem to hold more than `bytes` together: they lie in a
+ * place no larger than that, so the rest is holes, and reading holes is all they would be there for.
  */
-export function* workspaceChanges(views: WorkspaceViews, limit = 1_000_000): Generator<FileChange> {
+export function* workspaceChanges(given: WorkspaceViews, bytes: number, limit = 1_000_000): Generator<FileChange> {
+  const views = { ...given, room: bytes };
   let count = 0;
   for (const changes of [walk(views, ROOT, 0), hidden(views, ROOT, 0)]) {
     for (const change of changes) {
@@ -48,7 +55,7 @@ export function* workspaceChanges(views: WorkspaceViews, limit = 1_000_000): Gen
   }
 }
 
-function* walk(views: WorkspaceViews, folder: Buffer, depth: number): Generator<FileChange> {
+function* walk(views: Walk, folder: Buffer, depth: number): Generator<FileChange> {
   if (depth > MAX_DEPTH) throw new LimitError('inodes', `folders nested deeper than ${MAX_DEPTH}`);
   for (const name of names(join(views.upper, folder))) {
     if (depth === 0 && name.equals(GIT)) {
@@ -76,7 +83,7 @@ function* walk(views: WorkspaceViews, folder: Buffer, depth: number): Generator<
 }
 
 /** What a replaced folder hides: names of the checkout that are neither in the upper folder nor in the merged view. */
-function* hidden(views: WorkspaceViews, folder: Buffer, depth: number): Generator<FileChange> {
+function* hidden(views: Walk, folder: Buffer, depth: number): Generator<FileChange> {
   if (views.lower === null) return;
   for (const name of names(join(views.lower, folder))) {
     const path = folder.length === 0 ? name : Buffer.concat([folder, SLASH, name]);
@@ -87,7 +94,7 @@ function* hidden(views: WorkspaceViews, folder: Buffer, depth: number): Generato
   }
 }
 
-function* deleted(views: WorkspaceViews, path: Buffer, kind: Kind, depth: number): Generator<FileChange> {
+function* deleted(views: Walk, path: Buffer, kind: Kind, depth: number): Generator<FileChange> {
   if (depth > MAX_DEPTH || views.lower === null) return;
   yield record(views, path, 'deleted', kind);
   if (kind !== 'directory') return;
@@ -98,9 +105,9 @@ function* deleted(views: WorkspaceViews, path: Buffer, kind: Kind, depth: number
   }
 }
 
-function record(views: WorkspaceViews, path: Buffer, change: FileChange['change'], kind: Kind): FileChange {
+function record(views: Walk, path: Buffer, change: FileChange['change'], kind: Kind): FileChange {
   const before = change === 'added' || views.lower === null ? null : contentDigest(join(views.lower, path));
-  const after = change === 'deleted' ? null : contentDigest(join(views.merged, path));
+  const after = change === 'deleted' ? null : contentDigest(join(views.merged, path), views);
   return { path: printable(path), change, kind, before, after };
 }
 
@@ -158,12 +165,18 @@ function kindOf(path: Buffer): Kind | null {
   return stat.isCharacterDevice() && stat.rdev === 0 ? null : 'special';
 }
 
-function contentDigest(path: Buffer): string | null {
+/** `walk`: for what the guest wrote. The checkout itself is as large as it is. */
+function contentDigest(path: Buffer, walk?: Walk): string | null {
   const kind = kindOf(path);
   if (kind === 'symlink') return sha256Hex(readlinkSync(path, { encoding: 'buffer' }));
   if (kind !== 'file') return null;
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
+    if (walk !== undefined) {
+      walk.room -= fstatSync(fd).size;
+      if (walk.room < 0)
+        throw new LimitError('disk', 'files seem to hold more than the disk limit: they are mostly holes');
+    }
     const hash = createHash('sha256');
     const chunk = Buffer.allocUnsafe(65_536);
     for (let size = readSync(fd, chunk); size > 0; size = readSync(fd, chunk)) hash.update(chunk.subarray(0, size));

@@ -29,8 +29,8 @@ export interface ProcessView {
   workingFolder(pid: number): string | null;
   mayExist(pid: number, path: string): boolean;
   zombieStatus(pid: number): number | undefined;
-  /** The mapped file and the SHA-256 of its content (64 hex digits). */
-  identify(pid: number): { path: string; sha256: string } | null;
+  /** The mapped file and the SHA-256 of its content (64 hex digits; null when it was too much to read). */
+  identify(pid: number): { path: string; sha256: string | null } | null;
   openProcess(pid: number): number | null;
   endedStatus(pidfd: number): number | undefined;
   close(fd: number): void;
@@ -54,7 +54,7 @@ interface Image {
   readonly argv: readonly string[];
   /** Others could write to the caller's memory while it was stopped. */
   readonly shared: boolean;
-  identity: { path: string; sha256: string } | null;
+  identity: { path: string; sha256: string | null } | null;
   argvSeen: readonly string[] | undefined;
 }
 

@@ -59,13 +59,29 @@ let news: SupervisorNews[] = [];
 let urgent = false;
 let flushed = 0;
 
-const view: ProcessView = {
+/**
+ * Bytes of executables that are read for one cell's records. A guest could make any number of huge ones, and reading
+ * them would keep every other sandbox waiting; what comes after is recorded by its path alone.
+ */
+const DIGEST_BUDGET = 2 * 1024 ** 3;
+
+const view: Omit<ProcessView, 'identify'> = {
   ...processes,
-  identify(pid) {
+  openProcess,
+  endedStatus,
+  close,
+  now: () => Date.now(),
+};
+
+function identifier(): ProcessView['identify'] {
+  let room = DIGEST_BUDGET;
+  return (pid) => {
     const seen = processes.runningFile(pid);
     if (seen === null) return null;
     const known = digests.known(seen.stat);
     if (known !== undefined) return { path: seen.path, sha256: known };
+    if (Number(seen.stat.size) > room) return { path: seen.path, sha256: null };
+    room -= Number(seen.stat.size);
     const fd = processes.openRunning(pid);
     if (fd === null) return null;
     try {
@@ -73,12 +89,8 @@ const view: ProcessView = {
     } finally {
       close(fd);
     }
-  },
-  openProcess,
-  endedStatus,
-  close,
-  now: () => Date.now(),
-};
+  };
+}
 
 function add(source: Source, fd: number): number {
   const token = ++lastToken;
@@ -101,14 +113,17 @@ function drop(token: number): void {
 
 function newCell(id: number): Cell {
   const tokenOf = new Map<number, number>();
-  const recorder = new Recorder(view, {
-    emit: (event) => news.push({ type: 'event', cell: id, event }),
-    watch: (fd, pid) => tokenOf.set(fd, add({ kind: 'process', cell, pid, fd }, fd)),
-    unwatch: (fd) => {
-      drop(tokenOf.get(fd) ?? 0);
-      tokenOf.delete(fd);
+  const recorder = new Recorder(
+    { ...view, identify: identifier() },
+    {
+      emit: (event) => news.push({ type: 'event', cell: id, event }),
+      watch: (fd, pid) => tokenOf.set(fd, add({ kind: 'process', cell, pid, fd }, fd)),
+      unwatch: (fd) => {
+        drop(tokenOf.get(fd) ?? 0);
+        tokenOf.delete(fd);
+      },
     },
-  });
+  );
   const cell: Cell = { id, recorder, tokens: new Set(), first: false };
   cells.set(id, cell);
   return cell;

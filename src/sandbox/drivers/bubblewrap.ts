@@ -257,7 +257,7 @@ class BubblewrapSandbox implements Sandbox {
   }
 
   async *changes(): AsyncIterable<FileChange> {
-    yield* workspaceChanges(this.#views());
+    yield* workspaceChanges(this.#views(), this.#spec.limits.disk);
   }
 
   async copyOut(path: string, limit: number): Promise<Buffer> {
