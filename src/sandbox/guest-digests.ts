@@ -1,5 +1,5 @@
 /** SHA-256 of the programs in src/guest/bin; written by scripts/build-guest.ts. */
 export const guestDigests = {
-  x64: '61b67c06e04771b8bc7d90134e580cc3692392f97e4dffaa5e9a3aa70af00b64',
-  arm64: '650c5fcc2fae4f708b4caf430a5edb463a0bd4bf2bd0d39d405fe86e1b2bfd6b',
+  x64: 'c3374b4a186e0f15cdd52ee8e49195270db021cf11804c07856b5257af1c59dc',
+  arm64: '360eb52405d5370d0551ef64c19c3dd46f561af453983d40aed94e7df9db4387',
 } as const;

@@ -59,6 +59,7 @@ export function planBox(plan: BoxPlan): Operation[] {
     ['mount', 'none', '/', '', REC | PRIVATE, ''],
     ...sources.map((source): Operation => ['open', source]),
     ['loopback'],
+    ['synthetic-route'],
     ['root'],
     ['umask', 0],
     ['mount', 'box', BOX, 'tmpfs', NOSUID | NODEV, `${plan.tmpfs},mode=0755`],
@@ -258,6 +259,8 @@ export function bubblewrapArguments(bwrap: string, root: string): [string, ...st
     '/',
     '--proc',
     '/proc',
+    '--remount-ro',
+    '/proc', // the guest owns its namespaces, and with them settings below /proc/sys: pid_max, shmmax, mqueue
     '--dev',
     '/dev',
     '--bind',

@@ -179,8 +179,11 @@ export interface Sandbox {
   exec(spec: ExecSpec): Promise<Execution>;
   /** Every event from the start, in order; ends after `destroy` when all have been handed over. */
   readonly events: AsyncIterable<SandboxEvent>;
-  /** A socket listening on the sandbox's own loopback, owned by this process (a descriptor for `net.Server#listen`). */
-  listen(port: number): Promise<number>;
+  /**
+   * A socket inside the sandbox's own network, owned by this process: a descriptor for `net.Server#listen` or
+   * `dgram.Socket#bind`. `tcp-any` also takes connections to 198.18.0.0/15, addresses that stand for names.
+   */
+  listen(port: number, how?: 'tcp' | 'tcp-any' | 'udp'): Promise<number>;
   /** Ends every process inside but keeps the files; `exec` works again afterwards. */
   quiesce(): Promise<void>;
   /**

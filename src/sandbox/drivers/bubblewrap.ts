@@ -220,9 +220,9 @@ class BubblewrapSandbox implements Sandbox {
     return this.#current().exec(spec);
   }
 
-  async listen(port: number): Promise<number> {
+  async listen(port: number, how: 'tcp' | 'tcp-any' | 'udp' = 'tcp'): Promise<number> {
     this.#current();
-    const [fd] = await (this.#outer as Outer).request([['listen', port]]);
+    const [fd] = await (this.#outer as Outer).request([['listen', port, how]]);
     if (fd === undefined) throw new EnforcementError('network', `no socket for port ${port}`);
     return fd;
   }
