@@ -1,5 +1,5 @@
 /** Wires the system for one machine: the only file that reads every driver table. */
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openContentStore } from './audit/content.ts';
 import { type AuditLog, openAuditLog } from './audit/log.ts';
@@ -63,8 +63,15 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
 /** The ceiling; null where there is none. One that is there and cannot be read stops everything. */
 async function organisationPolicy(file: string): Promise<Source | null> {
   try {
+    const { uid, mode } = await stat(file);
+    if (uid !== 0 || (mode & 0o022) !== 0) {
+      throw new EnforcementError('ceiling', `the organisation's policy ${file} can be changed by others than root`, {
+        remedy: `chown root:root ${file} && chmod go-w ${file}`,
+      });
+    }
     return { file, text: await readFile(file, 'utf8') };
   } catch (cause) {
+    if (cause instanceof EnforcementError) throw cause;
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw new EnforcementError(
       'ceiling',

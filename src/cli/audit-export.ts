@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { exportAudit } from '../audit/export.ts';
 import { openAuditLog } from '../audit/log.ts';
 import { proveRecord } from '../audit/proof.ts';
 import { ConflictError, StorageError } from '../base/errors.ts';
+import { loginName } from '../base/login.ts';
 import { safeText, shellWord } from '../base/term.ts';
 import { loadSettings } from '../config/load.ts';
 import { type Paths, resolvePaths } from '../config/paths.ts';
@@ -64,7 +64,7 @@ async function recordExport(
   exported: { readonly records: number; readonly from: number | null; readonly to: number | null },
 ): Promise<void> {
   const { from, to, records } = exported;
-  const principal = requester(await loadSettings(paths.configFile), userInfo().username);
+  const principal = requester(await loadSettings(paths.configFile), loginName());
   const log = await openAuditLog({ dir: paths.audit, keys: paths.keys });
   try {
     const resource = { run, from: from ?? 0, to: to ?? 0, records, target: target.slice(0, 4_096) };

@@ -1,8 +1,8 @@
-import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { parseDuration } from '../base/duration.ts';
 import { UsageError } from '../base/errors.ts';
+import { loginName } from '../base/login.ts';
 import { parseSize } from '../base/size.ts';
 import type { Settings } from '../config/schema.ts';
 import type { Limits } from '../policy/limits.ts';
@@ -67,7 +67,7 @@ export function toRunRequest(
     });
   }
   return {
-    requester: requester(settings, surroundings.login ?? userInfo().username),
+    requester: requester(settings, surroundings.login ?? loginName()),
     workspace: resolve(cwd, options.workspace ?? '.'),
     base: options.base,
     branch: options.branch ?? null,
@@ -109,6 +109,15 @@ function limits(options: RunOptions, settings: Settings): Partial<Limits> {
     disk: options.disk ?? disk,
   };
   return Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined));
+}
+
+/** In a container a user may have a number and no name. */
+function loginName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid-${process.getuid?.() ?? 'unknown'}`;
+  }
 }
 
 /** A login name may hold anything; in a record a principal is `user:` and plain characters. */

@@ -82,7 +82,7 @@ function isTerminal(context: Context): boolean {
 export async function artifacts(context: Context, id: string, options: OutputOptions): Promise<void> {
   const out = outputOf(context, options);
   await withRun(context, id, async (run, { paths }) => {
-    const found = await listFiles(join(paths.runs, run.id));
+    const found = await listFiles(join(paths.runs, run.id, 'artifacts'));
     if (out.json) out.document({ runId: run.id, artifacts: found });
     else show(found, out);
   });

@@ -74,6 +74,14 @@ export async function deliverBranch(
   return { ref, head };
 }
 
+/**
+ * Throws, as the delivery itself would, for a branch that cannot be made: asked before a run starts, whose work would else be
+ * for nothing. It may still appear while the run goes on.
+ */
+export async function refuseTakenBranch(repository: Repository, branch: string): Promise<void> {
+  await refuseExisting({ gitDir: repository.commonDir }, branchRef(branch), branch);
+}
+
 function branchRef(branch: string): string {
   const ref = canonicalRef(`refs/heads/${branch}`);
   if (ref.ok) return ref.value;

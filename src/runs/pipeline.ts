@@ -16,6 +16,7 @@ import { runAgent } from './agent.ts';
 import { AgentOutput } from './agent-output.ts';
 import { commitAuthor } from './author.ts';
 import { commitAndPush, recordChanges } from './change.ts';
+import { refuseTakenBranch } from './deliver.ts';
 import { handOver, judge } from './judge.ts';
 import { RunLedger } from './ledger.ts';
 import { ORIGIN } from './origin.ts';
@@ -28,10 +29,12 @@ import { inspectRepository } from './workspace.ts';
 
 /**
  * Runs a request to its end. Resolves with the result whatever becomes of the agent; throws only before the run exists:
- * a document or the workspace cannot be used (`DocumentError`, `WorkspaceError`), or nothing can be recorded.
+ * a document or the workspace cannot be used (`DocumentError`, `WorkspaceError`), the branch that was named is taken
+ * (`ConflictError`) or none (`UsageError`), or nothing can be recorded.
  */
 export async function executeRun(system: System, request: RunRequest, io: RunIo): Promise<RunResult> {
   const repository = await inspectRepository(request.workspace, request.base);
+  if (request.branch !== null && request.deliver === 'branch') await refuseTakenBranch(repository, request.branch);
   const loaded = await loadPolicy(request, repository, system.organisation);
   const run = await RunLedger.open(system, request, repository, loaded);
   const scope = new RunScope(system, request, io, repository, loaded, run);

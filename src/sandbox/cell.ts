@@ -24,7 +24,10 @@ const WAIT_KILLABLE = 32;
 type News = CellNews | { type: 'failed'; message: string };
 
 interface Running {
+  /** 0 until process 1 has told it. */
   pid: number;
+  /** A signal that was asked for before that. */
+  pending: number;
   readonly finish: (status: ExitStatus) => void;
 }
 
@@ -92,8 +95,10 @@ export class Cell {
   #reply(reply: Reply): void {
     if (reply.kind === 'ready') this.#up = true;
     const running = this.#running.get(reply.a);
-    if (reply.kind === 'running' && running !== undefined) running.pid = reply.b;
-    else if (reply.kind === 'failed' && running !== undefined) {
+    if (reply.kind === 'running' && running !== undefined) {
+      running.pid = reply.b;
+      if (running.pending !== 0) this.#signal(running, running.pending);
+    } else if (reply.kind === 'failed' && running !== undefined) {
       running.finish({ kind: 'failed', errno: reply.b, message: errorName(reply.b) });
       this.#running.delete(reply.a);
     } else if (reply.kind === 'reaped') {
@@ -171,7 +176,7 @@ export class Cell {
     const [errRead, errWrite] = pipe();
     const input = stdin?.[0] ?? openSync('/dev/null', 'r');
     const environment = Object.entries(spec.env).map(([name, value]) => `${name}=${value}`);
-    const exit = new Promise<ExitStatus>((resolve) => this.#running.set(id, { pid: 0, finish: resolve }));
+    const exit = new Promise<ExitStatus>((resolve) => this.#running.set(id, { pid: 0, pending: 0, finish: resolve }));
     try {
       const words = ['exec', id, spec.cwd ?? '/workspace', spec.argv.length, ...spec.argv, ...environment];
       this.#send(words, [input, outWrite, errWrite]);
@@ -189,9 +194,15 @@ export class Cell {
       exit,
       kill: (signal = 'SIGKILL') => {
         const running = this.#running.get(id);
-        if (running !== undefined && running.pid > 1) this.#send(['kill', running.pid, signal === 'SIGKILL' ? 9 : 15]);
+        if (running !== undefined) this.#signal(running, signal === 'SIGKILL' ? 9 : 15);
       },
     });
+  }
+
+  /** To a command and its group. The command may be running before we have heard its number. */
+  #signal(running: Running, signal: number): void {
+    if (running.pid > 1) this.#send(['kill', running.pid, signal]);
+    else running.pending = signal;
   }
 
   async quiesce(): Promise<void> {

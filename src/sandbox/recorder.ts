@@ -87,6 +87,9 @@ export interface RecorderHooks {
   unwatch(pidfd: number): void;
 }
 
+/** Where a guest made something that cannot be read (a folder with a name too long to tell, memory that is gone): told all the same. */
+const UNKNOWN = '?';
+const UNREADABLE = { path: UNKNOWN, argv: [], cut: true, mark: null };
 /** How often an ended process is looked at for its status before it is recorded as unknown. */
 const STATUS_LOOKS = 20;
 /** Milliseconds after which a process is worth a pidfd. */
@@ -119,13 +122,16 @@ export class Recorder {
   #executing(call: StoppedCall): void {
     const view = this.#view;
     const ids = view.processIds(call.thread);
-    if (ids === null) return;
     const [first, second, third] = call.args;
     const at = call.kind === 'execve' ? ([first, second] as const) : ([second, third] as const);
-    const asked = view.callArguments(call.thread, ...at);
-    const file = view.runningInode(ids.process);
-    const cwd = view.workingFolder(ids.process);
-    if (asked === null || file === null || cwd === null || !call.valid()) return;
+    const asked = view.callArguments(call.thread, ...at) ?? UNREADABLE;
+    const cwd = view.workingFolder(call.thread) ?? UNKNOWN;
+    const file = ids === null ? null : view.runningInode(ids.process);
+    if (!call.valid()) return; // it was killed: nothing of the above need be its own
+    if (ids === null || file === null) {
+      this.#hooks.emit({ type: 'lost', time: view.now(), reason: `process ${call.thread} could not be looked at` });
+      return;
+    }
     const traced = this.#traced.get(ids.process) ?? this.#trace(ids.process, ids.guestPid);
     this.#settle(traced);
     if (traced.current !== null) this.#identify(traced, traced.current);
