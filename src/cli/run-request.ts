@@ -111,15 +111,6 @@ function limits(options: RunOptions, settings: Settings): Partial<Limits> {
   return Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined));
 }
 
-/** In a container a user may have a number and no name. */
-function loginName(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return `uid-${process.getuid?.() ?? 'unknown'}`;
-  }
-}
-
 /** A login name may hold anything; in a record a principal is `user:` and plain characters. */
 export function requester(settings: Settings, login: string): Principal {
   const name = login.toLowerCase().replace(/[^a-z0-9._@-]/g, '-') || 'unknown';
