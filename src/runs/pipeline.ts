@@ -67,17 +67,17 @@ async function work(scope: RunScope, sandbox: Sandbox): Promise<boolean> {
   const { policy } = scope.loaded;
   refuseIfCancelled(io);
   const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), io.onOutput);
-  let touched = false;
-  try {
-    await runAgent({ sandbox, run: run.id, request, policy, stopped: stop.signal, output }, io);
-  } finally {
-    run.facts.outputBytes = output.bytes;
-    if (request.record) await output.keep(run.id, system.content, run.log);
-    const changes = await recordChanges(sandbox, run.id, run.log, system.content);
-    run.facts.changedFiles = changes.files;
-    touched = changes.touched;
-  }
-  if (stop.signal.aborted) throw stop.signal.reason;
+  const failure = await runAgent({ sandbox, run: run.id, request, policy, stopped: stop.signal, output }, io).then(
+    () => null,
+    (error: unknown) => error,
+  );
+  run.facts.outputBytes = output.bytes;
+  if (request.record) await output.keep(run.id, system.content, run.log);
+  const { files, touched } = await recordChanges(sandbox, run.id, run.log, system.content);
+  run.facts.changedFiles = files;
+  // A limit that ended the agent is told a moment after the agent's own end, which it explains.
+  if (stop.signal.aborted && !(failure instanceof CancelledError)) throw stop.signal.reason;
+  if (failure !== null) throw failure;
   const lost = scope.record?.lost ?? 0;
   if (lost > 0 && policy.sandbox.recorder.onLoss === 'fail') {
     throw new AgentFailedError(`the record of commands is not complete: ${lost} lost`, {
