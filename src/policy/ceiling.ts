@@ -218,5 +218,7 @@ function coversRule(outer: HostRule, inner: HostRule): boolean {
   const methods =
     outer.methods === null || (inner.methods?.every((method) => outer.methods?.includes(method)) ?? false);
   const paths = outer.paths === null || (inner.paths?.every((path) => outer.paths?.includes(path)) ?? false);
-  return coversHost(outer.pattern, inner.pattern) && methods && paths;
+  const beyond =
+    (inner.private === true && outer.private !== true) || (inner.websocket === true && outer.websocket !== true);
+  return coversHost(outer.pattern, inner.pattern) && methods && paths && !beyond;
 }

@@ -10,6 +10,7 @@ import { COMPILER, type EffectivePolicy, type Slice } from './effective.ts';
 import { checkMayGrant, findSecret, grantRef, type ParsedGrants, parseGrants, type RequestGrants } from './grants.ts';
 import { hostPatternText } from './hosts.ts';
 import { type InlineTest, readTests, runTests, type TestResult, testProblem } from './inline-tests.ts';
+import { combineNetwork } from './network.ts';
 import { compileApprovalCondition, compileRaw } from './raw.ts';
 import { refuseAboveCeiling } from './request-ceiling.ts';
 import { type Layer, RuleBook, valuesOf } from './rule.ts';
@@ -211,6 +212,7 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
     commands: combineCommands(layers, grants),
     filesystem: combineFilesystem(layers, grants),
     git: combineGit(layers),
+    network: combineNetwork(layers, grants),
     sandbox: combineSandbox(layers),
   };
   const compiler = `${COMPILER} cedar/${CEDAR_VERSION}`;

@@ -3,6 +3,7 @@ import type { ActionName } from './action.ts';
 import type { PolicySet } from './cedar.ts';
 import type { LayerName, RuleRef } from './decision.ts';
 import type { Limits } from './limits.ts';
+import type { NetworkHost } from './network.ts';
 import type { GlobLists } from './paths.ts';
 import type { CompiledRule, Pattern } from './rule.ts';
 import type { PolicyDocument } from './schema.ts';
@@ -37,6 +38,8 @@ export interface EffectivePolicy {
       readonly signed: 'required' | 'optional';
     };
   };
+  /** Every host that a layer lists, for what is no yes or no (network.ts); whether it may be reached is `decide`'s to say. */
+  readonly network: readonly NetworkHost[];
   readonly sandbox: {
     readonly driver: 'bubblewrap' | 'docker' | 'kubernetes';
     /** At least this. */

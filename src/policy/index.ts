@@ -9,6 +9,7 @@ export { diffPolicies } from './diff.ts';
 export type { CommandRule, EffectivePolicy } from './effective.ts';
 export { explain, explainAction } from './explain.ts';
 export { interpreterNote, isInterpreter } from './interpreters.ts';
+export { type HostFacts, hostFacts, mayResolve } from './network.ts';
 export { residualRisk } from './risk.ts';
 export { refText } from './rule.ts';
 export { subject, subjectDigest } from './subject.ts';

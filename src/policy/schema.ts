@@ -18,6 +18,13 @@ export interface HostRule {
   readonly methods: readonly string[] | null;
   /** Globs over canonical request paths, as written. */
   readonly paths: readonly string[] | null;
+  /** The name may stand for a private address, or one of this machine's own. */
+  readonly private?: boolean;
+  /** A request may become a WebSocket. */
+  readonly websocket?: boolean;
+  /** Bytes that one run may send there, and receive from there. */
+  readonly maxUpload?: number;
+  readonly maxDownload?: number;
 }
 
 const text = (what: string, pattern: RegExp, example: string) =>
@@ -37,6 +44,11 @@ const size = field(parseSize);
 const duration = field(parseDuration);
 const effect = word('deny', 'ask', 'permit');
 const host = textField('a host', canonicalHost);
+const truth = field((value) =>
+  typeof value === 'boolean'
+    ? parsed(value)
+    : refused(`${shown(value)} is neither true nor false`, 'write true or leave it out'),
+);
 /** A name with `*`, but not `*` alone. */
 const nameGlob = (what: string, example: string) =>
   textField(what, (value) => {
@@ -69,17 +81,33 @@ const hostRule = shortOrLong<
     port?: number | undefined;
     methods?: readonly string[] | undefined;
     paths?: readonly string[] | undefined;
+    private?: boolean | undefined;
+    websocket?: boolean | undefined;
+    max_upload?: number | undefined;
+    max_download?: number | undefined;
   }
 >(
   'a host',
-  (value) => withHost(parseHostPattern(value), null, null),
+  (value) => withHost(parseHostPattern(value), { methods: null, paths: null }),
   keys({
     host: textField('a host', parsed),
     port: optional(whole(1, 65_535)),
     methods: optional(list(textField('a method', canonicalMethod))),
     paths: optional(list(textField('a path pattern', exactly(parseRequestPathGlob)))),
+    private: optional(truth),
+    websocket: optional(truth),
+    max_upload: optional(size),
+    max_download: optional(size),
   }),
-  (value) => withHost(longHost(value.host, value.port), value.methods ?? null, value.paths ?? null),
+  (value) =>
+    withHost(longHost(value.host, value.port), {
+      methods: value.methods ?? null,
+      paths: value.paths ?? null,
+      ...(value.private === true ? { private: true } : {}),
+      ...(value.websocket === true ? { websocket: true } : {}),
+      ...(value.max_upload === undefined ? {} : { maxUpload: value.max_upload }),
+      ...(value.max_download === undefined ? {} : { maxDownload: value.max_download }),
+    }),
 );
 
 function longHost(text: string, port = 443): Parsed<HostPattern> {
@@ -97,12 +125,8 @@ function longHost(text: string, port = 443): Parsed<HostPattern> {
   return parsed({ ...bare.value, port });
 }
 
-function withHost(
-  pattern: Parsed<HostPattern>,
-  methods: readonly string[] | null,
-  paths: readonly string[] | null,
-): Parsed<HostRule> {
-  return pattern.ok ? parsed({ pattern: pattern.value, methods, paths }) : pattern;
+function withHost(pattern: Parsed<HostPattern>, rest: Omit<HostRule, 'pattern'>): Parsed<HostRule> {
+  return pattern.ok ? parsed({ pattern: pattern.value, ...rest }) : pattern;
 }
 
 const secretUse = keys({
