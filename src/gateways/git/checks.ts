@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import { CordonError, LimitError } from '../../base/errors.ts';
 import { git, gitFailure, isOid } from '../../base/git.ts';
 import { type ObjectInfo, ObjectReader } from '../../base/git-objects.ts';
+import { credentialIn } from '../../base/redact/shapes.ts';
 import { formatSize } from '../../base/size.ts';
 import { safeText } from '../../base/term.ts';
 import type { GitPushAction } from '../../policy/action.ts';
 import { inspectChanges } from './changes.ts';
 import { type CommitFacts, mailOf, parseCommit } from './commits.ts';
-import { credentialIn } from './credentials.ts';
 import { allText, type Quarantine } from './quarantine.ts';
 import { TreeError, TreeWalker } from './trees.ts';
 

@@ -1,0 +1,120 @@
+import { Transform } from 'node:stream';
+import { ByteSearch } from './byte-search.ts';
+import { encodingsOf } from './encodings.ts';
+import type { Needles } from './needles.ts';
+import { Redaction } from './redaction.ts';
+
+/** Shorter values would stand in half of all text, and redacting them would say what they are. Bytes. */
+export const SHORTEST_SECRET = 8;
+/** Longest value. What may be the beginning of one is held back, so this bounds a stream's memory (three times as much). Bytes. */
+export const LONGEST_SECRET = 64 * 1024;
+
+export interface RedactorOptions {
+  /** Whether shapes of credentials are looked for too. Default true. */
+  readonly shapes?: boolean;
+}
+
+/**
+ * Takes secrets out of what is shown, kept or sent: every value it was told, in each of its usual encodings
+ * (encodings.ts), and what has the shape of a credential (shapes.ts). In its place stands `[secret:NAME]` or `[secret:github-token]`.
+ *
+ * Found values that overlap are taken out together under the name of the first, so that no rest of one stays. The result does not
+ * depend on how a stream is cut into pieces. Bytes that are no secret pass unchanged, valid UTF-8 or not.
+ */
+export class Redactor {
+  readonly #values = new Map<string, Map<string, Buffer[]>>();
+  readonly #shapes: boolean;
+  #needles: Needles | null = null;
+
+  constructor(options: RedactorOptions = {}) {
+    this.#shapes = options.shapes ?? true;
+  }
+
+  /**
+   * From now on the value is taken out, in streams that are open too. A name may have several values (before and after
+   * a rotation). Throws `RangeError`, without the value, when it is shorter than 8 or longer than 65,536 bytes.
+   */
+  add(name: string, value: string | Uint8Array): void {
+    const bytes = Buffer.from(value as string);
+    if (bytes.length < SHORTEST_SECRET || bytes.length > LONGEST_SECRET) {
+      throw new RangeError(
+        `the value of ${name} has ${bytes.length} bytes; ${SHORTEST_SECRET} to ${LONGEST_SECRET} can be redacted`,
+      );
+    }
+    const values = this.#values.get(name) ?? new Map<string, Buffer[]>();
+    this.#values.set(name, values);
+    const key = bytes.toString('latin1');
+    if (values.has(key)) return;
+    values.set(key, encodingsOf(bytes));
+    this.#needles = null;
+  }
+
+  /** Forgets all values of a name. */
+  remove(name: string): void {
+    if (this.#values.delete(name)) this.#needles = null;
+  }
+
+  get size(): number {
+    return this.#values.size;
+  }
+
+  /** The whole of a text or of bytes; the same object when there was nothing to take out. */
+  redact<T extends string | Buffer>(input: T): T {
+    const data: Buffer = typeof input === 'string' ? Buffer.from(input) : input;
+    const redaction = new Redaction(() => this.needles());
+    const pieces = redaction.write(data, true);
+    if (redaction.marks === 0) return input;
+    const out = Buffer.concat(pieces);
+    return (typeof input === 'string' ? out.toString() : out) as T;
+  }
+
+  /** True when there is something to take out. */
+  matches(input: string | Buffer): boolean {
+    const redaction = new Redaction(() => this.needles());
+    redaction.write(typeof input === 'string' ? Buffer.from(input) : input, true);
+    return redaction.marks > 0;
+  }
+
+  /** For a stream that is cut anywhere. `onMark` is told each name that was taken out. */
+  open(onMark?: (name: string) => void): Redaction {
+    return new Redaction(() => this.needles(), onMark);
+  }
+
+  /**
+   * As a stream of bytes. What may be the beginning of a secret waits for what follows; all else goes on at once.
+   */
+  stream(onMark?: (name: string) => void): Transform {
+    const redaction = this.open(onMark);
+    const pushAll = (stream: Transform, pieces: readonly Buffer[]) => {
+      for (const piece of pieces) stream.push(piece);
+    };
+    return new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        pushAll(this, redaction.write(chunk, false));
+        done();
+      },
+      flush(done) {
+        pushAll(this, redaction.write(Buffer.alloc(0), true));
+        done();
+      },
+    });
+  }
+
+  needles(): Needles {
+    if (this.#needles !== null) return this.#needles;
+    const patterns: Buffer[] = [];
+    const names: string[] = [];
+    for (const [name, values] of this.#values) {
+      for (const pattern of [...values.values()].flat()) {
+        patterns.push(pattern);
+        names.push(name);
+      }
+    }
+    this.#needles = { patterns, names, search: new ByteSearch(patterns, SHORTEST_SECRET), shapes: this.#shapes };
+    return this.#needles;
+  }
+
+  toJSON(): string {
+    return `[redactor of ${this.size} secrets]`;
+  }
+}
