@@ -36,6 +36,8 @@ export interface WorkspaceViews {
 }
 
 const MAX_DEPTH = 256;
+/** Bytes of a folder's path: with a name behind it and our own prefix it still has to fit into PATH_MAX (4096). */
+const MAX_FOLDER = 3800;
 
 type Kind = FileChange['kind'];
 
@@ -56,7 +58,11 @@ export function* workspaceChanges(given: WorkspaceViews, bytes: number, limit = 
 }
 
 function* walk(views: Walk, folder: Buffer, depth: number): Generator<FileChange> {
-  if (depth > MAX_DEPTH) throw new LimitError('inodes', `folders nested deeper than ${MAX_DEPTH}`);
+  if (depth > MAX_DEPTH || folder.length > MAX_FOLDER)
+    throw new LimitError(
+      'inodes',
+      `folders nested deeper than ${MAX_DEPTH}, or with a path of more than ${MAX_FOLDER} bytes`,
+    );
   for (const name of names(join(views.upper, folder))) {
     if (depth === 0 && name.equals(GIT)) {
       yield { path: '.git', change: 'modified', kind: 'directory', before: null, after: null };
