@@ -16,13 +16,12 @@ import type { SandboxEvent } from './sandbox.ts';
 
 /** The system as the recorder sees it; tests hand in their own. */
 export interface ProcessView {
-  processIds(thread: number): { process: number; parent: number; guestPid: number; threads: number } | null;
+  processIds(thread: number): { process: number; parent: number; guestPid: number } | null;
   callArguments(
     thread: number,
     path: bigint,
     argv: bigint,
   ): { path: string; argv: readonly string[]; cut: boolean; mark: MemoryMark | null } | null;
-  threadCount(pid: number): number | null;
   runningInode(pid: number): string | null;
   hasMark(pid: number, mark: MemoryMark): boolean;
   commandLine(pid: number): readonly string[] | null;
@@ -52,8 +51,6 @@ interface Image {
   readonly id: number;
   readonly requested: string;
   readonly argv: readonly string[];
-  /** Others could write to the caller's memory while it was stopped. */
-  readonly shared: boolean;
   identity: { path: string; sha256: string | null } | null;
   argvSeen: readonly string[] | undefined;
 }
@@ -61,7 +58,6 @@ interface Image {
 /** An execve that was let go and whose success is not known yet. */
 interface Candidate {
   readonly start: Omit<Started, 'id'>;
-  readonly shared: boolean;
   /** The image that called: its file, and its memory. */
   readonly file: string;
   readonly mark: MemoryMark | null;
@@ -134,6 +130,7 @@ export class Recorder {
     }
     const traced = this.#traced.get(ids.process) ?? this.#trace(ids.process, ids.guestPid);
     this.#settle(traced);
+    this.#decide(traced, true); // still undecided only when it was killed meanwhile
     if (traced.current !== null) this.#identify(traced, traced.current);
     traced.candidate = {
       start: {
@@ -146,8 +143,6 @@ export class Recorder {
         argvCut: asked.cut,
         cwd,
       },
-      // A child of vfork runs in its parent's memory, where the parent's other threads run on.
-      shared: ids.threads > 1 || (view.threadCount(ids.parent) ?? 2) > 1,
       file,
       mark: asked.mark,
     };
@@ -158,6 +153,7 @@ export class Recorder {
     const traced = this.#traced.get(call.thread) ?? this.#traced.get(this.#view.processIds(call.thread)?.process ?? 0);
     if (traced === undefined) return; // a fork that never became an image of its own
     this.#settle(traced);
+    this.#decide(traced, true); // killed in this very call: nothing can be read of it any more, but it came this far
     if (traced.current !== null) this.#identify(traced, traced.current);
     this.#end(traced, { kind: 'exited', code: Number(call.args[0] & 0xffn) });
   }
@@ -253,7 +249,7 @@ export class Recorder {
     const { candidate } = traced;
     if (candidate === null) return;
     traced.candidate = null;
-    const { start, shared } = candidate;
+    const { start } = candidate;
     // A search along PATH fails name by name; only a file that is there and may not be executed is worth a record.
     if (!success && !this.#view.mayExist(traced.pid, start.requested)) return;
     const id = ++this.#lastId;
@@ -262,7 +258,6 @@ export class Recorder {
       id,
       requested: start.requested,
       argv: start.argv,
-      shared,
       identity: null,
       argvSeen: undefined,
     };
@@ -278,9 +273,10 @@ export class Recorder {
   #identify(traced: Traced, image: Image): void {
     if (image.identity !== null) return;
     image.identity = this.#view.identify(traced.pid);
-    if (!image.shared) return;
+    // Always: whose memory the words lay in cannot be told (threads, vfork, CLONE_VM, pages shared with another process).
     const seen = this.#view.commandLine(traced.pid);
-    if (seen !== null && !sameStart(seen, image.argv)) image.argvSeen = seen;
+    if (seen === null || sameStart(seen, image.argv) || sameScript(seen, image)) return;
+    image.argvSeen = seen;
   }
 
   #statusOf(traced: Traced): number | undefined {
@@ -327,6 +323,12 @@ export class Recorder {
 function ending(status: number): Ended['how'] {
   const signal = status & 0x7f;
   return signal === 0 ? { kind: 'exited', code: (status >> 8) & 0xff } : { kind: 'signalled', signal };
+}
+
+/** True for what execve makes of a script: `interpreter [argument] script` before the words asked for. */
+function sameScript(seen: readonly string[], { requested, argv }: Image): boolean {
+  const at = seen.length - argv.length;
+  return at > 0 && seen[at] === requested && argv.slice(1).every((word, i) => seen[at + 1 + i] === word);
 }
 
 /** True when what was seen is what was asked for, as far as both were kept. */

@@ -53,7 +53,7 @@ export const allowed: readonly string[] = words(`
   lsetxattr lstat madvise map_shadow_stack membarrier mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap
   mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink mremap mseal msgctl msgget msgrcv
   msgsnd msync munlock munlockall munmap nanosleep newfstatat open openat openat2 pause pidfd_open pidfd_send_signal
-  pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll pread64 preadv preadv2 prlimit64 pselect6 pwrite64 pwritev
+  pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll pread64 preadv preadv2 pselect6 pwrite64 pwritev
   pwritev2 read readahead readlink readlinkat readv recvfrom recvmmsg recvmsg remap_file_pages removexattr removexattrat
   rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo
   rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_getaffinity sched_getattr sched_getparam
@@ -129,6 +129,12 @@ export const byArgument: Readonly<Record<string, ArgRule>> = {
     clauses: [{ when: [{ arg: 0, values: [35] }], verdict: { errno: EPERM } }],
     otherwise: 'allow',
     note: 'not PR_SET_MM',
+  },
+  // Of another process: process 1 is the guest's user too, and without memory or descriptors it ends, and all with it.
+  prlimit64: {
+    clauses: [{ when: [{ arg: 0, values: [0] }], verdict: 'allow' }],
+    otherwise: { errno: EPERM },
+    note: 'of the caller alone',
   },
   // A filter of the guest's own only tightens. A listener (SECCOMP_FILTER_FLAG_NEW_LISTENER, 8) answers calls for others.
   seccomp: {

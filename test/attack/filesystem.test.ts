@@ -26,7 +26,9 @@ const files: Files = { 'src/app.js': 'one\n', 'src/lib.js': 'two\n', secret: 'be
 
 async function changesOf(cage: Cage): Promise<FileChange[]> {
   await cage.sandbox.quiesce();
-  return Array.fromAsync(cage.sandbox.changes());
+  const found: FileChange[] = [];
+  for await (const change of cage.sandbox.changes()) found.push(change);
+  return found;
 }
 const paths = (changes: readonly FileChange[]) => changes.map((c) => `${c.path}: ${c.change} ${c.kind}`).sort();
 
