@@ -466,7 +466,7 @@ static void init(void) {
         if (cpu >= 0 && cpu < 1024) mask[cpu / 8] |= (u8)(1 << (cpu % 8));
       }
       long r = S3(SYS_sched_setaffinity, 0, sizeof mask, mask);
-      if (r < 0) reply("error", 0, -r, -1);
+      if (r < 0) reply("error", -1, -r, -1);
     } else if (same(op, "filter") && !filtered) {
       long fd = load_filter();
       if (fd < 0) {

@@ -159,10 +159,12 @@ export class Cell {
     const program = Buffer.from(setup.filter).toString('hex');
     const load = (flags: number) => this.#ask(['filter', flags, program], 'listener', 'error');
     let reply = await load(LISTENER | WAIT_KILLABLE);
-    if (reply.kind === 'error' && reply.b === 22 /* EINVAL: Linux before 5.19 does not know WAIT_KILLABLE_RECV */)
+    const filterRefused = reply.kind === 'error' && reply.a === 0; // else a limit: its number, or -1 for the processors
+    if (filterRefused && reply.b === 22 /* EINVAL: Linux before 5.19 does not know WAIT_KILLABLE_RECV */)
       reply = await load(LISTENER);
     if (reply.kind === 'error') {
-      throw new EnforcementError('seccomp', `limit or filter refused by the kernel: ${errorName(reply.b)}`, {
+      const what = filterRefused ? 'the system call filter' : reply.a < 0 ? 'the processors' : `limit ${reply.a}`;
+      throw new EnforcementError(filterRefused ? 'seccomp' : 'limits', `${what} refused: ${errorName(reply.b)}`, {
         remedy: 'run `cordon doctor`: it names what this machine lacks',
       });
     }

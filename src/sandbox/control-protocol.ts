@@ -8,6 +8,7 @@
  *   reply     KIND A B                       sometimes with one descriptor
  *             outer: opened FD · descriptor (+fd) · started PID · error INDEX ERRNO · done
  *             init:  ready · listener (+fd) · running ID PID · failed ID ERRNO · reaped PID STATUS · quiet · error WHAT ERRNO
+ *                    (WHAT: the number of a limit, -1 for affinity, 0 for all else)
  *
  * Replies of process 1 are made by our own code, but inside the sandbox: they are parsed as an attacker's.
  */
