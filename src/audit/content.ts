@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { syncFolder } from '../base/durable-file.ts';
+import { createOnce, syncFolder } from '../base/durable-file.ts';
 import { AuditInvalidError, CordonError, LimitError, NotFoundError, StorageError } from '../base/errors.ts';
 import { isRunId, newRunId, type RandomSource } from '../base/ids.ts';
 import {
@@ -17,7 +17,7 @@ import {
   TAG_BYTES,
 } from './content-format.ts';
 import type { ContentRef } from './event.ts';
-import { createOnce, requireOwn } from './keys.ts';
+import { requireOwn } from './keys.ts';
 
 export type ContentSource = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { link, lstat, mkdir, open, readFile, unlink } from 'node:fs/promises';
+import { lstat, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncFolder, writeDurably } from '../base/durable-file.ts';
+import { createOnce, writeDurably } from '../base/durable-file.ts';
 import { AuditUnavailableError } from '../base/errors.ts';
 import type { RandomSource } from '../base/ids.ts';
 import { NoteError, parseSignerKey, type Signer, signerFromSeed } from './checkpoint.ts';
@@ -38,23 +38,6 @@ export async function requireOwn(path: string, kind: 'folder' | 'secret'): Promi
 /** A random name, so that two installations' checkpoints are never taken for each other's. */
 function newSigner(random: RandomSource): Signer {
   return signerFromSeed(`cordon/${Buffer.from(random(8)).toString('hex')}`, random(32));
-}
-
-/** Makes a secret file with its whole content or not at all; when two processes do so at once, the first one's stays. */
-export async function createOnce(folder: string, name: string, content: string | Uint8Array): Promise<void> {
-  const temporary = join(folder, `${name}.${randomBytes(6).toString('hex')}.tmp`);
-  const handle = await open(temporary, 'wx', 0o600);
-  try {
-    await handle.writeFile(content);
-    await handle.sync();
-    await link(temporary, join(folder, name)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-    });
-  } finally {
-    await handle.close();
-    await unlink(temporary);
-  }
-  await syncFolder(folder);
 }
 
 /**

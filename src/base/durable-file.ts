@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 /** Makes a folder's entries (a rename, a new file) survive a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
@@ -32,4 +32,21 @@ export async function writeDurably(path: string, data: string | Uint8Array, mode
     throw error;
   }
   await syncFolder(dirname(path));
+}
+
+/** Makes a secret file with its whole content or not at all; when two processes do so at once, the first one's stays. */
+export async function createOnce(folder: string, name: string, content: string | Uint8Array): Promise<void> {
+  const temporary = join(folder, `${name}.${randomBytes(6).toString('hex')}.tmp`);
+  const handle = await open(temporary, 'wx', 0o600);
+  try {
+    await handle.writeFile(content);
+    await handle.sync();
+    await link(temporary, join(folder, name)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  } finally {
+    await handle.close();
+    await unlink(temporary);
+  }
+  await syncFolder(folder);
 }

@@ -2,10 +2,9 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createOnce } from '../audit/keys.ts';
 import { canonicalJson, type Json } from '../base/canonical-json.ts';
 import { digest } from '../base/digest.ts';
-import { writeDurably } from '../base/durable-file.ts';
+import { createOnce, writeDurably } from '../base/durable-file.ts';
 import { type Decision, decide, type EffectivePolicy, type PolicyAction, subjectDigest } from '../policy/index.ts';
 
 const KEY_FILE = 'memo.key';
