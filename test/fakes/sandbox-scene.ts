@@ -84,12 +84,14 @@ export class Cage {
   }
 }
 
+/** Sandboxes and folders of this process: their groups have names of their own. */
+let made = 0;
+
 /** Makes sandboxes with their folders, and removes both. */
 export class SandboxScene {
   readonly root = mkdtempSync(join(tmpdir(), 'cordon-sandbox-'));
   readonly #driver: SandboxDriver;
   readonly #open: Cage[] = [];
-  #count = 0;
 
   constructor(driver: SandboxDriver) {
     this.#driver = driver;
@@ -97,7 +99,7 @@ export class SandboxScene {
 
   /** A folder as a cached checkout is: whoever the guest is inside owns its files. */
   checkout(files: Files): string {
-    const dir = join(this.root, `checkout-${++this.#count}`);
+    const dir = join(this.root, `checkout-${++made}`);
     mkdirSync(dir);
     const owner = guestOwner();
     const own = (path: string) => owner !== null && lchownSync(path, owner.uid, owner.gid);
@@ -119,10 +121,10 @@ export class SandboxScene {
   }
 
   spec(fields: Partial<SandboxSpec> = {}): SandboxSpec {
-    const runDir = join(this.root, `run-${++this.#count}`);
+    const runDir = join(this.root, `run-${++made}`);
     mkdirSync(runDir, { mode: 0o700 });
     return {
-      runId: `conform-${process.pid}-${this.#count}`,
+      runId: `conform-${process.pid}-${made}`,
       runDir,
       workspace: { kind: 'empty' },
       toolbox: { kind: 'usr' },

@@ -33,7 +33,7 @@ import type {
   SandboxSpec,
   Toolbox,
 } from '../sandbox.ts';
-import { buildFilter, seccompArch } from '../seccomp.ts';
+import { buildFilter, notifiedByDefault, seccompArch } from '../seccomp.ts';
 import { Supervisor } from '../supervisor-client.ts';
 import { fixedControls } from './bubblewrap-controls.ts';
 import { probeControls } from './bubblewrap-probe.ts';
@@ -67,9 +67,16 @@ export const bubblewrap: SandboxDriver = {
   },
 };
 
+/** The same sandbox whose commands nobody records: what bench/recorder.ts compares with. No driver, and no way from a run to it. */
+export function createUnrecorded(spec: SandboxSpec): Promise<Sandbox> {
+  return new BubblewrapSandbox(spec, []).up();
+}
+
 class BubblewrapSandbox implements Sandbox {
   readonly id: string;
   readonly #spec: SandboxSpec;
+  /** System calls that wait for the recorder. */
+  readonly #notify: readonly string[];
   readonly #events = new EventQueue<SandboxEvent>();
   readonly #cells: Cell[] = [];
   #limits: AppliedLimits | null = null;
@@ -81,9 +88,10 @@ class BubblewrapSandbox implements Sandbox {
   #lastEvent = 0;
   #destroyed: Promise<void> | null = null;
 
-  constructor(spec: SandboxSpec) {
+  constructor(spec: SandboxSpec, notify: readonly string[] = notifiedByDefault) {
     this.id = spec.runId;
     this.#spec = spec;
+    this.#notify = notify;
   }
 
   get controls(): readonly Control[] {
@@ -197,7 +205,11 @@ class BubblewrapSandbox implements Sandbox {
     const arch = seccompArch();
     if (arch === null) throw new EnforcementError('seccomp', `there is no system call filter for ${process.arch}`);
     const { affinity, rlimits } = limits.plan;
-    const filter = buildFilter({ arch, ...(affinity === null ? {} : { refuse: ['sched_setaffinity'] }) });
+    const filter = buildFilter({
+      arch,
+      notify: this.#notify,
+      ...(affinity === null ? {} : { refuse: ['sched_setaffinity'] }),
+    });
     await cell.confine({ rlimits, affinity, filter });
     return cell;
   }

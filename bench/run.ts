@@ -1,0 +1,75 @@
+/**
+ * `cordon run -- true`, end to end on a small repository: workspace, sandbox, record, durable log, delivery; from the
+ * checkout and as built, beside the `srt` command, which makes a sandbox and nothing else. Interleaved, medians.
+ */
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Installation, Project } from '../test/fakes/project.ts';
+import { bar, interleaved, row, timed } from './_table.ts';
+
+const ROUNDS = 15;
+const LIMIT = 250;
+const root = join(import.meta.dirname, '..');
+const site = new Installation();
+const env = {
+  ...site.env,
+  PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}`,
+  XDG_CACHE_HOME: join(site.root, 'cache'),
+};
+const project = new Project(join(site.root, 'repository'));
+for (let i = 0; i < 40; i++) project.write(`src/file-${i}.ts`, `export const value = ${i};\n`);
+project.commit();
+
+async function command(program: string, ...args: string[]): Promise<void> {
+  const child = spawn(program, args, { env, cwd: project.dir, stdio: ['ignore', 'ignore', 'pipe'] });
+  let complaint = '';
+  child.stderr.on('data', (chunk) => {
+    complaint += chunk;
+  });
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}: ${complaint}`);
+}
+
+try {
+  execFileSync(process.execPath, [join(root, 'scripts/build.ts')], { cwd: root, stdio: 'ignore' });
+  const installed = join(site.root, 'package');
+  for (const part of ['cordon', 'package.json', 'dist', 'src/guest/bin'])
+    cpSync(join(root, part), join(installed, part), { recursive: true });
+  cpSync(join(root, 'node_modules'), join(installed, 'node_modules'), {
+    recursive: true,
+    filter: (from) => !/node_modules\/(typescript|@typescript|vitest|\.cache|@biomejs|rolldown)/.test(from),
+  });
+  const srt = join(root, 'node_modules/.bin/srt');
+  const withPeer = existsSync(srt) && spawnSync(srt, ['true'], { env, cwd: project.dir }).status === 0;
+  const medians = await interleaved(
+    {
+      checkout: () => timed(() => command(join(root, 'cordon'), 'run', '--quiet', '--', 'true')),
+      built: () => timed(() => command(join(installed, 'cordon'), 'run', '--quiet', '--', 'true')),
+      change: () =>
+        timed(() => command(join(installed, 'cordon'), 'run', '--quiet', '--', 'sh', '-c', 'echo two > new.txt')),
+      node: () => timed(() => command(process.execPath, '-e', '0')),
+      ...(withPeer ? { srt: () => timed(() => command(srt, 'true')) } : {}),
+    },
+    ROUNDS,
+  );
+  const ms = (name: string) => medians.get(name) ?? Number.NaN;
+  row('node -e 0', `${ms('node').toFixed(0)} ms`);
+  if (withPeer) row('srt true', `${ms('srt').toFixed(0)} ms`, 'no workspace, limits, record, log or delivery');
+  else row('srt true', 'not run', 'it does not start on this machine');
+  row(
+    'cordon run -- true, as built',
+    `${ms('built').toFixed(0)} ms`,
+    bar(ms('built') <= LIMIT && !(ms('built') >= ms('srt')), `at most ${LIMIT} ms, and ahead of srt`),
+  );
+  row(
+    'cordon run -- true, from the checkout',
+    `${ms('checkout').toFixed(0)} ms`,
+    bar(!(ms('checkout') >= ms('srt')), 'ahead of srt'),
+  );
+  row('cordon run with a change that is committed and delivered', `${ms('change').toFixed(0)} ms`);
+} finally {
+  site.dispose();
+  rmSync(site.root, { recursive: true, force: true });
+}
