@@ -54,6 +54,15 @@ const exec = z.strictObject({ id: count, path: text, sha256: hex.nullable() });
 const transfer = z.strictObject({ ref: text, from: text.nullable(), to: text.nullable(), target: text });
 const result = z.strictObject({ result: z.enum(['done', 'failed']), reason: text.nullable() });
 
+const patterns = z.array(text).optional();
+const scopesSchema = z.strictObject({
+  repositories: patterns,
+  agents: patterns,
+  workflows: patterns,
+  environments: patterns,
+  hosts: patterns,
+});
+
 /** The table of all types. An outcome's `cause` is the seq of the intent it closes. */
 export const specs = {
   'run.created': {
@@ -249,6 +258,50 @@ export const specs = {
     closes: ['approval.requested'],
     resource: z.strictObject({ approval: text, subjectDigest: digest }),
     outcome: z.strictObject({ answer: z.enum(['approved', 'denied', 'expired']), note: text.nullable() }),
+  },
+  /** What may be granted is about to change; without a value, as all events of secrets. */
+  'secret.change': {
+    phase: 'intent',
+    resource: z.strictObject({ secret: text, change: z.enum(['set', 'remove']), scopes: scopesSchema }),
+  },
+  'secret.changed': {
+    phase: 'outcome',
+    closes: ['secret.change'],
+    resource: z.strictObject({ secret: text, version: text.nullable() }),
+    outcome: result,
+  },
+  /** A run may from now on have a secret used for it. */
+  'secret.granted': {
+    phase: 'fact',
+    resource: z.strictObject({
+      secret: text,
+      /** Names the grant in the other events; no part of its placeholder. */
+      grant: text,
+      use: z.discriminatedUnion('kind', [
+        z.strictObject({ kind: z.literal('header'), host: text, header: text }),
+        z.strictObject({ kind: z.literal('env'), variable: text }),
+        z.strictObject({ kind: z.literal('file'), path: text }),
+      ]),
+      source: text,
+      version: text.nullable(),
+    }),
+    decision: 'optional',
+  },
+  /** Recorded before the value leaves; what came of it is the outcome of the request that is its cause. */
+  'secret.used': {
+    phase: 'fact',
+    resource: z.strictObject({ secret: text, grant: text, host: text.nullable(), header: text.nullable() }),
+    decision: 'optional',
+  },
+  /** Of one run by the process that drives it; of all (`run` null) by who revoked it: `unanswered` did not confirm in time. */
+  'secret.revoked': {
+    phase: 'fact',
+    resource: z.strictObject({ secret: text, runs: z.array(text), unanswered: z.array(text) }),
+  },
+  /** A placeholder where it has no business, or one that is not this run's. */
+  'secret.alarm': {
+    phase: 'fact',
+    resource: z.strictObject({ secret: text, grant: text.nullable(), where: text, host: text.nullable(), what: text }),
   },
   'audit.exported': {
     phase: 'fact',

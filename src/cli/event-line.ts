@@ -80,6 +80,18 @@ function crossing(event: AuditEvent): string {
       return event.resource.summary;
     case 'approval.decided':
       return `${event.outcome.answer} by ${event.principal.id}${because(event.outcome.note)}`;
+    case 'secret.change':
+      return `${event.resource.change} ${event.resource.secret}`;
+    case 'secret.changed':
+      return `${event.outcome.result} ${event.resource.secret}${because(event.outcome.reason)}`;
+    case 'secret.granted':
+      return `${event.resource.secret} for ${useText(event.resource.use)}`;
+    case 'secret.used':
+      return `${event.resource.secret} for ${event.resource.host ?? 'the sandbox'}`;
+    case 'secret.revoked':
+      return `${event.resource.secret}, runs cut: ${event.resource.runs.join(', ') || 'none'}`;
+    case 'secret.alarm':
+      return `placeholder of ${event.resource.secret} ${event.resource.where}: ${event.resource.what}`;
     case 'audit.exported':
       return `${event.resource.records} records to ${event.resource.target}`;
     case 'audit.recovered':
@@ -92,6 +104,11 @@ function crossing(event: AuditEvent): string {
     default:
       return '';
   }
+}
+
+function useText(use: Extract<AuditEvent, { type: 'secret.granted' }>['resource']['use']): string {
+  if (use.kind === 'header') return use.host;
+  return use.kind === 'env' ? `the sandbox as ${use.variable}` : `the sandbox as the file ${use.path}`;
 }
 
 type How = Extract<AuditEvent, { type: 'command.exited' }>['outcome']['how'];

@@ -30,6 +30,11 @@ export const verbs: readonly Verb[] = [
     load: () => import('./runs.ts'),
   },
   { name: 'policy', summary: 'check, explain, test and compare policies', load: () => import('./policy.ts') },
+  {
+    name: 'secrets',
+    summary: 'what runs may use without holding it: set, list, remove, revoke',
+    load: () => import('./secrets.ts'),
+  },
   { name: 'audit', summary: 'the audit log: tail, show, export, verify, prove', load: () => import('./audit.ts') },
   {
     name: 'init',

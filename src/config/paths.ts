@@ -11,6 +11,8 @@ export interface Paths {
   readonly keys: string;
   readonly mirrors: string;
   readonly runs: string;
+  /** Sealed values, grants and revocations. */
+  readonly secrets: string;
   /** The user's settings; need not exist. */
   readonly configFile: string;
   /** The organisation's ceiling; need not exist. Not to be moved by an environment variable: the user could lift it. */
@@ -30,6 +32,7 @@ export function resolvePaths(env: Environment, options: { readonly home?: string
     keys: join(home, 'keys'),
     mirrors: join(home, 'mirrors'),
     runs: join(home, 'runs'),
+    secrets: join(home, 'secrets'),
     configFile: join(baseFolder(env, 'XDG_CONFIG_HOME', '.config'), 'cordon', 'config.yaml'),
     organisationPolicy: '/etc/cordon/policy.yaml',
   };

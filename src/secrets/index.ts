@@ -1,0 +1,24 @@
+import type { SecretDriver, SecretStore } from './driver.ts';
+import { EmbeddedSecrets } from './drivers/embedded.ts';
+
+export { Broker, type BrokerOptions, type Grant, openBroker, type Sighting } from './broker.ts';
+export { checkName, type SecretDriver, type SecretEntry, type SecretStore } from './driver.ts';
+export type { SecretEvent } from './events.ts';
+export { type Cut, GrantBook } from './grant-book.ts';
+export { checkScopes, outOfScope, type RunFacts, type ScopeName, type Scopes, scopeNames } from './scopes.ts';
+export { Secret } from './secret.ts';
+export { parseUse, type SecretUse } from './use.ts';
+
+/** One line for each driver. */
+const drivers = {
+  embedded: (options: ConstructorParameters<typeof EmbeddedSecrets>[0]): SecretStore => new EmbeddedSecrets(options),
+} satisfies Record<string, (options: never) => SecretDriver>;
+
+export type SecretDriverName = keyof typeof drivers;
+
+export function openSecrets<Name extends SecretDriverName>(
+  driver: Name,
+  options: Parameters<(typeof drivers)[Name]>[0],
+): ReturnType<(typeof drivers)[Name]> {
+  return drivers[driver](options) as ReturnType<(typeof drivers)[Name]>;
+}

@@ -1,0 +1,56 @@
+import type { RandomSource } from '../base/ids.ts';
+import { Redactor } from '../base/redact/index.ts';
+
+/**
+ * What a guest holds instead of a secret: `cordon-secret-NAME-` and 130 random bits. It is worth nothing: the gateway puts the value
+ * into the named header for the named host whatever the guest sends there. Met anywhere else it says that somebody
+ * tried to take the secret away.
+ */
+const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+const LENGTH = 26;
+const ANY = /cordon-secret-([A-Z_][A-Z0-9_]{0,99})-[0-9a-hjkmnp-tv-z]{26}/g;
+const LONGEST = 'cordon-secret-'.length + 100 + 1 + LENGTH;
+
+export function newPlaceholder(name: string, random: RandomSource): string {
+  let tail = '';
+  for (const byte of random(LENGTH)) tail += ALPHABET[byte % ALPHABET.length];
+  return `cordon-secret-${name}-${tail}`;
+}
+
+/** Placeholders that were given out, by which they are recognised in every encoding that the redactor knows. */
+export class Placeholders {
+  readonly #search = new Redactor({ shapes: false });
+
+  add(placeholder: string): void {
+    this.#search.add(placeholder, placeholder);
+  }
+
+  remove(placeholder: string): void {
+    this.#search.remove(placeholder);
+  }
+
+  /** Every placeholder in the bytes, once: those given out here in any encoding, those of others as they are written. */
+  find(bytes: Buffer | string): string[] {
+    const found = new Set<string>();
+    const watch = this.watch((placeholder) => found.add(placeholder));
+    watch(typeof bytes === 'string' ? Buffer.from(bytes) : bytes, true);
+    return [...found];
+  }
+
+  /** The same for a stream: to be called with its pieces, in order; `last` with the last one. */
+  watch(onFound: (placeholder: string) => void): (piece: Buffer, last: boolean) => void {
+    const seen = new Set<string>();
+    const report = (placeholder: string) => {
+      if (!seen.has(placeholder)) onFound(placeholder);
+      seen.add(placeholder);
+    };
+    const known = this.#search.open(report);
+    let tail = '';
+    return (piece, last) => {
+      known.write(piece, last);
+      const text = tail + piece.toString('latin1');
+      for (const [placeholder] of text.matchAll(ANY)) report(placeholder);
+      tail = text.slice(-LONGEST);
+    };
+  }
+}
