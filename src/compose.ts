@@ -5,7 +5,7 @@ import { openContentStore } from './audit/content.ts';
 import { type AuditLog, openAuditLog } from './audit/log.ts';
 import { readEvents } from './audit/read.ts';
 import { systemClock } from './base/clock.ts';
-import { EnforcementError } from './base/errors.ts';
+import { AuditInvalidError, EnforcementError } from './base/errors.ts';
 import { prepareHome } from './config/home.ts';
 import { type Paths, resolvePaths } from './config/paths.ts';
 import type { Source } from './policy/index.ts';
@@ -36,7 +36,7 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
   fileDigests.load(digestFile);
   await prepareHome(paths);
   const [log, store, organisation] = await Promise.all([
-    openAuditLog({ dir: paths.audit, keys: paths.keys }),
+    openAuditLog({ dir: paths.audit, keys: paths.keys }).catch(refuseInvalidLog),
     openStore('sqlite', { path: paths.database }),
     organisationPolicy(paths.organisationPolicy),
   ]);
@@ -58,6 +58,13 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
       await store.close();
     },
   };
+}
+
+/** A log that does not go on from what was signed records nothing: no run starts. */
+function refuseInvalidLog(cause: unknown): never {
+  if (!(cause instanceof AuditInvalidError)) throw cause;
+  const remedy = cause.remedy === undefined ? {} : { remedy: cause.remedy };
+  throw new EnforcementError('audit-log', cause.message, { cause, ...remedy });
 }
 
 /** The ceiling; null where there is none. One that is there and cannot be read stops everything. */

@@ -82,7 +82,10 @@ export class Cell {
         return;
       case 'failed':
         this.#onEvent({ type: 'lost', time: Date.now(), reason: news.message });
-        this.#end(news.message);
+        this.#end(news.message, new EnforcementError('exec-recorder', news.message, { remedy: 'start cordon again' }));
+        // Nobody is left to tell of its end: who destroys it kills by group, and must not wait for news.
+        this.#gone();
+        this.#forget();
         return;
       case 'forgotten':
         this.#supervisor.closed(this.#id);
@@ -115,9 +118,9 @@ export class Cell {
     }
   }
 
-  #end(reason: string): void {
+  #end(reason: string, error: Error = new OutsideError(reason)): void {
     this.#over ??= reason;
-    this.#expect?.reject(new OutsideError(reason));
+    this.#expect?.reject(error);
     this.#expect = null;
     for (const { finish } of this.#running.values()) finish({ kind: 'lost', reason });
     this.#running.clear();

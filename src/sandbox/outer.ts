@@ -33,12 +33,12 @@ export class Outer {
   #gone = false;
 
   constructor(supervisor: Supervisor, program: string) {
+    this.#cell = supervisor.open((news) => this.#hear(news)); // first: it throws when there is no recorder
     const [ours, theirs] = messagePair();
     this.#socket = ours;
     this.#supervisor = supervisor;
     this.child = spawn(program, ['outer'], { stdio: ['ignore', 'ignore', 'pipe', theirs], env: {}, cwd: '/' });
     close(theirs);
-    this.#cell = supervisor.open((news) => this.#hear(news));
     supervisor.request({ type: 'watch', cell: this.#cell, role: 'outer', fd: ours });
     this.#ended = new Promise((resolve) => {
       const end = (why: string) => {
@@ -138,7 +138,7 @@ function failure(operations: readonly Operation[], index: number, errno: number,
   const control = name === 'unshare' ? 'namespaces' : shown.includes('overlay') ? 'workspace.overlay' : 'mounts';
   return new EnforcementError(
     control,
-    `the sandbox could not be prepared: ${name} ${shown}: ${errorName(errno)} ${complaint}`.trim(),
+    `the sandbox could not be prepared (${control}): ${name} ${shown}: ${errorName(errno)} ${complaint}`.trim(),
     {
       remedy: 'run `cordon doctor`: it names what this machine lacks',
     },
