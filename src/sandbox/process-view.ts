@@ -60,8 +60,23 @@ export function zombieStatus(pid: number): number | undefined {
 
 /** The file a process runs, as device and inode. */
 export function runningInode(pid: number): string | null {
-  const stat = statSync(`/proc/${pid}/exe`, { throwIfNoEntry: false });
-  return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
+  try {
+    const stat = statSync(`/proc/${pid}/exe`, { throwIfNoEntry: false });
+    return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
+  } catch (error) {
+    // Also when it ends between the look-up and the look.
+    const living = /^\) [^ZX]/.test(afterName(pid));
+    return living && (error as NodeJS.ErrnoException).code === 'EACCES' ? UNREADABLE_FILE : null;
+  }
+}
+
+/** A file that the guest may execute and not read closes its process to an ordinary user's trusted side as well. */
+const UNREADABLE_FILE = 'unreadable';
+
+/** `/proc/PID/stat` from the bracket behind the name on; empty when it is gone. */
+function afterName(pid: number): string {
+  const text = readSmall(`/proc/${pid}/stat`)?.toString('latin1') ?? '';
+  return text.slice(text.lastIndexOf(')'));
 }
 
 /** A few bytes at an address that is chosen anew for every image. */

@@ -44,6 +44,8 @@ interface Cell {
   readonly recorder: Recorder;
   readonly tokens: Set<number>;
   first: boolean;
+  /** A loss was told already that comes again with every look. */
+  troubled: boolean;
 }
 
 const port = parentPort;
@@ -124,7 +126,7 @@ function newCell(id: number): Cell {
       },
     },
   );
-  const cell: Cell = { id, recorder, tokens: new Set(), first: false };
+  const cell: Cell = { id, recorder, tokens: new Set(), first: false, troubled: false };
   cells.set(id, cell);
   return cell;
 }
@@ -175,12 +177,24 @@ function control(token: number, source: Extract<Source, { kind: 'control' }>): v
       const pidfd = openProcess(message.pid);
       if (pidfd !== null) add({ kind: 'first', cell, fd: pidfd }, pidfd);
     }
-    if (reply.kind === 'reaped') cell.recorder.reaped(reply.a, reply.b);
+    if (reply.kind === 'reaped') guarded(cell, () => cell.recorder.reaped(reply.a, reply.b));
     if (reply.kind === 'listener' && fd !== null) {
       preferSameProcessor(fd);
       add({ kind: 'listener', cell, fd }, fd);
       tell({ type: 'reply', cell: cell.id, role, reply, fd: null });
     } else tell({ type: 'reply', cell: cell.id, role, reply, fd });
+  }
+}
+
+/** What one guest makes the recorder stumble over must not end the record of the others: it is a loss of its own run. */
+function guarded(cell: Cell, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!cell.troubled) {
+      news.push({ type: 'event', cell: cell.id, event: { type: 'lost', time: Date.now(), reason: String(error) } });
+    }
+    cell.troubled = true;
   }
 }
 
@@ -228,7 +242,7 @@ function ready(token: number, bits: number): void {
       notified(token, source, bits);
       return;
     case 'process':
-      source.cell.recorder.gone(source.pid);
+      guarded(source.cell, () => source.cell.recorder.gone(source.pid));
       return;
     case 'first':
       drop(token);
@@ -252,7 +266,7 @@ while (Atomics.load(stop, 0) === 0) {
   for (const { token, bits } of poller.wait(news.length > 0 ? GATHER : busy ? SWEEP : -1)) ready(token, bits);
   if (busy && performance.now() - swept >= SWEEP) {
     swept = performance.now();
-    for (const cell of cells.values()) cell.recorder.sweep();
+    for (const cell of cells.values()) guarded(cell, () => cell.recorder.sweep());
   }
   if (urgent || performance.now() - flushed >= GATHER) flush();
 }
