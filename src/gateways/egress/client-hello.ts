@@ -1,0 +1,188 @@
+import { canonicalHost, isAddress } from '../../policy/hosts.ts';
+import { shown } from '../../policy/parsed.ts';
+import { Refusal } from './refusal.ts';
+
+/**
+ * The first message of TLS (RFC 8446 §4.1.2), read for the one thing a tunnel is judged by: the name that the guest asks
+ * the server for. Without it, with another one, or with one that is encrypted for somebody else (ECH), a permitted
+ * address of a shared front would lead to any of the names behind it.
+ */
+export interface ClientHello {
+  readonly serverName: string | null;
+  readonly encrypted: boolean;
+  /** Bytes it took, records and all. */
+  readonly size: number;
+}
+
+/** Bytes of a handshake message; those of post-quantum key shares are below 4 KiB. */
+const HELLO_LIMIT = 32 * 1024;
+const RECORD_LIMIT = 16 * 1024 + 256;
+const HANDSHAKE = 22;
+const CHANGE_CIPHER_SPEC = 20;
+
+/**
+ * The handshake message at the start of `bytes`, over as many records as it takes; null while more bytes are needed.
+ * Throws `Refusal` for what is no TLS, or no ClientHello.
+ */
+export function readClientHello(bytes: Buffer): ClientHello | null {
+  const parts: Buffer[] = [];
+  let have = 0;
+  let at = 0;
+  while (true) {
+    const record = readRecord(bytes, at);
+    if (record === null) return null;
+    if (record.type !== HANDSHAKE) throw notTls();
+    parts.push(record.body);
+    have += record.body.length;
+    at = record.end;
+    const message = parts.length === 1 ? record.body : Buffer.concat(parts);
+    if (message[0] !== undefined && message[0] !== 1) throw notTls();
+    if (have >= 4) {
+      const length = message.readUIntBE(1, 3);
+      if (length > HELLO_LIMIT) throw new Refusal('handshake_refused', 'a TLS handshake that is too long');
+      if (have > 4 + length) throw new Refusal('handshake_refused', 'a TLS handshake with bytes after its end');
+      if (have === 4 + length) return { ...parseClientHello(message.subarray(4)), size: at };
+    }
+  }
+}
+
+function readRecord(bytes: Buffer, at: number): { type: number; body: Buffer; end: number } | null {
+  if (bytes.length > at && bytes[at] !== HANDSHAKE) throw notTls();
+  if (bytes.length > at + 1 && bytes[at + 1] !== 3) throw notTls();
+  if (bytes.length < at + 5) return null;
+  const length = bytes.readUInt16BE(at + 3);
+  if (length === 0 || length > RECORD_LIMIT) throw notTls();
+  const end = at + 5 + length;
+  return bytes.length < end ? null : { type: HANDSHAKE, body: bytes.subarray(at + 5, end), end };
+}
+
+function notTls(): Refusal {
+  return new Refusal('handshake_refused', 'what is sent through this tunnel is not TLS', {
+    remedy: 'use https, or ask the proxy for http://HOST/PATH instead of CONNECT',
+  });
+}
+
+/** Reads vectors of TLS; running out of bytes is malformed. */
+class Vector {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  get done(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+
+  number(size: 1 | 2): number {
+    return this.take(size).readUIntBE(0, size);
+  }
+
+  take(length: number): Buffer {
+    const end = this.#at + length;
+    if (end > this.#bytes.length) throw new Refusal('handshake_refused', 'a TLS handshake with wrong lengths');
+    const part = this.#bytes.subarray(this.#at, end);
+    this.#at = end;
+    return part;
+  }
+
+  vector(size: 1 | 2): Vector {
+    return new Vector(this.take(this.number(size)));
+  }
+}
+
+function parseClientHello(bytes: Buffer): Omit<ClientHello, 'size'> {
+  const hello = new Vector(bytes);
+  hello.take(2 + 32); // version, random
+  hello.vector(1); // session
+  hello.vector(2); // cipher suites
+  hello.vector(1); // compression
+  let serverName: string | null = null;
+  let encrypted = false;
+  const seen = new Set<number>();
+  const extensions = hello.done ? new Vector(Buffer.alloc(0)) : hello.vector(2);
+  while (!extensions.done) {
+    const type = extensions.number(2);
+    const body = extensions.vector(2);
+    if (seen.has(type)) throw new Refusal('handshake_refused', 'a TLS extension that stands twice');
+    seen.add(type);
+    if (type === 0) serverName = readServerName(body);
+    // encrypted_client_hello, its draft forms, and the encrypted_server_name before it.
+    if (type === 0xfe0d || (type >= 0xfe08 && type <= 0xfe0c) || type === 0xffce || type === 0xfd00) encrypted = true;
+  }
+  if (!hello.done) throw new Refusal('handshake_refused', 'a TLS handshake with bytes after its end');
+  return { serverName, encrypted };
+}
+
+/** RFC 6066 §3: one name of type host_name. */
+function readServerName(body: Vector): string {
+  const list = body.vector(2);
+  const type = list.number(1);
+  const name = list.vector(2);
+  if (type !== 0 || !list.done || !body.done)
+    throw new Refusal('handshake_refused', 'a TLS handshake with more than one server name');
+  let text = '';
+  while (!name.done) text += String.fromCharCode(name.number(1));
+  return text;
+}
+
+/** Throws `Refusal` unless the handshake asks for exactly the host that was judged. */
+export function checkServerName(hello: ClientHello, host: string): void {
+  if (hello.encrypted)
+    throw new Refusal('handshake_refused', `the TLS handshake to ${host} hides the name it is for (ECH)`, {
+      host,
+      remedy: 'switch ECH off in the program that connects',
+    });
+  if (hello.serverName === null) {
+    // RFC 6066 §3: a literal address is not sent.
+    if (isAddress(host)) return;
+    throw new Refusal('handshake_refused', `the TLS handshake to ${host} names no server (SNI)`, { host });
+  }
+  const name = canonicalHost(hello.serverName);
+  if (name.ok && name.value === host) return;
+  throw new Refusal('handshake_refused', `the TLS handshake to ${host} asks for ${shown(hello.serverName)}`, { host });
+}
+
+/**
+ * Watches what the guest sends after its first handshake message, until it can be no other ClientHello: after a
+ * HelloRetryRequest a second one comes, in the clear, and a server may go by the name in that one.
+ */
+export class SecondHelloGuard {
+  readonly #host: string;
+  #held: Buffer = Buffer.alloc(0);
+  done = false;
+
+  constructor(host: string) {
+    this.#host = host;
+  }
+
+  /** What may go on now; empty while it cannot be told. Throws `Refusal`. */
+  pass(chunk: Buffer): Buffer {
+    if (this.done) return chunk;
+    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+    let at = 0;
+    while (this.#held[at] === CHANGE_CIPHER_SPEC) {
+      if (this.#held.length < at + 5) return Buffer.alloc(0);
+      const length = this.#held.readUInt16BE(at + 3);
+      if (length !== 1) throw notTls();
+      at += 6;
+    }
+    if (this.#held.length < at + 6) {
+      if (this.#held.length > at && this.#held[at] !== HANDSHAKE) return this.#release();
+      return Buffer.alloc(0);
+    }
+    if (this.#held[at] !== HANDSHAKE || this.#held[at + 5] !== 1) return this.#release();
+    const hello = readClientHello(this.#held.subarray(at));
+    if (hello === null) return Buffer.alloc(0);
+    checkServerName(hello, this.#host);
+    return this.#release();
+  }
+
+  #release(): Buffer {
+    this.done = true;
+    const held = this.#held;
+    this.#held = Buffer.alloc(0);
+    return held;
+  }
+}

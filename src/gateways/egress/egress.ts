@@ -1,0 +1,191 @@
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { createSecureContext, getCACertificates, rootCertificates, type SecureContext } from 'node:tls';
+import type { Clock } from '../../base/clock.ts';
+import type { EffectivePolicy } from '../../policy/index.ts';
+import { type Authority, createAuthority } from './authority.ts';
+import { type Connector, openDialer, type Resolver, systemConnector, systemResolver } from './dial.ts';
+import { answerDns } from './dns.ts';
+import type { Gateway, SecretHook } from './gateway.ts';
+import { type Decide, type EgressLog, Ledger, type Revocation } from './ledger.ts';
+import { defaultEgressLimits, type EgressLimits } from './limits.ts';
+import { Names } from './names.ts';
+import { serveProxy, serveTransparent } from './serve.ts';
+
+export interface EgressOptions {
+  readonly policy: EffectivePolicy;
+  /** Judges and counts. `ask` is a refusal here unless the callback has asked and answers with a permit. */
+  readonly decide: Decide;
+  readonly log: EgressLog;
+  readonly clock: Clock;
+  /** Shown in the authority's name, for whoever meets a certificate of it. */
+  readonly runId: string;
+  readonly limits?: Partial<EgressLimits>;
+  readonly resolver?: Resolver;
+  readonly connect?: Connector;
+  /** PEM of authorities that are trusted besides the system's, as corporate networks have them. */
+  readonly extraCa?: string;
+  readonly secrets?: SecretHook;
+  /** First address of those that stand for names; 198.18.0.0 unless the sandbox routes another network to itself. */
+  readonly namesFrom?: string;
+}
+
+/**
+ * `proxy`: HTTP forward proxy and CONNECT. `http`, `tls`: connections to addresses that stand for names, on the port they
+ * came to. `dns`: UDP.
+ */
+export type ListenerKind = 'proxy' | 'http' | 'tls' | 'dns';
+export type Listening = { readonly fd: number } | { readonly port: number; readonly host?: string };
+
+/** The way out of one run. Everything that comes through its sockets is that run's, whatever it says. */
+export interface Egress {
+  /** Serves a socket that listens inside the run's network, or opens one on loopback. Resolves with its port (0 for a pipe). */
+  attach(listening: Listening, kind: ListenerKind): Promise<number>;
+  /** Ends what a host or a policy line permitted: open connections at once, new ones from now on. Returns how many were cut. */
+  revoke(revocation: Revocation): number;
+  /** What programs in the run must trust: the machine's roots, this run's authority, the extra ones. PEM. */
+  readonly caBundle: string;
+  /** Names the policy lists one by one → the address that stands for each inside the run. */
+  readonly names: ReadonlyMap<string, string>;
+  /** Ends every connection and listener. Idempotent. */
+  close(): Promise<void>;
+}
+
+export async function openEgress(options: EgressOptions): Promise<Egress> {
+  return new EgressGateway(options);
+}
+
+class EgressGateway implements Egress {
+  readonly #options: EgressOptions;
+  readonly #gateway: Gateway;
+  readonly #ledger: Ledger;
+  readonly #names: Names;
+  readonly #limits: EgressLimits;
+  readonly #servers: (Server | UdpSocket)[] = [];
+  readonly #guests = new Set<Socket>();
+  #authority: Authority | null = null;
+  #trust: SecureContext | null = null;
+  #closed = false;
+
+  constructor(options: EgressOptions) {
+    const { policy, decide, log, clock } = options;
+    this.#options = options;
+    this.#limits = { ...defaultEgressLimits, ...options.limits };
+    this.#names = new Names(policy, this.#limits.names, options.namesFrom);
+    const onBroken = () => void this.close();
+    this.#ledger = new Ledger({ policy, decide, log, clock, limits: this.#limits, onBroken });
+    const { resolver = systemResolver, connect = systemConnector } = options;
+    this.#gateway = {
+      ledger: this.#ledger,
+      dialer: openDialer(resolver, connect, this.#limits.connectTime),
+      limits: this.#limits,
+      secrets: options.secrets ?? null,
+      authority: () => this.#certificates(),
+      trust: () => this.#trusted(),
+      unjudged: (event) => log.unjudged(event),
+      nameOf: (address) => this.#names.nameOf(address),
+    };
+  }
+
+  get names(): ReadonlyMap<string, string> {
+    return this.#names.all;
+  }
+
+  get caBundle(): string {
+    return [...systemRoots(), this.#options.extraCa ?? '', this.#certificates().certificate]
+      .filter((pem) => pem !== '')
+      .map((pem) => (pem.endsWith('\n') ? pem : `${pem}\n`))
+      .join('');
+  }
+
+  #certificates(): Authority {
+    this.#authority ??= createAuthority(this.#options.runId, this.#options.clock.now());
+    return this.#authority;
+  }
+
+  #trusted(): SecureContext {
+    const { extraCa } = this.#options;
+    this.#trust ??= createSecureContext({
+      minVersion: 'TLSv1.2',
+      ca: [...systemRoots(), ...(extraCa === undefined ? [] : [extraCa])],
+    });
+    return this.#trust;
+  }
+
+  async attach(listening: Listening, kind: ListenerKind): Promise<number> {
+    if (kind === 'dns') return this.#attachDns(listening);
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket, kind));
+    this.#servers.push(server);
+    server.listen(
+      'fd' in listening ? { fd: listening.fd } : { port: listening.port, host: listening.host ?? '127.0.0.1' },
+    );
+    await once(server, 'listening');
+    const address = server.address();
+    return address !== null && typeof address === 'object' ? address.port : 0;
+  }
+
+  async #attachDns(listening: Listening): Promise<number> {
+    const socket = createSocket('udp4');
+    this.#servers.push(socket);
+    const told = new Set<string>();
+    socket.on('message', (query, from) => {
+      const answer = answerDns(query, this.#names, (host, detail) => {
+        // Programs ask the same again and again, and a guest could fill the log with names.
+        if (told.has(detail) || told.size >= this.#limits.names) return;
+        told.add(detail);
+        this.#options.log.unjudged({ via: 'dns', host, detail });
+      });
+      if (answer !== null && !this.#closed) socket.send(answer, from.port, from.address);
+    });
+    socket.on('error', () => {});
+    if ('fd' in listening) socket.bind({ fd: listening.fd });
+    else socket.bind(listening.port, listening.host ?? '127.0.0.1');
+    await once(socket, 'listening');
+    return socket.address().port;
+  }
+
+  #accept(socket: Socket, kind: 'proxy' | 'http' | 'tls'): void {
+    socket.on('error', () => {});
+    if (this.#closed || this.#guests.size >= this.#limits.connections) {
+      socket.destroy();
+      if (!this.#closed)
+        this.#options.log.unjudged({
+          via: kind,
+          host: null,
+          detail: `more than ${this.#limits.connections} connections`,
+        });
+      return;
+    }
+    this.#guests.add(socket);
+    socket.on('close', () => this.#guests.delete(socket));
+    socket.setTimeout(this.#limits.idleTime, () => socket.destroy());
+    const served = kind === 'proxy' ? serveProxy(this.#gateway, socket) : serveTransparent(this.#gateway, socket, kind);
+    served.catch(() => socket.destroy());
+  }
+
+  revoke(revocation: Revocation): number {
+    return this.#ledger.revoke(revocation);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#ledger.cutAll();
+    for (const guest of this.#guests) guest.destroy();
+    await Promise.all(
+      this.#servers.map(
+        (server) =>
+          new Promise<void>((resolve) => {
+            server.close(() => resolve());
+          }),
+      ),
+    );
+  }
+}
+
+/** Node's own list where the system has none. */
+function systemRoots(): readonly string[] {
+  const roots = getCACertificates('system');
+  return roots.length > 0 ? roots : rootCertificates;
+}

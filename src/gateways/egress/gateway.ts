@@ -1,0 +1,40 @@
+import type { SecureContext } from 'node:tls';
+import type { Authority } from './authority.ts';
+import type { Dialer } from './dial.ts';
+import type { Header } from './head.ts';
+import type { Ledger, Unjudged } from './ledger.ts';
+import type { EgressLimits } from './limits.ts';
+import type { Target } from './target.ts';
+
+/** What the parts of one run's gateway share. */
+export interface Gateway {
+  readonly ledger: Ledger;
+  readonly dialer: Dialer;
+  readonly limits: EgressLimits;
+  readonly secrets: SecretHook | null;
+  readonly authority: () => Authority;
+  /** Trust for upstream certificates. */
+  readonly trust: () => SecureContext;
+  readonly unjudged: (event: Unjudged) => void;
+  /** The name that an address inside the run stands for. */
+  readonly nameOf: (address: string) => string | null;
+}
+
+/** How secrets reach requests: after the verdict, at the gateway, never in the sandbox. */
+export interface SecretHook {
+  /** True when requests to it must be looked at because a secret is used, or searched for, there. */
+  wants(target: Target): boolean;
+  /** Headers to set on a permitted request, in place of those of the same name; or why it may not go. */
+  apply(request: SecretRequest): Promise<{ readonly set: readonly Header[] } | { readonly refuse: string }>;
+}
+
+export interface SecretRequest extends Target {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string | null;
+  readonly headers: readonly Header[];
+}
+
+export function mustInspect(gateway: Gateway, target: Target): boolean {
+  return gateway.ledger.facts(target).inspect || (gateway.secrets?.wants(target) ?? false);
+}

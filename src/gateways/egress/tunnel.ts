@@ -1,0 +1,112 @@
+import type { Socket } from 'node:net';
+import { checkServerName, readClientHello, SecondHelloGuard } from './client-hello.ts';
+import type { Inlet } from './inlet.ts';
+import type { Crossing } from './ledger.ts';
+import type { EgressLimits } from './limits.ts';
+import { asRefusal, Refusal } from './refusal.ts';
+
+/**
+ * Reads the guest's ClientHello and checks the name in it. The bytes stay in the inlet: they go on to the host, or to
+ * the gateway's own TLS. Returns how many they are. Throws `Refusal`.
+ */
+export async function checkHandshake(inlet: Inlet, host: string, time: number): Promise<number> {
+  let bytes: Buffer = Buffer.alloc(0);
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    inlet.stream.destroy();
+  }, time);
+  try {
+    for (;;) {
+      const more = await inlet.read();
+      if (more === null) throw new Refusal(late ? 'timeout' : 'guest_ended', 'the TLS handshake did not come');
+      bytes = bytes.length === 0 ? more : Buffer.concat([bytes, more]);
+      const hello = readClientHello(bytes);
+      if (hello === null) continue;
+      checkServerName(hello, host);
+      inlet.unread(bytes);
+      return hello.size;
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Carries bytes both ways until both have ended, or the crossing is cut. `hello`: how many of the guest's bytes were its
+ * checked ClientHello; null where it speaks no TLS. Resolves when the outcome is recorded.
+ */
+export function joinTunnel(
+  inlet: Inlet,
+  upstream: Socket,
+  hello: number | null,
+  crossing: Crossing,
+  limits: EgressLimits,
+): Promise<void> {
+  const guest = inlet.stream as Socket;
+  const guard = hello === null ? null : new SecondHelloGuard(crossing.target.host);
+  return new Promise((resolve) => {
+    let open = 2;
+    let over = false;
+    const finish = (refusal: Refusal | null, flush = false) => {
+      if (over) return;
+      over = true;
+      clearTimeout(timer);
+      for (const socket of [guest, upstream]) flush ? socket.destroySoon() : socket.destroy();
+      crossing.end(refusal?.result ?? 'completed');
+      resolve();
+    };
+    const timer = setTimeout(
+      () => finish(new Refusal('timeout', 'the tunnel was open for too long')),
+      limits.crossingTime,
+    );
+    crossing.onCut(finish);
+    const carry = (from: Socket, to: Socket, count: (bytes: number) => void) => (chunk: Buffer) => {
+      if (over || chunk.length === 0) return;
+      try {
+        count(chunk.length);
+      } catch (error) {
+        return finish(asRefusal(error));
+      }
+      if (!to.write(chunk)) from.pause();
+    };
+    const outward = carry(guest, upstream, (bytes) => crossing.up(bytes));
+    const guarded = (chunk: Buffer) => {
+      try {
+        outward(guard === null || guard.done ? chunk : guard.pass(chunk));
+      } catch (error) {
+        finish(asRefusal(error));
+      }
+    };
+    const rest = inlet.release();
+    outward(rest.subarray(0, hello ?? 0));
+    guarded(rest.subarray(hello ?? 0));
+    guest.on('data', guarded);
+    upstream.on(
+      'data',
+      carry(upstream, guest, (bytes) => crossing.down(bytes)),
+    );
+    const ended = (to: Socket) => () => {
+      to.end();
+      if (--open === 0) return finish(null, true);
+      // One side has said all: the other may finish its sentence, and not hold the line.
+      guest.setTimeout(limits.halfClosedTime);
+      upstream.setTimeout(limits.halfClosedTime);
+    };
+    for (const [from, to] of [[guest, upstream] as const, [upstream, guest] as const]) {
+      from.on('drain', () => to.resume());
+      from.on('end', ended(to));
+      from.on('error', () => finish(null));
+      from.on('close', () => finish(null, true));
+      from.on('timeout', () => {
+        from.destroy();
+        to.destroy();
+        finish(new Refusal('timeout', 'the tunnel was idle for too long'));
+      });
+      from.setTimeout(limits.idleTime);
+    }
+    if (guest.destroyed || upstream.destroyed) return finish(null);
+    guest.resume();
+    upstream.resume();
+  });
+}
