@@ -1,5 +1,8 @@
 import type { SecretDriver, SecretStore } from './driver.ts';
 import { EmbeddedSecrets } from './drivers/embedded.ts';
+import { envSecrets } from './drivers/env.ts';
+import { fileSecrets } from './drivers/file.ts';
+import { vaultSecrets } from './drivers/vault.ts';
 
 export { Broker, type BrokerOptions, type Grant, openBroker, type Sighting } from './broker.ts';
 export { checkName, type SecretDriver, type SecretEntry, type SecretStore } from './driver.ts';
@@ -12,6 +15,9 @@ export { parseUse, type SecretUse } from './use.ts';
 /** One line for each driver. */
 const drivers = {
   embedded: (options: ConstructorParameters<typeof EmbeddedSecrets>[0]): SecretStore => new EmbeddedSecrets(options),
+  env: envSecrets,
+  file: fileSecrets,
+  vault: vaultSecrets,
 } satisfies Record<string, (options: never) => SecretDriver>;
 
 export type SecretDriverName = keyof typeof drivers;
@@ -20,5 +26,6 @@ export function openSecrets<Name extends SecretDriverName>(
   driver: Name,
   options: Parameters<(typeof drivers)[Name]>[0],
 ): ReturnType<(typeof drivers)[Name]> {
-  return drivers[driver](options) as ReturnType<(typeof drivers)[Name]>;
+  const open = drivers[driver] as (options: unknown) => SecretDriver;
+  return open(options) as ReturnType<(typeof drivers)[Name]>;
 }
