@@ -93,7 +93,8 @@ export async function planLimits(limits: Limits, host: LimitHost = limitHost()):
     rlimit('RLIMIT_NOFILE', openFiles),
     rlimit('RLIMIT_FSIZE', limits.disk),
     ...(memory ? [] : [rlimit('RLIMIT_DATA', limits.memory)]),
-    ...(pids ? [] : [rlimit('RLIMIT_NPROC', limits.pids + OWN_PROCESSES)]),
+    // Counted in the innermost user namespace, where of ours there is only process 1: below what sampling ends the run for.
+    ...(pids ? [] : [rlimit('RLIMIT_NPROC', limits.pids + 1)]),
   ];
   return {
     limits,

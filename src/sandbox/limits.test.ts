@@ -64,8 +64,8 @@ describe('planLimits', () => {
       {
         name: 'RLIMIT_NPROC',
         resource: 6,
-        soft: defaultLimits.pids + OWN_PROCESSES,
-        hard: defaultLimits.pids + OWN_PROCESSES,
+        soft: defaultLimits.pids + 1,
+        hard: defaultLimits.pids + 1,
       },
     ]);
     expect(plan.affinity?.length).toBeGreaterThan(0);
