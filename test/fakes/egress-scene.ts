@@ -216,7 +216,7 @@ export async function openScene(options: Partial<EgressOptions> & { policyText?:
     reset: async () => {
       for (const guest of guests) guest.destroy();
       guests.clear();
-      await scene.until(() => closed.length === decided.length);
+      await scene.until(() => closed.length === decided.length && egress.connections === 0);
       for (const list of [resolved, dialled, scene.seen, scene.leaked, decided, closed, unjudged]) list.length = 0;
       scene.raw = null;
       scene.answer = calm.answer;

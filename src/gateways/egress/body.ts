@@ -59,6 +59,8 @@ async function relayToEnd(from: Inlet, to: Duplex, count: (bytes: number) => voi
     count(chunk.length);
     await send(to, chunk);
   }
+  // Where the end of the connection is the end of the body, a reset must not pass for one.
+  if (from.cut) throw new Refusal('upstream_ended', 'the connection was cut in the middle of a body');
 }
 
 function chunkSize(line: string): number {
@@ -67,18 +69,23 @@ function chunkSize(line: string): number {
   return Number.parseInt(match[1] ?? '', 16);
 }
 
+function tooLong(limit: number): Refusal {
+  return new Refusal('malformed', `a line of more than ${limit} bytes in a body`);
+}
+
 /** One line without its CRLF; a bare CR or LF in it is refused. */
 async function readLine(from: Inlet, limit: number): Promise<string> {
   let bytes: Buffer = Buffer.alloc(0);
   for (;;) {
     const end = bytes.indexOf(10);
     if (end !== -1) {
+      if (end > limit) throw tooLong(limit);
       if (bytes[end - 1] !== 13 || bytes.indexOf(13) !== end - 1)
         throw new Refusal('malformed', 'a line that does not end in CRLF');
       from.unread(bytes.subarray(end + 1));
       return bytes.toString('latin1', 0, end - 1);
     }
-    if (bytes.length > limit) throw new Refusal('malformed', `a line of more than ${limit} bytes in a body`);
+    if (bytes.length > limit) throw tooLong(limit);
     const more = await from.read();
     if (more === null) throw new Refusal('upstream_ended', 'the connection ended in the middle of a body');
     bytes = bytes.length === 0 ? more : Buffer.concat([bytes, more]);

@@ -48,6 +48,8 @@ export interface Egress {
   readonly caBundle: string;
   /** Names the policy lists one by one → the address that stands for each inside the run. */
   readonly names: ReadonlyMap<string, string>;
+  /** Connections of the guest that are open now. */
+  readonly connections: number;
   /** Ends every connection and listener. Idempotent. */
   close(): Promise<void>;
 }
@@ -90,6 +92,10 @@ class EgressGateway implements Egress {
 
   get names(): ReadonlyMap<string, string> {
     return this.#names.all;
+  }
+
+  get connections(): number {
+    return this.#guests.size;
   }
 
   get caBundle(): string {
@@ -159,7 +165,8 @@ class EgressGateway implements Egress {
     }
     this.#guests.add(socket);
     socket.on('close', () => this.#guests.delete(socket));
-    socket.setTimeout(this.#limits.idleTime, () => socket.destroy());
+    // A little later than the host's silence is noticed, so that the guest can be told of it.
+    socket.setTimeout(this.#limits.idleTime + 1000, () => socket.destroy());
     const served = kind === 'proxy' ? serveProxy(this.#gateway, socket) : serveTransparent(this.#gateway, socket, kind);
     served.catch(() => socket.destroy());
   }

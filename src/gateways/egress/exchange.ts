@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PolicyAction } from '../../policy/index.ts';
 import { relayBody } from './body.ts';
@@ -47,7 +48,7 @@ export async function exchange(x: Exchange, head: RequestHead, target: RequestTa
     crossing = judged.crossing;
     crossing.onCut(() => {
       x.upstream.drop();
-      if (started) x.guest.stream.destroy();
+      if (started) sever(x.guest.stream);
     });
     const limit = setTimeout(
       () => judged.crossing.cut(new Refusal('timeout', 'the request took too long', target)),
@@ -67,13 +68,19 @@ export async function exchange(x: Exchange, head: RequestHead, target: RequestTa
     x.upstream.drop();
     const refusal = crossing === null ? asRefusal(error) : crossing.fail(asRefusal(error));
     if (started || refusal.result === 'guest_ended') {
-      x.guest.stream.destroy();
+      sever(x.guest.stream);
       return false;
     }
     const keepAlive = head.keepAlive && head.framing.kind === 'none' && refusal.status !== 400;
     await send(x.guest.stream, problemResponse(refusal, keepAlive, head.method === 'HEAD'));
     return keepAlive;
   }
+}
+
+/** Not an orderly end: what was answered so far must not be taken for the whole. */
+function sever(stream: Duplex): void {
+  if (stream instanceof Socket && !('encrypted' in stream)) stream.resetAndDestroy();
+  else stream.destroy();
 }
 
 interface Judged {
@@ -144,7 +151,7 @@ async function transfer(
     }
     const keepAlive = head.keepAlive && response.framing.kind !== 'close' && (sent || head.framing.kind === 'none');
     onStart();
-    await respond(x.guest.stream, link, response, head, keepAlive, crossing);
+    await respond(x.guest.stream, link, response, keepAlive, crossing);
     if (head.framing.kind === 'none' || sent) await sending;
     if (!response.keepAlive || !keepAlive) x.upstream.drop();
     crossing.end('completed');
@@ -218,7 +225,6 @@ async function respond(
   guest: Duplex,
   link: Link,
   response: ResponseHead,
-  head: RequestHead,
   keepAlive: boolean,
   crossing: Crossing,
 ): Promise<void> {

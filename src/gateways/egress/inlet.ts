@@ -14,13 +14,14 @@ export class Inlet {
   #waiting: Buffer[] = [];
   #size = 0;
   #ended = false;
+  #finished = false;
   #paused = false;
   #wake: (() => void) | null = null;
 
   constructor(stream: Duplex) {
     this.stream = stream;
     stream.on('data', this.#take);
-    stream.on('end', this.#end);
+    stream.on('end', this.#finish);
     stream.on('close', this.#end);
     stream.on('error', this.#end);
   }
@@ -33,6 +34,11 @@ export class Inlet {
       this.stream.pause();
     }
     this.#rouse();
+  };
+
+  readonly #finish = () => {
+    this.#finished = true;
+    this.#end();
   };
 
   readonly #end = () => {
@@ -115,7 +121,7 @@ export class Inlet {
   release(): Buffer {
     this.stream.pause();
     this.stream.off('data', this.#take);
-    this.stream.off('end', this.#end);
+    this.stream.off('end', this.#finish);
     this.stream.off('close', this.#end);
     const rest = Buffer.concat(this.#waiting);
     this.#waiting = [];
@@ -126,6 +132,11 @@ export class Inlet {
   /** True once no byte will come any more (some may still be unread). */
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** True when it ended without the other side's word that this was all. */
+  get cut(): boolean {
+    return this.#ended && !this.#finished;
   }
 }
 

@@ -1,0 +1,326 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { openScene, received, type Scene } from '../fakes/egress-scene.ts';
+
+/** Slow, dead and endless: hosts and guests that hold on to things; and the ways in for programs that know no proxy. */
+let scene: Scene;
+const limits = {
+  headTime: 150,
+  idleTime: 400,
+  connectTime: 200,
+  halfClosedTime: 100,
+  connections: 8,
+  crossingTime: 2000,
+};
+const ADDRESSES = '127.98.0.0';
+
+beforeAll(async () => {
+  scene = await openScene({ limits, namesFrom: ADDRESSES });
+});
+afterAll(() => scene.close());
+beforeEach(() => scene.reset());
+
+const get = (host: string, path = '/') =>
+  `GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+const outcome = async () => {
+  await scene.until(() => scene.closed.length > 0);
+  return scene.closed[0]?.result;
+};
+
+describe('slow and hostile guests', () => {
+  test('a head that drips is given up, however busy it drips', async () => {
+    const socket = await scene.open();
+    const drip = setInterval(() => socket.write('X-A: b\r\n'), 20);
+    const end = once(socket.resume(), 'end');
+    socket.write('GET http://allowed.example/ HTTP/1.1\r\n');
+    await end;
+    clearInterval(drip);
+    expect(scene.dialled).toEqual([]);
+  });
+
+  test('a body that stops half-way ends its crossing', async () => {
+    const socket = await scene.open();
+    socket.resume();
+    socket.write('POST http://allowed.example/ HTTP/1.1\r\nHost: allowed.example\r\nContent-Length: 100\r\n\r\nabc');
+    expect(['guest_ended', 'timeout']).toContain(await outcome());
+  });
+
+  test('a chunk that is longer than it says does not become a request', async () => {
+    const socket = await scene.open();
+    socket.resume();
+    socket.write(
+      'POST http://allowed.example/ HTTP/1.1\r\nHost: allowed.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcGET http://evil.example/ HTTP/1.1\r\n\r\n',
+    );
+    expect(await outcome()).toBe('malformed');
+    expect(scene.seen.every((request) => !request.body.includes('evil'))).toBe(true);
+  });
+
+  test.each([
+    ['a bare LF after the size', '3\nabc\r\n0\r\n\r\n'],
+    ['a signed size', '+3\r\nabc\r\n0\r\n\r\n'],
+    ['a size of seventeen digits', '00000000000000003\r\nabc\r\n0\r\n\r\n'],
+    ['no size', '\r\nabc\r\n0\r\n\r\n'],
+    ['a size with 0x', '0x3\r\nabc\r\n0\r\n\r\n'],
+    ['an endless extension', `3;${'a'.repeat(5000)}\r\nabc\r\n0\r\n\r\n`],
+    ['a bare CR in an extension', '3;a\rb\r\nabc\r\n0\r\n\r\n'],
+    ['trailers that are a request', '0\r\nGET http://evil.example/ HTTP/1.1\r\n\r\n'],
+  ])('chunks: %s', async (_name, body) => {
+    const answer = await scene.send(
+      `POST http://allowed.example/ HTTP/1.1\r\nHost: allowed.example\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n${body}`,
+    );
+    expect(answer).not.toMatch(/HTTP\/1\.1 200/);
+    expect(await outcome()).toBe('malformed');
+  });
+
+  test('chunks come out as they were read, extensions and trailers gone', async () => {
+    await scene.send(
+      'POST http://allowed.example/ HTTP/1.1\r\nHost: allowed.example\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3;x=y\r\nabc\r\n02\r\nde\r\n0\r\nX-Evil: 1\r\n\r\n',
+    );
+    expect(scene.seen).toMatchObject([{ body: 'abcde' }]);
+  });
+
+  test('more connections than permitted are closed, the others go on', async () => {
+    const sockets = await Promise.all(Array.from({ length: 12 }, () => scene.open()));
+    await scene.until(() => scene.unjudged.length === 4);
+    const first = sockets[0];
+    if (first === undefined) throw new Error('no socket');
+    const answer = received(first);
+    first.write(get('allowed.example'));
+    expect(await answer).toContain('200 OK');
+  });
+
+  test('what a guest sends stops at the budget of the host, over all its connections', async () => {
+    const post = (size: number) =>
+      `POST http://small.example/ HTTP/1.1\r\nHost: small.example\r\nContent-Length: ${size}\r\nConnection: close\r\n\r\n${'x'.repeat(size)}`;
+    expect(await scene.send(post(300))).toMatch(/ 200 /);
+    expect(await scene.send(post(300))).toMatch(/ 200 /);
+    expect(await scene.send(post(600))).toMatch(/ 403 /);
+    expect(scene.closed.map((event) => event.result)).toEqual(['completed', 'completed', 'budget']);
+    expect(scene.seen.map((request) => request.body.length).reduce((a, b) => a + b)).toBeLessThan(1024);
+  });
+});
+
+describe('slow and hostile hosts', () => {
+  const host = async (behave: NonNullable<Scene['raw']>) => {
+    scene.raw = behave;
+    return scene.send(get('allowed.example'));
+  };
+  const reply = (text: string) => host((socket) => socket.once('data', () => socket.end(Buffer.from(text, 'latin1'))));
+
+  test.each<[string, string]>([
+    ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok'],
+    ['both lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'],
+    ['a folded header', 'HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nok'],
+    ['bare LFs', 'HTTP/1.1 200 OK\nContent-Length: 2\n\nok'],
+    ['no HTTP', 'SSH-2.0-OpenSSH\r\n\r\n'],
+    ['HTTP/2', 'HTTP/2 200\r\n\r\n'],
+    ['an upgrade nobody asked for', 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: Upgrade\r\n\r\n'],
+    ['interim responses without end', 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(50)],
+    ['a head of a megabyte', `HTTP/1.1 200 OK\r\nA: ${'b'.repeat(1_000_000)}\r\n\r\n`],
+  ])('%s: refused', async (_name, text) => {
+    expect(await reply(text)).toMatch(/HTTP\/1\.1 502 /);
+    expect(await outcome()).toBe('upstream_malformed');
+  });
+
+  test('nothing at all', async () => {
+    expect(await host((socket) => socket.end())).toMatch(/^HTTP\/1\.1 502 /);
+    expect(await outcome()).toBe('upstream_ended');
+  });
+
+  test('silence', async () => {
+    expect(await host(() => {})).toMatch(/^HTTP\/1\.1 504 /);
+    expect(await outcome()).toBe('timeout');
+  });
+
+  test('a head that drips', async () => {
+    const answer = await host((socket) => {
+      const drip = setInterval(() => socket.write('H'), 20);
+      socket.on('close', () => clearInterval(drip));
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 50[24] /);
+  });
+
+  test('a body that ends too soon is not passed on as whole', async () => {
+    const answer = await reply('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n');
+    expect(answer).not.toContain('0\r\n\r\n');
+    expect(await outcome()).toBe('upstream_ended');
+  });
+
+  test('an endless body stops at the budget', async () => {
+    scene.raw = (socket) => {
+      const pour = setInterval(() => socket.write('x'.repeat(4096)), 2);
+      socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
+      socket.on('close', () => clearInterval(pour));
+      socket.on('error', () => {});
+    };
+    const answer = await scene.send(get('small.example'));
+    expect(answer.length).toBeLessThan(4096);
+    await scene.until(() => scene.closed.length > 0);
+    expect(scene.closed[0]?.result).not.toBe('completed');
+  });
+
+  test('a name that is never answered, and a name that does not exist', async () => {
+    scene.resolve = () => new Promise(() => {});
+    expect(await scene.send(get('allowed.example'))).toMatch(/^HTTP\/1\.1 502 /);
+    scene.resolve = async () => [];
+    expect(await scene.send(get('allowed.example'))).toMatch(/^HTTP\/1\.1 502 /);
+    expect(scene.closed.map((event) => event.result)).toEqual(['resolve_failed', 'resolve_failed']);
+  });
+
+  test('WebSockets by rule pass both ways, and are counted', async () => {
+    scene.raw = (socket) => {
+      socket.once('data', () => {
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nframe');
+        socket.on('data', (chunk: Buffer) => socket.end(`echo ${chunk.toString()}`));
+      });
+    };
+    const socket = await scene.open();
+    const first = received(socket, /frame/);
+    socket.write(
+      'GET http://live.example/ HTTP/1.1\r\nHost: live.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+    );
+    expect(await first).toMatch(/^HTTP\/1\.1 101 /);
+    const second = received(socket);
+    socket.write('ping');
+    expect(await second).toContain('echo ping');
+  });
+});
+
+describe('the log', () => {
+  test('what cannot be recorded does not happen', async () => {
+    const silent = await openScene({
+      log: { decided: () => Promise.reject(new Error('disk full')), closed: () => {}, unjudged: () => {} },
+    });
+    try {
+      expect(await silent.send(get('allowed.example'))).toMatch(/^HTTP\/1\.1 503 /);
+      expect(silent.resolved).toEqual([]);
+    } finally {
+      await silent.close();
+    }
+  });
+
+  test('nothing is resolved before the record is durable', async () => {
+    const order: string[] = [];
+    const slow = await openScene({
+      log: {
+        decided: async () => {
+          await new Promise((resolve) => setImmediate(resolve));
+          order.push('durable');
+        },
+        closed: () => {},
+        unjudged: () => {},
+      },
+      resolver: async () => {
+        order.push('resolved');
+        return ['93.184.216.34'];
+      },
+    });
+    try {
+      await slow.send(get('allowed.example'));
+      expect(order).toEqual(['durable', 'resolved']);
+    } finally {
+      await slow.close();
+    }
+  });
+
+  test('an outcome that cannot be recorded ends the gateway', async () => {
+    const broken = await openScene({
+      log: { decided: async () => 1, closed: () => Promise.reject(new Error('disk full')), unjudged: () => {} },
+    });
+    try {
+      await broken.send(get('allowed.example'));
+      await broken.until(() => broken.closed.length === 0);
+      const socket = connect({ host: '127.0.0.1', port: broken.port });
+      const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException];
+      expect(error.code).toBe('ECONNREFUSED');
+    } finally {
+      await broken.close();
+    }
+  });
+});
+
+describe('programs that know no proxy', () => {
+  const addressOf = (name: string) => scene.egress.names.get(name) ?? '';
+
+  test('plain HTTP to the address of a name, on a descriptor that was handed over', async () => {
+    const port = await scene.egress.attach({ port: 0, host: '0.0.0.0' }, 'http');
+    const policyPort = 80;
+    const socket = connect({ host: addressOf('allowed.example'), port, allowHalfOpen: true });
+    const answer = received(socket);
+    socket.write(`GET / HTTP/1.1\r\nHost: allowed.example:${port}\r\nConnection: close\r\n\r\n`);
+    // The port is the one it came to: not 80 here, so the verdict is a denial for that port.
+    expect(await answer).toContain(`allowed.example:${port}`);
+    expect(policyPort).not.toBe(port);
+    expect(scene.decided).toMatchObject([{ host: 'allowed.example', port, decision: { effect: 'deny' } }]);
+  });
+
+  test('TLS: another name than the address stands for, and an address that stands for none', async () => {
+    const port = await scene.egress.attach({ port: 0, host: '0.0.0.0' }, 'tls');
+    const tls = connectTls({ host: addressOf('allowed.example'), port, servername: 'evil.example' });
+    await once(tls, 'error');
+    expect(scene.unjudged).toMatchObject([{ via: 'tls', host: 'allowed.example' }]);
+    const socket = connect({ host: '127.98.77.77', port });
+    socket.on('error', () => {});
+    await once(socket, 'close');
+    expect(scene.unjudged).toHaveLength(2);
+    expect(scene.resolved).toEqual([]);
+  });
+
+  test('TLS to a permitted name on a permitted port', async () => {
+    // A free port is put into the policy, as 443 would be there.
+    const probe = createServer().listen(0, '127.0.0.1');
+    await once(probe, 'listening');
+    const address = probe.address();
+    const port = address !== null && typeof address === 'object' ? address.port : 0;
+    await new Promise((resolve) => probe.close(resolve));
+    const own = await openScene({
+      policyText: `version: 1\nsecurity: {allowed_network_hosts: ["allowed.example:${port}"]}\n`,
+      namesFrom: ADDRESSES,
+    });
+    try {
+      let heard = '';
+      own.raw = (socket) => socket.on('data', (chunk: Buffer) => (heard += chunk.toString('latin1')));
+      await own.egress.attach({ port, host: '0.0.0.0' }, 'tls');
+      const tls = connectTls({
+        host: own.egress.names.get('allowed.example') ?? '',
+        port,
+        servername: 'allowed.example',
+      });
+      tls.on('error', () => {});
+      await own.until(() => heard.includes('allowed.example'));
+      tls.destroy();
+      expect(own.dialled).toEqual([`93.184.216.34:${port}`]);
+    } finally {
+      await own.close();
+    }
+  });
+
+  test('DNS: permitted names have an address, no other exists, and nobody outside is asked', async () => {
+    const port = await scene.egress.attach({ port: 0 }, 'dns');
+    const client = createSocket('udp4');
+    const ask = async (name: string, type = 1) => {
+      client.send(dnsQuery(name, type), port, '127.0.0.1');
+      const [answer] = (await once(client, 'message')) as [Buffer];
+      return {
+        code: answer.readUInt16BE(2) & 15,
+        address: answer.readUInt16BE(6) === 1 ? answer.subarray(-4).join('.') : null,
+      };
+    };
+    expect(await ask('Allowed.Example')).toEqual({ code: 0, address: addressOf('allowed.example') });
+    expect(await ask('allowed.example', 28)).toEqual({ code: 0, address: null });
+    expect(await ask('any.wild.example')).toMatchObject({ code: 0, address: expect.stringMatching(/^127\.98\./) });
+    expect(await ask('evil.example')).toEqual({ code: 3, address: null });
+    expect(await ask('c2VjcmV0.evil.example', 16)).toEqual({ code: 3, address: null });
+    expect(scene.unjudged.map((event) => event.host)).toEqual(['evil.example', 'c2vjcmv0.evil.example']);
+    expect(scene.resolved).toEqual([]);
+    client.close();
+  });
+});
+
+function dnsQuery(name: string, type: number): Buffer {
+  const labels = name.split('.').map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)]));
+  return Buffer.concat([Buffer.from([1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]), ...labels, Buffer.from([0, 0, type, 0, 1])]);
+}
