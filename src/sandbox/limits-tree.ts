@@ -5,6 +5,8 @@ import { kill } from './cgroup-group.ts';
 export interface TreeReading {
   /** Bytes resident and not shared with a file or another process, of all processes together. */
   readonly anonymous: number;
+  /** Bytes of shared memory resident in each process, added up: pages that several map count several times. */
+  readonly shared: number;
   /** Processes and threads. */
   readonly pids: number;
   readonly cpuMs: number;
@@ -13,6 +15,8 @@ export interface TreeReading {
 /** proc(5): pages of statm are 4 KiB on both architectures as Debian builds them; ticks of stat are 1/100 s always. */
 const PAGE = 4096;
 const TICK_MS = 10;
+/** Bytes shared with files or others, most often libraries, below which a process holds no shared memory to speak of. */
+const WORTH_A_LOOK = 32 * 1024 * 1024;
 
 /**
  * All descendants of some processes, read from proc(5): the count where no control group counts. A process that leaves
@@ -44,7 +48,7 @@ export class ProcessTree {
   }
 
   read(): TreeReading {
-    let [anonymous, pids, cpuMs] = [0, 0, 0];
+    let [anonymous, sharedMemory, pids, cpuMs] = [0, 0, 0, 0];
     for (const pid of this.processes()) {
       const [, resident = 0, shared = 0] = this.#read(pid, 'statm').split(' ').map(Number);
       const stat = this.#read(pid, 'stat');
@@ -53,10 +57,13 @@ export class ProcessTree {
         .split(' ')
         .map(Number);
       anonymous += Math.max(0, resident - shared) * PAGE;
+      if (shared * PAGE > WORTH_A_LOOK) {
+        sharedMemory += 1024 * Number(/^RssShmem:\s*(\d+) kB$/m.exec(this.#read(pid, 'status'))?.[1] ?? 0);
+      }
       pids += this.#threads(pid).length;
       cpuMs += ((fields[11] ?? 0) + (fields[12] ?? 0)) * TICK_MS;
     }
-    return { anonymous, pids, cpuMs };
+    return { anonymous, shared: sharedMemory, pids, cpuMs };
   }
 
   /** Again until nobody is left, so that a child born during the walk is met in the next. */

@@ -190,8 +190,9 @@ class Applied implements AppliedLimits {
     if (!sampled.memory && !sampled.pids) return;
     const now = this.#tree.read();
     if (sampled.memory) this.#peak = Math.max(this.#peak, now.anonymous);
-    if (sampled.memory && now.anonymous > limits.memory) {
-      this.#stop('memory', `the processes held ${mebibytes(now.anonymous)}, more than ${mebibytes(limits.memory)}`);
+    const processes = now.anonymous + Math.max(0, now.shared - limits.disk); // as in a group
+    if (sampled.memory && processes > limits.memory) {
+      this.#stop('memory', `the processes held ${mebibytes(processes)}, more than ${mebibytes(limits.memory)}`);
     }
     if (sampled.pids && now.pids > limits.pids + OWN_PROCESSES) {
       this.#stop('pids', `there were ${now.pids} processes and threads, more than ${limits.pids}`);

@@ -10,6 +10,7 @@ import { EnforcementError } from '../../src/base/errors.ts';
 import { defaultLimits } from '../../src/policy/limits.ts';
 import { planLimits } from '../../src/sandbox/limits.ts';
 import { Installation, Project } from '../fakes/project.ts';
+import { perl } from './guest.ts';
 
 const root = process.geteuid?.() === 0;
 const here = join(import.meta.dirname, '../..');
@@ -168,4 +169,19 @@ test.runIf(root)('without control groups the fallback is what the record names',
   const { runId } = JSON.parse(stdout) as { runId: string };
   const shown = installation.cordon('audit', 'show', '--run', runId, '--json').stdout;
   expect(shown).toMatch(/limit\.memory[^}]*fallback/);
+});
+
+test.runIf(root)('without control groups shared memory counts too', () => {
+  const bomb = `open my $f, '<', '/dev/urandom'; for (1 .. 60) { my $a = S('mmap', 0, 8 << 20, 3, 0x21, -1, 0); S('read', fileno($f), $a, 8 << 20) } sleep 5`;
+  const command = ['run', '--json', '-w', project.dir, '--memory', '128m', '--disk', '64m', '--', ...perl(bomb)];
+  const hidden = 'mount -t tmpfs none /sys/fs/cgroup; exec "$@"';
+  const { status } = spawnSync(
+    '/usr/bin/unshare',
+    ['-m', '--', '/bin/sh', '-c', hidden, 'x', process.execPath, main, ...command],
+    {
+      env: installation.env,
+      cwd: installation.root,
+    },
+  );
+  expect(status).toBe(5);
 });
