@@ -1,9 +1,11 @@
 /** One process 1 inside a sandbox, and what it started. */
-import { openSync } from 'node:fs';
+import { fchownSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { EnforcementError, OutsideError } from '../base/errors.ts';
 import { encodeWords, type Reply, type Words } from './control-protocol.ts';
-import { close, errorName, messagePair, pipe, sendMessage } from './native.ts';
+import { close, errorName, hangUp, messagePair, pipe, sendMessage } from './native.ts';
+import type { Owner } from './outer.ts';
+import { guestOwner } from './owner.ts';
 import type { ExecSpec, Execution, ExitStatus, SandboxEvent } from './sandbox.ts';
 import type { CellNews, Supervisor } from './supervisor-client.ts';
 
@@ -30,6 +32,14 @@ interface Running {
   pending: number;
   readonly finish: (status: ExitStatus) => void;
 }
+
+/** Where the guest runs as another user than we do. */
+function giveToGuest(fd: number): void {
+  owner ??= { of: guestOwner() };
+  if (owner.of !== null) fchownSync(fd, owner.of.uid, owner.of.gid);
+}
+
+let owner: { readonly of: Owner | null } | undefined;
 
 export class Cell {
   readonly #supervisor: Supervisor;
@@ -180,6 +190,8 @@ export class Cell {
     const [outRead, outWrite] = pipe();
     const [errRead, errWrite] = pipe();
     const input = stdin?.[0] ?? openSync('/dev/null', 'r');
+    // Else `> /dev/stdout` inside would open a pipe of somebody else's.
+    for (const fd of [outWrite, errWrite, ...(stdin === null ? [] : [input])]) giveToGuest(fd);
     const environment = Object.entries(spec.env).map(([name, value]) => `${name}=${value}`);
     const exit = new Promise<ExitStatus>((resolve) => this.#running.set(id, { pid: 0, pending: 0, finish: resolve }));
     try {
@@ -212,6 +224,14 @@ export class Cell {
 
   async quiesce(): Promise<void> {
     await this.#ask(['quiesce'], 'quiet');
+  }
+
+  /**
+   * Makes process 1 end, and with it everything inside. Killing the helper ends them too, but for one that was just being
+   * started when its parent died, and so never heard of that death.
+   */
+  hangUp(): void {
+    hangUp(this.#socket);
   }
 
   /** Nothing more is wanted of it: resolves when its last events are handed over. */

@@ -21,6 +21,7 @@ export class Supervisor {
     this.#worker = new Worker(new URL(file, import.meta.url), {
       workerData: { wakeup: this.#wakeup, stop: this.#stop, digestFile },
       name: 'cordon-supervisor',
+      execArgv: [], // options that this process was started with are for its own entry
     });
     this.#worker.on('message', (batch: SupervisorNews[]) => {
       for (const news of batch) this.#deliver(news);
