@@ -70,6 +70,10 @@ const measure = (what: string, work: () => (piece: Buffer) => void, bytes?: numb
 const expected = hits.toString().replace(expression, '').length;
 if (expected === hits.length) throw new Error('the corpus holds no secrets: there is nothing to measure');
 
+const piece = hits.subarray(0, PIECE);
+const left = new RegExp(expression.source).test(redactor.redact(piece).toString());
+if (left || !redactor.matches(piece)) throw new Error('redaction lets some through: there is nothing to measure');
+
 const rows = [
   measure('cordon, values and shapes', () => {
     const redaction = redactor.open();

@@ -4,20 +4,16 @@ import { prepareHome } from '../config/home.ts';
 import { loadSettings } from '../config/load.ts';
 import { type Paths, resolvePaths } from '../config/paths.ts';
 import type { Principal } from '../runs/request.ts';
-import { openSecrets, type SecretStore } from '../secrets/index.ts';
+import { type OpenedSecrets, openSources } from '../secrets/sources.ts';
 import type { Context } from './context.ts';
 import { requester } from './run-request.ts';
 
 /** This machine's secrets, for the verbs that look at them or change them. */
-export async function localSecrets(context: Context): Promise<{ paths: Paths; store: SecretStore }> {
+export async function localSecrets(context: Context): Promise<OpenedSecrets & { paths: Paths }> {
   const paths = resolvePaths(context.env);
   await prepareHome(paths);
-  const store = openSecrets('embedded', {
-    dir: paths.secrets,
-    keys: paths.keys,
-    masterKey: context.env.CORDON_MASTER_KEY,
-  });
-  return { paths, store };
+  const { secrets } = await loadSettings(paths.configFile);
+  return { paths, ...openSources(paths, secrets?.sources ?? [], { ...context.env }) };
 }
 
 /** The audit log for one change by the person at the command line. */

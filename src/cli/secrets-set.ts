@@ -1,6 +1,7 @@
 import { crossing } from '../audit/crossing.ts';
+import { ConflictError } from '../base/errors.ts';
 import type { Paths } from '../config/paths.ts';
-import { checkName, checkScopes, type Scopes, type SecretEntry } from '../secrets/index.ts';
+import { checkName, checkScopes, type Scopes, type SecretDriver, type SecretEntry } from '../secrets/index.ts';
 import { type Context, outputOf } from './context.ts';
 import type { OutputOptions } from './output.ts';
 import { readSecret } from './secret-input.ts';
@@ -13,7 +14,8 @@ export async function set(context: Context, name: string, options: SetOptions): 
   const out = outputOf(context, options);
   checkName(name);
   const asked = askedScopes(options);
-  const { paths, store } = await localSecrets(context);
+  const { paths, store, drivers } = await localSecrets(context);
+  await refuseSecond(name, drivers.slice(1));
   const before = await store.find(name); // before asking: what cannot be opened must not cost a typed value
   const value = await readSecret(context, name);
   const scopes = checkScopes(options.anywhere ? asked : { ...before?.scopes, ...asked });
@@ -23,6 +25,16 @@ export async function set(context: Context, name: string, options: SetOptions): 
     out.line(
       `${before === null ? 'keeps' : 'has a new value of'} ${out.style.bold(name)} (version ${entry.version}), for ${scopeText(entry)}`,
     );
+  }
+}
+
+/** Which of two was meant could not be told when a run asks for it. */
+async function refuseSecond(name: string, others: readonly SecretDriver[]): Promise<void> {
+  for (const driver of others) {
+    if ((await driver.find(name)) === null) continue;
+    throw new ConflictError(`${name} comes from elsewhere: the settings name it as a secret of ${driver.source}`, {
+      remedy: 'change it there, or take it out of the settings first',
+    });
   }
 }
 

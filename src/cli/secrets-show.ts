@@ -6,8 +6,8 @@ import { localSecrets } from './secrets-local.ts';
 
 export async function list(context: Context, options: OutputOptions): Promise<void> {
   const out = outputOf(context, options);
-  const { store } = await localSecrets(context);
-  const entries = await store.list();
+  const { drivers } = await localSecrets(context);
+  const entries = (await Promise.all(drivers.map((driver) => driver.list()))).flat();
   if (out.json) {
     out.document({ secrets: entries.map(secretJson) });
     return;
@@ -18,11 +18,12 @@ export async function list(context: Context, options: OutputOptions): Promise<vo
   }
   const rows = entries.map((entry) => [
     entry.name,
+    entry.source,
     entry.version ?? '-',
     entry.updated === null ? '-' : new Date(entry.updated).toISOString().slice(0, 16).replace('T', ' '),
     scopeText(entry),
   ]);
-  out.line(...columns([['NAME', 'VERSION', 'SET (UTC)', 'ONLY FOR'].map(out.style.dim), ...rows]));
+  out.line(...columns([['NAME', 'SOURCE', 'VERSION', 'SET (UTC)', 'ONLY FOR'].map(out.style.dim), ...rows]));
 }
 
 export function scopeText({ scopes }: SecretEntry): string {

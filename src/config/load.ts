@@ -47,7 +47,8 @@ export async function parseSettings(path: string, text: string): Promise<Setting
       return at(offset, `${keys.map(String).join('.') || 'the document'}: ${issue.message}`);
     }),
     {
-      remedy: 'what there is: version, requester, run: {approvals, deliver, timeout, memory, cpus, pids, disk, record}',
+      remedy:
+        'what there is: version, requester, run: {approvals, deliver, timeout, memory, cpus, pids, disk, record}, secrets: {sources: [{driver: vault | file | env, …}]}',
     },
   );
 }

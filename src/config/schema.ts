@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseDuration } from '../base/duration.ts';
 import { parseSize } from '../base/size.ts';
+import { secretsSettings } from './secret-sources.ts';
 
 /** A text that `parse` understands, turned into base units. */
 function measured(parse: (text: string) => number | null, example: string) {
@@ -37,6 +38,7 @@ export const settingsSchema = z.strictObject({
       record: z.boolean().optional(),
     })
     .default({}),
+  secrets: secretsSettings.optional(),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;

@@ -8,6 +8,7 @@ export { Broker, type BrokerOptions, type Grant, openBroker, type Sighting } fro
 export { checkName, type SecretDriver, type SecretEntry, type SecretStore } from './driver.ts';
 export type { SecretEvent } from './events.ts';
 export { type Cut, GrantBook } from './grant-book.ts';
+export { type Applied, type OutgoingRequest, RunSecrets } from './run-secrets.ts';
 export { checkScopes, outOfScope, type RunFacts, type ScopeName, type Scopes, scopeNames } from './scopes.ts';
 export { Secret } from './secret.ts';
 export { parseUse, type SecretUse } from './use.ts';

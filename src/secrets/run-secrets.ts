@@ -1,0 +1,146 @@
+import { ConflictError, CordonError } from '../base/errors.ts';
+import type { Broker, Grant, Sighting } from './broker.ts';
+import type { RunFacts } from './scopes.ts';
+import type { SecretUse } from './use.ts';
+
+export interface HeaderField {
+  /** As sent. */
+  readonly name: string;
+  readonly lower: string;
+  readonly value: string;
+}
+
+/** A request that policy permitted, and that is looked at. Host canonical; path as it was judged; query without its `?`. */
+export interface OutgoingRequest {
+  readonly host: string;
+  readonly path: string;
+  readonly query: string | null;
+  readonly headers: readonly HeaderField[];
+}
+
+/** Headers to set in place of all of the same name, or why the request may not go, for the guest to read. */
+export type Applied = { readonly set: readonly HeaderField[] } | { readonly refuse: string };
+
+/**
+ * The secrets of one run, as its gateway needs them. A guest may send its placeholder where the value will stand (programs want
+ * some token to be there); anywhere else it goes no further, and raises an alarm.
+ */
+export class RunSecrets {
+  readonly #broker: Broker;
+  readonly #run: RunFacts;
+
+  constructor(broker: Broker, run: RunFacts) {
+    this.#broker = broker;
+    this.#run = run;
+  }
+
+  /** As {@link Broker.grant}; also throws `ConflictError` for a second secret in one header of one host. */
+  async grant(name: string, use: SecretUse): Promise<Grant> {
+    const same = this.grants().find((grant) => sameHeader(grant.use, use));
+    if (same === undefined) return this.#broker.grant(this.#run, { name, use });
+    const header = use.kind === 'header' ? `${use.header} of ${use.host}` : use.kind;
+    throw new ConflictError(`${same.name} and ${name} would both stand in ${header}`, {
+      remedy: 'name one of them in the policy for that host and header',
+    });
+  }
+
+  grants(host?: string): readonly Grant[] {
+    return this.#broker.grants(this.#run.id, host);
+  }
+
+  /** True when requests to this host have to be looked at. */
+  wants({ host }: { readonly host: string }): boolean {
+    return this.grants(host).length > 0;
+  }
+
+  /** Throws `AuditUnavailableError` when what it does cannot be recorded; everything else that stands in the way is a refusal. */
+  async apply(request: OutgoingRequest): Promise<Applied> {
+    const stray = this.#strayIn(request);
+    if (stray !== null) {
+      const gone = this.#takenAway(stray.sighting, stray.where, request.host);
+      if (gone) return { refuse: `the secret ${stray.sighting.name} was revoked` };
+      await this.#broker.alarm(this.#run.id, stray.sighting, stray.where, request.host);
+      return { refuse: refusal(stray.sighting, stray.where) };
+    }
+    const set: HeaderField[] = [];
+    for (const { id, use } of this.grants(request.host)) {
+      try {
+        const { header, value } = await this.#broker.resolve(id, this.#run.id, request.host);
+        set.push({ name: canonicalName(header), lower: header, value: value.reveal().toString('latin1') });
+      } catch (error) {
+        if (!(error instanceof CordonError) || error.code === 'audit_unavailable') throw error;
+        return { refuse: `${error.message} (${use.kind === 'header' ? use.header : use.kind})` };
+      }
+    }
+    return { set };
+  }
+
+  /**
+   * For the body of a request, piece by piece in order: true as soon as it holds a placeholder, and that piece may not go on. The
+   * alarm is recorded by the time {@link Broker.record} resolves; `onFailure` is told when it cannot be.
+   */
+  watchBody(host: string, onFailure: (error: unknown) => void): (piece: Buffer, last: boolean) => boolean {
+    let found = false;
+    const watch = this.#broker.watchPlaceholders((sighting) => {
+      found = true;
+      this.#broker.alarm(this.#run.id, sighting, 'body', host).catch(onFailure);
+    });
+    return (piece, last) => {
+      watch(piece, last);
+      return found;
+    };
+  }
+
+  #strayIn({ host, path, query, headers }: OutgoingRequest): { sighting: Sighting; where: string } | null {
+    const find = (text: string, where: string, allowed?: (sighting: Sighting) => boolean) => {
+      const seen = [...this.#broker.findPlaceholders(text), ...this.#broker.findPlaceholders(percentDecoded(text))];
+      const sighting = seen.find((one) => allowed?.(one) !== true);
+      return sighting === undefined ? null : { sighting, where };
+    };
+    const mine = new Map(this.grants(host).map((grant) => [grant.id, grant]));
+    const belongs = (lower: string) => (sighting: Sighting) => {
+      const use = mine.get(sighting.grant?.id ?? '')?.use;
+      return use?.kind === 'header' && use.header === lower;
+    };
+    const inTarget = find(path, 'path') ?? (query === null ? null : find(query, 'query'));
+    if (inTarget !== null) return inTarget;
+    for (const { name, lower, value } of headers) {
+      const stray = find(name, 'header name') ?? find(value, `header ${lower}`, belongs(lower));
+      if (stray !== null) return stray;
+    }
+    return null;
+  }
+
+  /** What was revoked goes on being sent where it was right before: no reason for an alarm. */
+  #takenAway({ grant }: Sighting, where: string, host: string): boolean {
+    if (grant === null || grant.run !== this.#run.id || !grant.signal.aborted) return false;
+    return grant.use.kind === 'header' && grant.use.host === host && where === `header ${grant.use.header}`;
+  }
+
+  /** Takes everything from the run. */
+  end(): Promise<void> {
+    return this.#broker.endRun(this.#run.id);
+  }
+}
+
+function sameHeader(one: SecretUse, other: SecretUse): boolean {
+  return one.kind === 'header' && other.kind === 'header' && one.host === other.host && one.header === other.header;
+}
+
+/** `%63ordon-secret-…`: nobody has to escape what needs no escaping, but anybody may (RFC 3986 §2.3). */
+function percentDecoded(text: string): Buffer | string {
+  if (!text.includes('%')) return '';
+  return Buffer.from(
+    text.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  );
+}
+
+function refusal({ name }: Sighting, where: string): string {
+  return `the placeholder of ${name} was in the ${where}: it stands only in the header and for the host that the policy names`;
+}
+
+/** `x-api-key` → `X-Api-Key`: some servers look at more than they should. */
+function canonicalName(lower: string): string {
+  return lower.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
+}

@@ -1,0 +1,114 @@
+import { readFileSync } from 'node:fs';
+import { EnforcementError, UsageError } from '../base/errors.ts';
+import type { SecretDriver, SecretStore } from './driver.ts';
+import { openSecrets } from './index.ts';
+import { MASTER_KEY_VARIABLE } from './master-key.ts';
+import type { Scopes } from './scopes.ts';
+
+type Named<Place> = Readonly<Record<string, Place & { readonly scopes?: Scopes | undefined }>>;
+
+/** One place of secrets as the user's settings name it (config/secret-sources.ts). */
+export type Source =
+  | { readonly driver: 'env'; readonly secrets: Named<{ readonly variable: string }> }
+  | { readonly driver: 'file'; readonly folder: string; readonly secrets: Named<{ readonly file: string }> }
+  | {
+      readonly driver: 'vault';
+      readonly address: string;
+      readonly namespace?: string | undefined;
+      readonly mount?: string | undefined;
+      readonly token_file?: string | undefined;
+      readonly token_variable?: string | undefined;
+      readonly ca_file?: string | undefined;
+      readonly secrets: Named<{ readonly path: string; readonly field: string }>;
+    };
+
+export interface OpenedSecrets {
+  /** What `cordon secrets set` writes to; the first of `drivers`. */
+  readonly store: SecretStore;
+  readonly drivers: readonly SecretDriver[];
+}
+
+/**
+ * All places of secrets of this installation. What the environment holds of them (the master key, secrets, a token) is **taken out of
+ * `env`**: every program that is started afterwards would inherit it. Throws `UsageError` for settings that cannot be meant.
+ */
+export function openSources(
+  paths: { readonly secrets: string; readonly keys: string },
+  sources: readonly Source[],
+  env: Record<string, string | undefined>,
+): OpenedSecrets {
+  const taken = takeOut(env, [MASTER_KEY_VARIABLE, ...sources.flatMap(variablesOf)]);
+  const store = openSecrets('embedded', {
+    dir: paths.secrets,
+    keys: paths.keys,
+    masterKey: taken[MASTER_KEY_VARIABLE],
+  });
+  return { store, drivers: [store, ...sources.map((source) => open(source, taken))] };
+}
+
+function variablesOf(source: Source): string[] {
+  if (source.driver === 'env') return Object.values(source.secrets).map(({ variable }) => variable);
+  return source.driver === 'vault' && source.token_variable !== undefined ? [source.token_variable] : [];
+}
+
+function takeOut(
+  env: Record<string, string | undefined>,
+  names: readonly string[],
+): Record<string, string | undefined> {
+  const taken: Record<string, string | undefined> = {};
+  for (const name of names) {
+    taken[name] ??= env[name];
+    delete env[name];
+  }
+  return taken;
+}
+
+function open(source: Source, env: Readonly<Record<string, string | undefined>>): SecretDriver {
+  switch (source.driver) {
+    case 'env':
+      return openSecrets('env', { env, secrets: declared(source.secrets) });
+    case 'file':
+      return openSecrets('file', { folder: source.folder, secrets: declared(source.secrets) });
+    case 'vault': {
+      const { address, namespace, mount, ca_file: ca } = source;
+      return openSecrets('vault', {
+        address,
+        token: tokenOf(source, env),
+        secrets: declared(source.secrets),
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(mount === undefined ? {} : { mount }),
+        ...(ca === undefined ? {} : { ca: readCertificates(ca) }),
+      });
+    }
+  }
+}
+
+function tokenOf(source: Extract<Source, { driver: 'vault' }>, env: Readonly<Record<string, string | undefined>>) {
+  const { token_file: file, token_variable: variable, address } = source;
+  if (file !== undefined && variable === undefined) return { file };
+  if (file === undefined && variable !== undefined) return { value: env[variable] ?? '' };
+  throw new UsageError(`the Vault at ${address} needs one token: token_file or token_variable, and not both`, {
+    remedy: 'write token_file: /run/vault/token',
+  });
+}
+
+function readCertificates(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new EnforcementError('secrets', `the certificates ${file} cannot be read`, {
+      cause,
+      remedy: 'let this user read them, or leave ca_file out',
+    });
+  }
+}
+
+/** Without keys that are there and undefined. */
+function declared<Place>(secrets: Named<Place>): Record<string, Place & { scopes?: Scopes }> {
+  return Object.fromEntries(
+    Object.entries(secrets).map(([name, { scopes, ...place }]) => [
+      name,
+      { ...(place as Place), ...(scopes === undefined ? {} : { scopes }) },
+    ]),
+  );
+}
