@@ -13,7 +13,7 @@ export async function localSecrets(context: Context): Promise<OpenedSecrets & { 
   const paths = resolvePaths(context.env);
   await prepareHome(paths);
   const { secrets } = await loadSettings(paths.configFile);
-  return { paths, ...openSources(paths, secrets?.sources ?? [], { ...context.env }) };
+  return { paths, ...openSources(paths, secrets ?? { sources: [] }, { ...context.env }) };
 }
 
 /** The audit log for one change by the person at the command line. */

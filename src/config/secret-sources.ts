@@ -40,6 +40,18 @@ export const secretsSettings = z.strictObject({
       ]),
     )
     .default([]),
+  /** Instead of `keys/master.key`: a key that never leaves a Vault's transit engine. */
+  master_key: z
+    .strictObject({
+      transit: z.strictObject({
+        address: z.string(),
+        namespace: z.string().min(1).optional(),
+        mount: z.string().min(1).optional(),
+        key: z.string().min(1),
+        token_file: absolute.optional(),
+        token_variable: z.string().min(1).optional(),
+        ca_file: absolute.optional(),
+      }),
+    })
+    .optional(),
 });
-
-export type SecretSource = z.infer<typeof secretsSettings>['sources'][number];

@@ -1,9 +1,9 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { startVault } from '../../test/fakes/vault.ts';
-import { EnforcementError, UsageError } from '../base/errors.ts';
+import { EnforcementError, OutsideError, UsageError } from '../base/errors.ts';
 import { parseSettings } from '../config/load.ts';
 import { Secret } from './index.ts';
 import { openSources } from './sources.ts';
@@ -17,7 +17,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(home, { recursive: true }));
 
-const sourcesOf = async (text: string) => (await parseSettings('config.yaml', text)).secrets?.sources ?? [];
+const sourcesOf = async (text: string) => (await parseSettings('config.yaml', text)).secrets ?? { sources: [] };
 
 test('from the settings to a value, and nothing of it stays in the environment', async () => {
   const vault = await startVault();
@@ -51,7 +51,7 @@ secrets:
   );
   expect(values).toEqual(['the-value-kept', 'the-value-in-env', 'the-value-in-vault']);
   expect(drivers.map(({ source }) => source)).toEqual(['embedded', 'env', 'vault', 'file']);
-  await expect(openSources(paths, [], {}).store.read('KEPT')).rejects.toThrow(EnforcementError);
+  await expect(openSources(paths, { sources: [] }, {}).store.read('KEPT')).rejects.toThrow(EnforcementError);
   await vault.close();
 });
 
@@ -71,4 +71,29 @@ test('a Vault has exactly one token', async () => {
     'version: 1\nsecrets: {sources: [{driver: vault, address: "https://v.acme.example", secrets: {}}]}\n',
   );
   expect(() => openSources(paths, sources, {})).toThrow(UsageError);
+});
+
+test('a master key in a Vault: what is sealed opens while it answers, and only there', async () => {
+  const vault = await startVault();
+  const settings = await sourcesOf(`
+version: 1
+secrets:
+  master_key: {transit: {address: "${vault.address}", key: cordon, token_variable: VAULT_TOKEN}}
+`);
+  const { store } = openSources(paths, settings, { VAULT_TOKEN: vault.token });
+  await store.set('KEPT', new Secret(Buffer.from('the-value-kept'), 'KEPT'));
+  const read = async () => (await store.read('KEPT')).value.reveal().toString();
+  expect(await read()).toBe('the-value-kept');
+  expect(await readdir(paths.keys)).toEqual(['secrets.json']); // no key of it is here
+  vault.mode = 'sealed';
+  await expect(read()).rejects.toThrow(OutsideError);
+  await expect(store.set('KEPT', new Secret(Buffer.from('another-value'), 'KEPT'))).rejects.toThrow(OutsideError);
+  vault.mode = 'unsealed';
+  expect(await read()).toBe('the-value-kept');
+  await expect(openSources(paths, { sources: [] }, {}).store.read('KEPT')).rejects.toThrow(EnforcementError);
+  const stranger = openSources(paths, settings, { VAULT_TOKEN: 'hvs.wrong' });
+  await expect(stranger.store.read('KEPT')).rejects.toThrow(/403/);
+  vault.transitKey = Buffer.alloc(32, 1);
+  await expect(read()).rejects.toThrow(EnforcementError);
+  await vault.close();
 });

@@ -4,6 +4,7 @@ import type { SecretDriver, SecretStore } from './driver.ts';
 import { openSecrets } from './index.ts';
 import { MASTER_KEY_VARIABLE } from './master-key.ts';
 import type { Scopes } from './scopes.ts';
+import { transitMasterKey } from './transit.ts';
 
 type Named<Place> = Readonly<Record<string, Place & { readonly scopes?: Scopes | undefined }>>;
 
@@ -11,16 +12,26 @@ type Named<Place> = Readonly<Record<string, Place & { readonly scopes?: Scopes |
 export type Source =
   | { readonly driver: 'env'; readonly secrets: Named<{ readonly variable: string }> }
   | { readonly driver: 'file'; readonly folder: string; readonly secrets: Named<{ readonly file: string }> }
-  | {
+  | ({
       readonly driver: 'vault';
-      readonly address: string;
-      readonly namespace?: string | undefined;
-      readonly mount?: string | undefined;
-      readonly token_file?: string | undefined;
-      readonly token_variable?: string | undefined;
-      readonly ca_file?: string | undefined;
       readonly secrets: Named<{ readonly path: string; readonly field: string }>;
-    };
+    } & VaultPlace);
+
+/** Where a Vault is, and how one shows who one is there. */
+interface VaultPlace {
+  readonly address: string;
+  readonly namespace?: string | undefined;
+  readonly mount?: string | undefined;
+  readonly token_file?: string | undefined;
+  readonly token_variable?: string | undefined;
+  readonly ca_file?: string | undefined;
+}
+
+/** The part of the settings that is about secrets. */
+export interface SecretsSettings {
+  readonly sources: readonly Source[];
+  readonly master_key?: { readonly transit: VaultPlace & { readonly key: string } } | undefined;
+}
 
 export interface OpenedSecrets {
   /** What `cordon secrets set` writes to; the first of `drivers`. */
@@ -34,14 +45,19 @@ export interface OpenedSecrets {
  */
 export function openSources(
   paths: { readonly secrets: string; readonly keys: string },
-  sources: readonly Source[],
+  { sources, master_key }: SecretsSettings,
   env: Record<string, string | undefined>,
 ): OpenedSecrets {
-  const taken = takeOut(env, [MASTER_KEY_VARIABLE, ...sources.flatMap(variablesOf)]);
+  const transit = master_key?.transit;
+  const names = [MASTER_KEY_VARIABLE, transit?.token_variable ?? [], sources.flatMap(variablesOf)].flat();
+  const taken = takeOut(env, names);
+  const service =
+    transit === undefined ? undefined : transitMasterKey({ ...vaultOptions(transit, taken), key: transit.key });
   const store = openSecrets('embedded', {
     dir: paths.secrets,
     keys: paths.keys,
     masterKey: taken[MASTER_KEY_VARIABLE],
+    service,
   });
   return { store, drivers: [store, ...sources.map((source) => open(source, taken))] };
 }
@@ -69,21 +85,23 @@ function open(source: Source, env: Readonly<Record<string, string | undefined>>)
       return openSecrets('env', { env, secrets: declared(source.secrets) });
     case 'file':
       return openSecrets('file', { folder: source.folder, secrets: declared(source.secrets) });
-    case 'vault': {
-      const { address, namespace, mount, ca_file: ca } = source;
-      return openSecrets('vault', {
-        address,
-        token: tokenOf(source, env),
-        secrets: declared(source.secrets),
-        ...(namespace === undefined ? {} : { namespace }),
-        ...(mount === undefined ? {} : { mount }),
-        ...(ca === undefined ? {} : { ca: readCertificates(ca) }),
-      });
-    }
+    case 'vault':
+      return openSecrets('vault', { ...vaultOptions(source, env), secrets: declared(source.secrets) });
   }
 }
 
-function tokenOf(source: Extract<Source, { driver: 'vault' }>, env: Readonly<Record<string, string | undefined>>) {
+function vaultOptions(place: VaultPlace, env: Readonly<Record<string, string | undefined>>) {
+  const { address, namespace, mount, ca_file: ca } = place;
+  return {
+    address,
+    token: tokenOf(place, env),
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(mount === undefined ? {} : { mount }),
+    ...(ca === undefined ? {} : { ca: readCertificates(ca) }),
+  };
+}
+
+function tokenOf(source: VaultPlace, env: Readonly<Record<string, string | undefined>>) {
   const { token_file: file, token_variable: variable, address } = source;
   if (file !== undefined && variable === undefined) return { file };
   if (file === undefined && variable !== undefined) return { value: env[variable] ?? '' };

@@ -1,3 +1,4 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -11,6 +12,7 @@ export interface FakeVault {
   /** By `MOUNT/PATH`; null is a deleted version. */
   readonly secrets: Map<string, { readonly version: number; readonly data: Record<string, unknown> | null }>;
   readonly requests: { readonly url: string; readonly namespace: string | undefined }[];
+  transitKey: Buffer;
   /** Answers otherwise; `hang` never does. */
   mode: 'unsealed' | 'sealed' | 'standby' | 'redirect' | 'hang' | 'html' | 'endless';
   close(): Promise<void>;
@@ -23,6 +25,7 @@ export async function startVault(): Promise<FakeVault> {
     address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     token: 'hvs.test-token-of-the-fake-vault',
     secrets: new Map(),
+    transitKey: randomBytes(32),
     requests: [],
     mode: 'unsealed',
     close: () =>
@@ -59,7 +62,40 @@ function answer(vault: FakeVault, request: IncomingMessage, response: ServerResp
     case 'hang':
       break;
     case 'unsealed':
-      read(vault, request, url, json);
+      if (url.startsWith('/v1/transit/')) void transit(vault, request, url, json);
+      else read(vault, request, url, json);
+  }
+}
+
+/** The transit engine with one key, `cordon`, of type aes256-gcm96: `vault:v1:` and base64 of nonce, ciphertext and tag. */
+async function transit(
+  vault: FakeVault,
+  request: IncomingMessage,
+  url: string,
+  json: (status: number, body: unknown) => void,
+): Promise<void> {
+  let text = '';
+  for await (const piece of request) text += piece;
+  if (request.headers['x-vault-token'] !== vault.token) return json(403, { errors: ['permission denied'] });
+  const { plaintext, ciphertext, associated_data: aad } = JSON.parse(text) as Record<string, string>;
+  const bytes = (base64: string | undefined) => Buffer.from(base64 ?? '', 'base64');
+  if (url === '/v1/transit/encrypt/cordon') {
+    const nonce = randomBytes(12);
+    const cipher = createCipheriv('aes-256-gcm', vault.transitKey, nonce);
+    cipher.setAAD(bytes(aad));
+    const sealed = Buffer.concat([nonce, cipher.update(bytes(plaintext)), cipher.final(), cipher.getAuthTag()]);
+    return json(200, { data: { ciphertext: `vault:v1:${sealed.toString('base64')}`, key_version: 1 } });
+  }
+  if (url !== '/v1/transit/decrypt/cordon') return json(400, { errors: ['encryption key not found'] });
+  const sealed = bytes(ciphertext?.replace(/^vault:v1:/, ''));
+  const decipher = createDecipheriv('aes-256-gcm', vault.transitKey, sealed.subarray(0, 12));
+  decipher.setAAD(bytes(aad));
+  decipher.setAuthTag(sealed.subarray(-16));
+  try {
+    const plain = Buffer.concat([decipher.update(sealed.subarray(12, -16)), decipher.final()]);
+    json(200, { data: { plaintext: plain.toString('base64') } });
+  } catch {
+    json(400, { errors: ['cipher: message authentication failed'] });
   }
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { canonicalJson, type Json } from '../../base/canonical-json.ts';
 import { writeDurably } from '../../base/durable-file.ts';
-import { EnforcementError } from '../../base/errors.ts';
+import { CordonError, EnforcementError } from '../../base/errors.ts';
 import { readOwnFile } from '../../base/own-file.ts';
 import type { MasterKey } from '../master-key.ts';
 import { scopesSchema } from '../scopes.ts';
@@ -58,7 +58,10 @@ export async function readIndex(keys: string): Promise<IndexFile | null> {
 
 export async function checkIndex(keys: string, { mac, ...index }: IndexFile, master: MasterKey): Promise<Index> {
   const path = join(keys, INDEX_FILE);
-  const key = await master.unwrap(Buffer.from(index.key, 'base64'), INDEX_CONTEXT).catch(() => null);
+  const key = await master.unwrap(Buffer.from(index.key, 'base64'), INDEX_CONTEXT).catch((error: unknown) => {
+    if (error instanceof CordonError) throw error;
+    return null;
+  });
   if (key === null) throw changed(path);
   const [given, expected] = [Buffer.from(mac, 'base64'), macOf(key, index)];
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw changed(path);

@@ -5,7 +5,7 @@ import * as z from 'zod';
 import { canonicalJson } from '../../base/canonical-json.ts';
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { writeDurably } from '../../base/durable-file.ts';
-import { EnforcementError, NotFoundError } from '../../base/errors.ts';
+import { CordonError, EnforcementError, NotFoundError } from '../../base/errors.ts';
 import { FileLock } from '../../base/file-lock.ts';
 import type { RandomSource } from '../../base/ids.ts';
 import { readOwnFile } from '../../base/own-file.ts';
@@ -22,6 +22,8 @@ export interface EmbeddedOptions {
   readonly keys: string;
   /** Instead of `keys/master.key`: the value of CORDON_MASTER_KEY. */
   readonly masterKey?: string | undefined;
+  /** Instead of both: a key that lives in a service. */
+  readonly service?: MasterKey | undefined;
   readonly clock?: Clock;
   readonly random?: RandomSource;
 }
@@ -121,10 +123,10 @@ export class EmbeddedSecrets implements SecretStore {
 
   /** The index, checked, and the key it is sealed with; both null before the first secret. */
   async #open(): Promise<{ index: Index; master: MasterKey } | { index: null; master: null }> {
-    const { keys, masterKey: variable } = this.#options;
+    const { keys } = this.#options;
     const file = await readIndex(keys);
     if (file === null) return { index: null, master: null };
-    const master = await loadMasterKey({ keys, variable, random: this.#random }, false);
+    const master = await this.#masterKey(false);
     if (master?.id !== file.master) {
       throw wrongMasterKey(file.master, Object.keys(file.entries).length, master, keys);
     }
@@ -134,11 +136,15 @@ export class EmbeddedSecrets implements SecretStore {
   async #openOrBegin(): Promise<{ index: Index; master: MasterKey }> {
     const opened = await this.#open();
     if (opened.index !== null) return opened;
-    const { keys, masterKey: variable } = this.#options;
-    const master = await loadMasterKey({ keys, variable, random: this.#random }, true);
+    const master = await this.#masterKey(true);
     if (master === null) throw new Error('a master key was to be made');
     const key = await wrap(master, Buffer.from(this.#random(KEY_BYTES)), INDEX_CONTEXT);
     return { index: { v: 1, master: master.id, key, entries: {}, gone: {} }, master };
+  }
+
+  async #masterKey(create: boolean): Promise<MasterKey | null> {
+    const { keys, masterKey: variable, service } = this.#options;
+    return service ?? loadMasterKey({ keys, variable, random: this.#random }, create);
   }
 
   async #exclusively<T>(work: () => Promise<T>): Promise<T> {
@@ -190,7 +196,8 @@ async function open(name: string, entry: IndexEntry, sealed: Buffer, master: Mas
   try {
     const key = await master.unwrap(Buffer.from(entry.key, 'base64'), context('key', name, entry));
     return new Secret(unseal(key, sealed, context('value', name, entry)), name);
-  } catch {
+  } catch (error) {
+    if (error instanceof CordonError) throw error; // a service that does not answer says nothing about the value
     return null;
   }
 }

@@ -1,9 +1,8 @@
 import * as z from 'zod';
-import { CordonError, EnforcementError, NotFoundError, OutsideError, UsageError } from '../../base/errors.ts';
-import { readOwnFile } from '../../base/own-file.ts';
+import { type CordonError, EnforcementError, NotFoundError, OutsideError, UsageError } from '../../base/errors.ts';
 import { type Declared, declaredSecrets } from '../declared.ts';
 import type { SecretDriver } from '../driver.ts';
-import { getJson, type VaultAnswer } from './vault-http.ts';
+import { askVault, checkAddress, readToken, type VaultAnswer, type VaultToken } from '../vault-client.ts';
 
 /**
  * HashiCorp Vault or OpenBao, the KV engine in version 2, over its HTTP API:
@@ -21,9 +20,7 @@ export interface VaultOptions {
   readonly namespace?: string;
   /** Where the engine is mounted. Default `secret`. */
   readonly mount?: string;
-  readonly token:
-    | { /** Read at each use; only this user may read it. */ readonly file: string }
-    | { readonly value: string };
+  readonly token: VaultToken;
   /** Certificates to trust, in PEM. */
   readonly ca?: string;
   /** Milliseconds for one read. Default 5,000. */
@@ -47,7 +44,7 @@ export function vaultSecrets(options: VaultOptions): SecretDriver {
   return declaredSecrets('vault', options.secrets, async ({ path, field }, name, signal) => {
     const token = await readToken(options.token);
     const place = `${mount}/${path}`;
-    const answer = await getJson({
+    const answer = await askVault({
       url: new URL(`/v1/${encodePath(mount)}/data/${encodePath(path)}`, base),
       headers: {
         accept: 'application/json',
@@ -118,36 +115,6 @@ function failure({ status, body }: VaultAnswer, name: string, place: string, whe
           status >= 300 && status < 400 ? 'redirects are not followed: name the address itself' : 'look at its log',
       });
   }
-}
-
-async function readToken(token: VaultOptions['token']): Promise<string> {
-  const text = 'value' in token ? token.value : await tokenFile(token.file);
-  if (/^[\x21-\x7e]{1,4096}$/.test(text)) return text;
-  throw new UsageError('the token for the Vault is empty or holds what no token has', {
-    remedy: 'log in again: vault login, or let its agent write the token’s file',
-  });
-}
-
-async function tokenFile(file: string): Promise<string> {
-  try {
-    return (await readOwnFile(file, 8_192)).toString('latin1').trim();
-  } catch (cause) {
-    if (cause instanceof CordonError) throw cause;
-    throw new EnforcementError('secrets', `the token for the Vault cannot be read from ${file}`, {
-      cause,
-      remedy: 'log in again: vault login, or let its agent write that file',
-    });
-  }
-}
-
-/** In the clear the token and every value could be read on the way. */
-function checkAddress(address: string): URL {
-  const url = URL.canParse(address) ? new URL(address) : null;
-  const local = url !== null && /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost)$/.test(url.hostname);
-  if (url !== null && (url.protocol === 'https:' || (url.protocol === 'http:' && local))) return url;
-  throw new UsageError(`the Vault's address ${JSON.stringify(address)} is no https: URL`, {
-    remedy: 'write https://vault.acme.example:8200; http: is only for this machine',
-  });
 }
 
 function checkPath(name: string, path: string): void {
