@@ -56,7 +56,13 @@ async function ours(what: string, rules: number, document: string): Promise<Row>
   const right =
     decide(policy, connect(0, rules)).effect === 'permit' && decide(policy, connect(1, rules)).effect === 'deny';
   if (!right) throw new Error(`${what} at ${rules} rules decides wrongly: there is nothing to measure`);
-  return { what, rules, compile, ...measure(rules >= 1000 ? 200 : 600, (i) => decide(policy, connect(i, rules))) };
+  // A policy remembers its answers; a copy has none yet.
+  return {
+    what,
+    rules,
+    compile,
+    ...measure(rules >= 1000 ? 200 : 600, (i) => decide({ ...policy }, connect(i, rules))),
+  };
 }
 
 function peer(rules: number): Row {

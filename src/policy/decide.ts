@@ -16,7 +16,27 @@ import { defaultExpiry } from './tree-rules.ts';
  * without a permit on both sides (organisation's ceiling, and repository or request) it is denied; then asks ask.
  */
 export function decide(policy: EffectivePolicy, action: PolicyAction): Decision {
-  const { json, canonical } = subjectJson(action);
+  const subject = subjectJson(action);
+  // A gateway asks the same of one policy thousands of times, and the answer is a function of the two.
+  if (!action.action.startsWith('net.') || !subject.canonical) return judgeAfresh(policy, action, subject);
+  const known = remembered.get(policy) ?? new Map<string, Decision>();
+  remembered.set(policy, known);
+  const before = known.get(subject.json);
+  if (before !== undefined) return before;
+  const decision = judgeAfresh(policy, action, subject);
+  // Whoever asks chooses the paths: what is kept stays small.
+  if (known.size >= 1024) known.clear();
+  known.set(subject.json, decision);
+  return decision;
+}
+
+const remembered = new WeakMap<EffectivePolicy, Map<string, Decision>>();
+
+function judgeAfresh(
+  policy: EffectivePolicy,
+  action: PolicyAction,
+  { json, canonical }: ReturnType<typeof subjectJson>,
+): Decision {
   const base = { policyDigest: policy.digest, subjectDigest: digest(json) };
   const odd = canonical ? checkCanonical(action) : refused(`${action.action} holds a value without meaning`);
   if (!odd.ok)

@@ -53,6 +53,16 @@ export type Decide = (action: PolicyAction) => Decision | Promise<Decision>;
 interface Budget {
   up: number;
   down: number;
+  readonly maxUp: number;
+  readonly maxDown: number;
+}
+
+function overBudget(target: Target, name: 'max_upload' | 'max_download', limit: number): Refusal {
+  const where = `${target.host}:${target.port}`;
+  return new Refusal('budget', `more than the ${limit} bytes of ${name} for ${where} in this run`, {
+    ...target,
+    remedy: `where the policy lists it: {host: "${target.host}", port: ${target.port}, ${name}: …}`,
+  });
 }
 
 export interface LedgerOptions {
@@ -151,24 +161,21 @@ export class Ledger {
     for (const crossing of [...this.#open]) crossing.cut(new Refusal('closed', 'the run is ending', crossing.target));
   }
 
-  /** Counts bytes before they go out. Throws `Refusal` when the host's budget would be exceeded. */
-  count(crossing: Crossing, up: number, down: number): void {
-    const { target } = crossing;
+  /** Of one host and port, over all crossings of the run. */
+  budget(target: Target): Budget {
     const key = `${target.host}:${target.port}`;
-    const budget = this.#budgets.get(key) ?? { up: 0, down: 0 };
-    this.#budgets.set(key, budget);
-    budget.up += up;
-    budget.down += down;
+    const known = this.#budgets.get(key);
+    if (known !== undefined) return known;
     const facts = this.facts(target);
     const { limits } = this.#options;
-    const over = (name: 'max_upload' | 'max_download', limit: number) =>
-      new Refusal('budget', `more than the ${limit} bytes of ${name} for ${key} in this run`, {
-        ...target,
-        remedy: `where the policy lists it: {host: "${target.host}", port: ${target.port}, ${name}: …}`,
-      });
-    if (budget.up > (facts.maxUpload ?? limits.upload)) throw over('max_upload', facts.maxUpload ?? limits.upload);
-    if (budget.down > (facts.maxDownload ?? limits.download))
-      throw over('max_download', facts.maxDownload ?? limits.download);
+    const budget = {
+      up: 0,
+      down: 0,
+      maxUp: facts.maxUpload ?? limits.upload,
+      maxDown: facts.maxDownload ?? limits.download,
+    };
+    this.#budgets.set(key, budget);
+    return budget;
   }
 
   closed(crossing: Crossing, token: unknown, event: CrossingClosed): void {
@@ -207,6 +214,7 @@ export class Crossing {
   readonly #token: unknown;
   readonly #clock: Clock;
   readonly #started: number;
+  readonly #budget: Budget;
   #cutters: ((refusal: Refusal) => void)[] = [];
   #cause: Refusal | null = null;
 
@@ -217,6 +225,7 @@ export class Crossing {
     this.#token = token;
     this.#clock = clock;
     this.#started = clock.monotonic();
+    this.#budget = ledger.budget(target);
   }
 
   /** What is torn down when the crossing is cut from outside. Called at once when it has been cut already. */
@@ -233,14 +242,17 @@ export class Crossing {
     this.end(refusal.result);
   }
 
+  /** Counts bytes before they go out. Throws `Refusal` when the host's budget would be exceeded. */
   up(bytes: number): void {
     this.#bytesOut += bytes;
-    this.#ledger.count(this, bytes, 0);
+    this.#budget.up += bytes;
+    if (this.#budget.up > this.#budget.maxUp) throw overBudget(this.target, 'max_upload', this.#budget.maxUp);
   }
 
   down(bytes: number): void {
     this.#bytesIn += bytes;
-    this.#ledger.count(this, 0, bytes);
+    this.#budget.down += bytes;
+    if (this.#budget.down > this.#budget.maxDown) throw overBudget(this.target, 'max_download', this.#budget.maxDown);
   }
 
   /** The outcome event, once. */
