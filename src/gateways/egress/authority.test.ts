@@ -52,10 +52,10 @@ test.each([
       ca,
       checkServerIdentity: () => undefined,
     });
-    return Promise.race([
-      once(tls, 'secureConnect').then(() => new X509Certificate(tls.getPeerCertificate().raw)),
-      once(tls, 'error').then(([error]) => error as Error),
-    ]);
+    return new Promise<X509Certificate | Error>((resolve) => {
+      tls.once('secureConnect', () => resolve(new X509Certificate(tls.getPeerCertificate().raw)));
+      tls.once('error', resolve);
+    });
   };
   const leaf = await attempt(authority.certificate);
   expect(leaf).toBeInstanceOf(X509Certificate);
