@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ConflictError, EnforcementError, NotFoundError, PolicyDeniedError, UsageError } from '../base/errors.ts';
+import { currentProcess } from '../base/process-identity.ts';
 import { Redactor } from '../base/redact/index.ts';
 import type { Broker } from './broker.ts';
 import type { SecretEvent } from './events.ts';
@@ -241,10 +242,27 @@ describe('revocation', () => {
     await broker.resolve(again.id, other.id, HOST);
   });
 
+  test('names only the runs that it cut itself', async () => {
+    await broker.grant(run, npm);
+    expect(await broker.revoke('NPM_TOKEN', 5_000)).toEqual({ runs: [run.id], unanswered: [] });
+    expect(await broker.revoke('NPM_TOKEN', 5_000)).toEqual({ runs: [], unanswered: [] });
+    await broker.grant(run, npm);
+    await broker.grant(other, npm);
+    expect(await broker.revoke('NPM_TOKEN', 5_000)).toEqual({ runs: [run.id, other.id], unanswered: [] });
+  });
+
+  test('a grant that was made after it is not its business', async () => {
+    const book = new GrantBook(dir);
+    await book.revoke('NPM_TOKEN', 0);
+    await book.write(run.id, currentProcess(), [{ id: 'a', name: 'NPM_TOKEN', since: 2, revoked: null }]);
+    expect(await book.revoke('NPM_TOKEN', 0)).toEqual({ runs: [], unanswered: [] });
+    expect(await book.revoke('NPM_TOKEN', 0)).toEqual({ runs: [], unanswered: [run.id] });
+  });
+
   test('what a killed process left is no run', async () => {
     const book = new GrantBook(dir);
     const owner = { pid: 1, startTime: '0', bootId: 'another boot' };
-    await book.write(run.id, owner, [{ id: 'a', name: 'NPM_TOKEN', since: 0, revoked: false }]);
+    await book.write(run.id, owner, [{ id: 'a', name: 'NPM_TOKEN', since: 0, revoked: null }]);
     expect(await book.revoke('NPM_TOKEN', 0)).toEqual({ runs: [], unanswered: [] });
   });
 

@@ -57,6 +57,8 @@ interface Held {
   /** How often the name had been revoked before. */
   readonly since: number;
   state: 'active' | 'revoked' | 'ended';
+  /** How often it had been revoked when it was cut. */
+  revoked: number | null;
 }
 
 /** Placeholders of ended runs that are still recognised. */
@@ -116,7 +118,7 @@ export class Broker {
       granted: this.#clock.now(),
       signal: controller.signal,
     });
-    const held: Held = { grant, driver, controller, since, state: 'active' };
+    const held: Held = { grant, driver, controller, since, state: 'active', revoked: null };
     this.#held.set(grant.id, held);
     try {
       await this.#writeBook(run.id);
@@ -227,8 +229,11 @@ export class Broker {
 
   /** Looks whether anything was revoked, and cuts it. Also done every {@link BrokerOptions.pollMs} while there are grants. */
   async poll(): Promise<void> {
-    const cut = [...this.#held.values()].filter((held) => held.state === 'active' && this.#isRevoked(held));
-    for (const held of cut) this.#cut(held);
+    await this.#confirm([...this.#held.values()].filter((held) => this.#cutIfRevoked(held)));
+  }
+
+  /** Says in the book, and to the log, what was cut. */
+  async #confirm(cut: readonly Held[]): Promise<void> {
     for (const run of new Set(cut.map(({ grant }) => grant.run))) {
       const names = cut.filter(({ grant }) => grant.run === run).map(({ grant }) => grant.name);
       await this.#writeBook(run);
@@ -238,24 +243,24 @@ export class Broker {
     }
   }
 
-  /** What cannot be known counts as revoked. */
-  #isRevoked({ grant, since }: Held): boolean {
+  /** True when it was active until now. What cannot be known counts as revoked. */
+  #cutIfRevoked(held: Held): boolean {
+    if (held.state !== 'active') return false;
+    let count = held.since + 1;
     try {
-      return this.#book.count(grant.name) > since;
-    } catch {
-      return true;
-    }
-  }
-
-  #cut(held: Held): void {
+      count = this.#book.count(held.grant.name);
+    } catch {}
+    if (count <= held.since) return false;
     held.state = 'revoked';
+    held.revoked = count;
     held.controller.abort();
+    return true;
   }
 
   #active(id: string, run: string): Held {
     const held = this.#held.get(id);
     if (held === undefined || held.grant.run !== run) throw denied('there is no such grant of this run');
-    if (held.state === 'active' && this.#isRevoked(held)) void this.poll().catch(() => {});
+    if (this.#cutIfRevoked(held)) void this.#confirm([held]).catch(() => {});
     if (held.state === 'active') return held;
     throw denied(`the secret ${held.grant.name} was revoked`);
   }
@@ -292,8 +297,8 @@ export class Broker {
     const write = async () => {
       const held = [...this.#held.values()].filter(({ grant }) => grant.run === run);
       if (held.length === 0) return this.#book.remove(run);
-      const records = held.map(({ grant, since, state }) => {
-        return { id: grant.id, name: grant.name, since, revoked: state === 'revoked' };
+      const records = held.map(({ grant, since, revoked }) => {
+        return { id: grant.id, name: grant.name, since, revoked };
       });
       await this.#book.write(run, this.#owner, records);
     };

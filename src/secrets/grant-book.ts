@@ -19,13 +19,13 @@ import { checkName } from './driver.ts';
  *
  * A grant made when a name had been revoked `since` times is void as soon as it has been revoked more often. The holder reads the
  * count before it writes its grant, the revoker counts up before it reads the grants: whichever comes first, one sees
- * the other. The holder confirms with `revoked: true` once everything that used the grant has been cut.
+ * the other. The holder confirms with the count it then found, in `revoked`, once everything that used the grant was told to stop.
  */
 const grantSchema = z.strictObject({
   id: z.string(),
   name: z.string(),
   since: z.int().nonnegative(),
-  revoked: z.boolean(),
+  revoked: z.int().positive().nullable(),
 });
 const bookSchema = z.strictObject({
   v: z.literal(1),
@@ -92,7 +92,9 @@ export class GrantBook {
     for (;;) {
       const held = (await this.#all()).filter(({ grants }) => grants.some((grant) => isVoid(grant, name, count)));
       for (const { run } of held) had.add(run);
-      const open = held.filter(({ grants }) => grants.some((grant) => isVoid(grant, name, count) && !grant.revoked));
+      const open = held.filter(({ grants }) =>
+        grants.some((grant) => isVoid(grant, name, count) && grant.revoked === null),
+      );
       if (open.length > 0 && this.#clock.monotonic() < deadline) {
         await sleep(10);
         continue;
@@ -134,6 +136,7 @@ export class GrantBook {
   }
 }
 
-function isVoid(grant: GrantRecord, name: string, count: number): boolean {
-  return grant.name === name && grant.since < count;
+/** Made void by this revocation, and not by one before it. */
+function isVoid({ revoked, ...grant }: GrantRecord, name: string, count: number): boolean {
+  return grant.name === name && grant.since < count && (revoked === null || revoked >= count);
 }
