@@ -240,8 +240,12 @@ static long become_root_of_namespace(void) {
   return 0;
 }
 
+/*
+ * In a process namespace of its own: when it is killed, the kernel ends what it has just cloned too. bubblewrap's own child
+ * waits for its parent before it asks to die with it, and one whose parent died in between would wait for ever.
+ */
 static long start(int at, char **env) {
-  long pid = sys6(SYS_clone, SIGCHLD, 0, 0, 0, 0, 0);
+  long pid = sys6(SYS_clone, SIGCHLD | 0x20000000 /* CLONE_NEWPID */, 0, 0, 0, 0, 0);
   if (pid != 0) return pid;
   S5(SYS_prctl, 1, SIGKILL, 0, 0, 0);
   for (int i = 0; i < fd_count; i++) S3(SYS_dup3, fds[i], CONTROL + i, 0);

@@ -1,5 +1,5 @@
 /** SHA-256 of the programs in src/guest/bin; written by scripts/build-guest.ts. */
 export const guestDigests = {
-  x64: '09d18f36586e436ebc8f99e1a308b40c133bcd750c8d0c7e3ac8d885ec971e38',
-  arm64: '2e441c306bf35ebfdc1be2f781e06cfe1a8d7b8c3af598af0e1c484bf766e986',
+  x64: 'e96505d760270847300e962abc97a225f70b2dde6f345d4fa843598760316559',
+  arm64: '5a0b03d62d8bde8a3ad9e3d590febe351e6d68878a400de38cd9ab28f3b2bbd1',
 } as const;

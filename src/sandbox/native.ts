@@ -36,6 +36,7 @@ const c = {
   pipe2: libc.func('int pipe2(_Out_ int *pair, int flags)'),
   sendmsg: libc.func('int64_t sendmsg(int fd, void *message, int flags)'),
   recvmsg: libc.func('int64_t recvmsg(int fd, void *message, int flags)'),
+  shutdown: libc.func('int shutdown(int fd, int how)'),
   setsockopt: libc.func('int setsockopt(int fd, int level, int name, void *value, uint32_t size)'),
   ioctl: libc.func('int ioctl(int fd, ulong request, void *argument)'),
   epollCreate: libc.func('int epoll_create1(int flags)'),
@@ -68,6 +69,11 @@ export function messagePair(): [number, number] {
   size.writeInt32LE(1 << 20);
   c.setsockopt(pair[0], 1, 7 /* SO_SNDBUF: a mount plan is one message */, size, 4);
   return [pair[0] as number, pair[1] as number];
+}
+
+/** Ends a connection in both directions and keeps the descriptor: the other end reads the end of it. */
+export function hangUp(fd: number): void {
+  c.shutdown(fd, 2);
 }
 
 /** A pipe: [reading end, writing end]. */

@@ -43,10 +43,7 @@ export class Outer {
     this.#ended = new Promise((resolve) => {
       const end = (why: string) => {
         this.#gone = true;
-        this.#waiting?.reject(
-          new EnforcementError('namespaces', `the sandbox helper ended: ${why} ${this.#complaint}`.trim()),
-        );
-        this.#waiting = null;
+        this.#fail(new EnforcementError('namespaces', `the sandbox helper ended: ${why} ${this.#complaint}`.trim()));
         supervisor.request({ type: 'forget', cell: this.#cell });
         resolve();
       };
@@ -72,21 +69,25 @@ export class Outer {
       this.#supervisor.closed(this.#cell);
       close(this.#socket);
     }
-    if (news.type === 'failed')
-      this.#settle((waiting) => waiting.reject(new EnforcementError('exec-recorder', news.message)));
+    if (news.type === 'failed') this.#fail(new EnforcementError('exec-recorder', news.message));
     if (news.type !== 'reply') return;
     const { reply, fd } = news;
     if (fd !== null && this.#waiting === null) close(fd);
     else if (fd !== null) this.#waiting?.descriptors.push(fd);
-    if (reply.kind === 'done') this.#settle((waiting) => waiting.resolve(waiting.descriptors));
-    if (reply.kind === 'error')
-      this.#settle((waiting) => waiting.reject(failure(waiting.operations, reply.a, reply.b, this.complaint)));
+    const waiting = this.#waiting;
+    if (waiting === null) return;
+    if (reply.kind === 'error') this.#fail(failure(waiting.operations, reply.a, reply.b, this.complaint));
+    if (reply.kind !== 'done') return;
+    this.#waiting = null;
+    waiting.resolve(waiting.descriptors);
   }
 
-  #settle(how: (waiting: Waiting) => void): void {
+  /** Ends the request under way, if there is one; what it has yielded so far is nobody's. */
+  #fail(error: Error): void {
     const waiting = this.#waiting;
     this.#waiting = null;
-    if (waiting !== null) how(waiting);
+    for (const fd of waiting?.descriptors ?? []) close(fd);
+    waiting?.reject(error);
   }
 
   /** Carries out the operations in order; resolves with the descriptors they yielded. One request at a time. */
@@ -95,7 +96,7 @@ export class Outer {
       return Promise.reject(new EnforcementError('namespaces', `the sandbox helper ended ${this.#complaint}`.trim()));
     const timer = setTimeout(() => {
       const message = `the sandbox helper did not answer within ${PATIENCE} ms`;
-      this.#settle((waiting) => waiting.reject(new EnforcementError('namespaces', message)));
+      this.#fail(new EnforcementError('namespaces', message));
       this.kill();
     }, PATIENCE);
     return new Promise<number[]>((resolve, reject) => {
@@ -103,7 +104,7 @@ export class Outer {
       try {
         sendMessage(this.#socket, encodeWords(operations.flat()), descriptors);
       } catch (error) {
-        this.#settle((waiting) => waiting.reject(error as Error));
+        this.#fail(error as Error);
       }
     }).finally(() => clearTimeout(timer));
   }

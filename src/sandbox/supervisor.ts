@@ -176,6 +176,7 @@ function control(token: number, source: Extract<Source, { kind: 'control' }>): v
       cell.first = true;
       const pidfd = openProcess(message.pid);
       if (pidfd !== null) add({ kind: 'first', cell, fd: pidfd }, pidfd);
+      else tell({ type: 'gone', cell: cell.id }); // it was killed and reaped right after it said so
     }
     if (reply.kind === 'reaped') guarded(cell, () => cell.recorder.reaped(reply.a, reply.b));
     if (reply.kind === 'listener' && fd !== null) {

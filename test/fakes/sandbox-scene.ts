@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -196,7 +197,13 @@ function parentOf(pid: number): number {
   }
 }
 
-/** What this process has open, by kind of file; sockets and pipes without their numbers. */
+/** What this process has open, as the kernel names it. */
 export function openDescriptors(): string[] {
-  return readdirSync('/proc/self/fd');
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)];
+    } catch {
+      return []; // the one that read the folder
+    }
+  });
 }

@@ -147,6 +147,7 @@ class BubblewrapSandbox implements Sandbox {
     }
     const outer = await this.#separate();
     const folders = await outer.request(planBox({ ...plan, overlay: false }));
+    this.#folders = folders; // closed in the end also when the copy fails
     if (checkout !== null) await outer.request(copyCheckout);
     return { folders, copied: checkout !== null };
   }
@@ -285,6 +286,7 @@ class BubblewrapSandbox implements Sandbox {
     await this.#limits?.killAll();
     this.#outer?.kill();
     await this.#outer?.ended();
+    for (const cell of this.#cells) cell.hangUp();
     await Promise.all(this.#cells.map((cell) => cell.gone));
     await Promise.all(this.#cells.map((cell) => cell.forget()));
     for (const fd of this.#folders.splice(0)) close(fd);
