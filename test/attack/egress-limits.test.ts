@@ -245,15 +245,13 @@ describe('the log', () => {
 describe('programs that know no proxy', () => {
   const addressOf = (name: string) => scene.egress.names.get(name) ?? '';
 
-  test('plain HTTP to the address of a name, on a descriptor that was handed over', async () => {
+  test('plain HTTP to the address of a name', async () => {
     const port = await scene.egress.attach({ port: 0, host: '0.0.0.0' }, 'http');
-    const policyPort = 80;
     const socket = connect({ host: addressOf('allowed.example'), port, allowHalfOpen: true });
     const answer = received(socket);
     socket.write(`GET / HTTP/1.1\r\nHost: allowed.example:${port}\r\nConnection: close\r\n\r\n`);
     // The port is the one it came to: not 80 here, so the verdict is a denial for that port.
     expect(await answer).toContain(`allowed.example:${port}`);
-    expect(policyPort).not.toBe(port);
     expect(scene.decided).toMatchObject([{ host: 'allowed.example', port, decision: { effect: 'deny' } }]);
   });
 
@@ -317,6 +315,49 @@ describe('programs that know no proxy', () => {
     expect(scene.unjudged.map((event) => event.host)).toEqual(['evil.example', 'c2vjcmv0.evil.example']);
     expect(scene.resolved).toEqual([]);
     client.close();
+  });
+});
+
+describe('behind a proxy of the network', () => {
+  const through = (answer: string) => {
+    const asked: string[] = [];
+    const opened = openScene({ upstreamProxy: { host: '192.168.0.1', port: 3128 } }).then((own) => {
+      own.raw = (socket) =>
+        socket.on('data', (chunk: Buffer) => {
+          asked.push(chunk.toString('latin1'));
+          socket.write(asked.length === 1 ? answer : 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+        });
+      return own;
+    });
+    return { asked, opened };
+  };
+
+  test('the judged name goes to it, and nothing is resolved here', async () => {
+    const { asked, opened } = through('HTTP/1.1 200 Connection established\r\n\r\n');
+    const own = await opened;
+    try {
+      expect(await own.send(get('allowed.example'))).toMatch(/ 200 OK/);
+      expect(own.dialled).toEqual(['192.168.0.1:3128']);
+      expect(own.resolved).toEqual([]);
+      expect(asked[0]).toBe('CONNECT allowed.example:80 HTTP/1.1\r\nHost: allowed.example:80\r\n\r\n');
+      expect(await own.send(get('evil.example'))).toMatch(/ 403 /);
+      expect(own.dialled).toHaveLength(1);
+    } finally {
+      await own.close();
+    }
+  });
+
+  test.each([
+    ['refuses', 'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n'],
+    ['answers in the name of the host', 'HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil'],
+    ['speaks no HTTP', 'SSH-2.0-x\r\n\r\n'],
+  ])('one that %s', async (_name, answer) => {
+    const own = await through(answer).opened;
+    try {
+      expect(await own.send(get('allowed.example'))).toMatch(/^HTTP\/1\.1 502 /);
+    } finally {
+      await own.close();
+    }
   });
 });
 

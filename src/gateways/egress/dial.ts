@@ -25,9 +25,9 @@ export interface Dialer {
   /**
    * Resolves the name once, checks every address, connects to one that was checked. A name with one forbidden address is
    * refused whole: an answer that mixes public and private addresses is how names are rebound.
-   * Throws `Refusal`.
+   * Throws `Refusal`. `address` is null where a proxy of the network resolves the name.
    */
-  dial(target: Target, facts: HostFacts): Promise<{ readonly socket: Socket; readonly address: string }>;
+  dial(target: Target, facts: HostFacts): Promise<{ readonly socket: Socket; readonly address: string | null }>;
 }
 
 export function openDialer(resolver: Resolver, connector: Connector, connectTime: number): Dialer {
@@ -107,7 +107,7 @@ function isOwn(address: string): boolean {
   return own.addresses.some((each) => sameAddress(each, address));
 }
 
-function connected(socket: Socket, time: number): Promise<Socket> {
+export function connected(socket: Socket, time: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => socket.destroy(new Error(`no answer within ${time} ms`)), time);
     const settle = (error?: Error) => {

@@ -12,6 +12,7 @@ import { type Decide, type EgressLog, Ledger, type Revocation } from './ledger.t
 import { defaultEgressLimits, type EgressLimits } from './limits.ts';
 import { Names } from './names.ts';
 import { serveProxy, serveTransparent } from './serve.ts';
+import { throughProxy, type UpstreamProxy } from './upstream-proxy.ts';
 
 export interface EgressOptions {
   readonly policy: EffectivePolicy;
@@ -26,6 +27,8 @@ export interface EgressOptions {
   readonly connect?: Connector;
   /** PEM of authorities that are trusted besides the system's, as corporate networks have them. */
   readonly extraCa?: string;
+  /** Where everything but private hosts goes through, for networks that let nothing else out. */
+  readonly upstreamProxy?: UpstreamProxy;
   readonly secrets?: SecretHook;
   /** First address of those that stand for names; 198.18.0.0 unless the sandbox routes another network to itself. */
   readonly namesFrom?: string;
@@ -78,9 +81,14 @@ class EgressGateway implements Egress {
     const onBroken = () => void this.close();
     this.#ledger = new Ledger({ policy, decide, log, clock, limits: this.#limits, onBroken });
     const { resolver = systemResolver, connect = systemConnector } = options;
+    const direct = openDialer(resolver, connect, this.#limits.connectTime);
+    const { upstreamProxy } = options;
     this.#gateway = {
       ledger: this.#ledger,
-      dialer: openDialer(resolver, connect, this.#limits.connectTime),
+      dialer:
+        upstreamProxy === undefined
+          ? direct
+          : throughProxy(upstreamProxy, direct, resolver, connect, this.#limits.connectTime),
       limits: this.#limits,
       secrets: options.secrets ?? null,
       authority: () => this.#certificates(),

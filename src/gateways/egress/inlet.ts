@@ -24,6 +24,8 @@ export class Inlet {
     stream.on('end', this.#finish);
     stream.on('close', this.#end);
     stream.on('error', this.#end);
+    // Paused explicitly by whoever read from it before: a listener alone does not set it flowing again.
+    if (stream.isPaused()) stream.resume();
   }
 
   readonly #take = (chunk: Buffer) => {

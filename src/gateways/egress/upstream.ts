@@ -12,7 +12,7 @@ export interface Link {
   readonly key: string;
   readonly stream: Socket;
   readonly inlet: Inlet;
-  readonly address: string;
+  readonly address: string | null;
   /** Requests that were sent over it. */
   uses: number;
   /** True when it was given up because it was silent for too long. */
