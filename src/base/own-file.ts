@@ -1,5 +1,4 @@
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { EnforcementError } from './errors.ts';
 
 /** Bits of a mode that let the group or everybody do anything. */
@@ -7,18 +6,14 @@ const OTHERS = 0o077;
 
 /**
  * A file that holds a key or a secret: a regular file, no link, of this user or root, that nobody else can read. Everything is
- * checked on the descriptor that is read, so that it cannot be another file by then.
+ * checked on the descriptor that is read, so that it cannot be another file by then. Synchronous: such files are small, and four
+ * trips to the thread pool take twenty times as long as reading one.
  * Throws `EnforcementError` with the command that corrects it; the system's error when it is missing (ENOENT).
  */
-export async function readOwnFile(path: string, maxBytes: number): Promise<Buffer> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
-    (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ELOOP') throw error;
-      throw refused(`${path} is a symbolic link`, 'put the file itself there');
-    },
-  );
+export function readOwnFile(path: string, maxBytes: number): Buffer {
+  const fd = openFile(path);
   try {
-    const stats = await handle.stat();
+    const stats = fstatSync(fd);
     const { uid, mode, size } = stats;
     if (!stats.isFile()) throw refused(`${path} is not a regular file`, 'move it away');
     if (uid !== process.geteuid?.() && uid !== 0)
@@ -30,9 +25,18 @@ export async function readOwnFile(path: string, maxBytes: number): Promise<Buffe
       );
     }
     if (size > maxBytes) throw refused(`${path} has ${size} bytes, more than ${maxBytes}`, 'move it away');
-    return await handle.readFile();
+    return readFileSync(fd);
   } finally {
-    await handle.close();
+    closeSync(fd);
+  }
+}
+
+function openFile(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ELOOP') throw error;
+    throw refused(`${path} is a symbolic link`, 'put the file itself there');
   }
 }
 

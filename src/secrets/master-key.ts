@@ -1,5 +1,4 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
-import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createOnce } from '../base/durable-file.ts';
 import { EnforcementError, StorageError, UsageError } from '../base/errors.ts';
@@ -69,17 +68,26 @@ export async function loadMasterKey(options: MasterKeyOptions, create: boolean):
   const { keys, variable, random = randomBytes, file = MASTER_KEY_FILE } = options;
   if (variable !== undefined) return localMasterKey(parseVariable(variable), MASTER_KEY_VARIABLE, random);
   const path = join(keys, file);
-  const there = await access(path).then(
-    () => true,
-    () => false,
-  );
-  if (!there && !create) return null;
-  if (!there) await createOnce(keys, file, `${Buffer.from(random(KEY_BYTES)).toString('base64')}\n`);
-  const key = decode((await readOwnFile(path, 256)).toString('latin1').trim());
+  let text = readKeyFile(path);
+  if (text === null && !create) return null;
+  if (text === null) {
+    await createOnce(keys, file, `${Buffer.from(random(KEY_BYTES)).toString('base64')}\n`);
+    text = readKeyFile(path);
+  }
+  const key = decode(text ?? '');
   if (key !== null) return localMasterKey(key, path, random);
   throw new StorageError(`the master key ${path} is damaged: it is not 32 bytes in base64`, {
     remedy: 'restore it from a backup: nothing else opens the secrets that it sealed',
   });
+}
+
+function readKeyFile(path: string): string | null {
+  try {
+    return readOwnFile(path, 256).toString('latin1').trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 function parseVariable(text: string): Buffer {

@@ -91,7 +91,7 @@ export async function readToken(token: VaultToken): Promise<string> {
 
 async function tokenFile(file: string): Promise<string> {
   try {
-    return (await readOwnFile(file, 8_192)).toString('latin1').trim();
+    return readOwnFile(file, 8_192).toString('latin1').trim();
   } catch (cause) {
     if (cause instanceof CordonError) throw cause;
     throw new EnforcementError('secrets', `the token for the Vault cannot be read from ${file}`, {

@@ -48,7 +48,7 @@ type IndexFile = z.infer<typeof fileSchema>;
 export async function readIndex(keys: string): Promise<IndexFile | null> {
   const path = join(keys, INDEX_FILE);
   try {
-    return fileSchema.parse(JSON.parse((await readOwnFile(path, MAX_BYTES)).toString('utf8')));
+    return fileSchema.parse(JSON.parse(readOwnFile(path, MAX_BYTES).toString('utf8')));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
     if (!(cause instanceof SyntaxError || cause instanceof z.ZodError)) throw cause;

@@ -160,7 +160,7 @@ export class EmbeddedSecrets implements SecretStore {
 
   async #readValue(name: string, entry: IndexEntry): Promise<Buffer | null> {
     try {
-      const file = fileSchema.safeParse(JSON.parse((await readOwnFile(this.#file(name, entry), MAX_FILE)).toString()));
+      const file = fileSchema.safeParse(JSON.parse(readOwnFile(this.#file(name, entry), MAX_FILE).toString()));
       return file.success ? Buffer.from(file.data.sealed, 'base64') : Buffer.alloc(0);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
