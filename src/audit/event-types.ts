@@ -203,6 +203,11 @@ export const specs = {
       durationMs: count,
     }),
   },
+  /** What never came to a decision: bytes without meaning, a name that was asked for and is not answered. */
+  'network.unjudged': {
+    phase: 'fact',
+    resource: z.strictObject({ via: z.enum(['proxy', 'http', 'tls', 'dns']), host: text.nullable(), detail: text }),
+  },
   /** A push as it came in: what the guest asks for, before its objects are looked at. */
   'git.received': {
     phase: 'intent',

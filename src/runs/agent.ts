@@ -13,6 +13,7 @@ export interface AgentRun {
   readonly sandbox: Sandbox;
   readonly run: string;
   readonly request: RunRequest;
+  readonly env: Readonly<Record<string, string>>;
   readonly policy: EffectivePolicy;
   /** Reads the first limit that the sandbox hit. */
   readonly stopped: AbortSignal;
@@ -37,10 +38,13 @@ const LINGER = 250;
  * Resolves when the agent ended with exit code 0. Throws `AgentFailedError` for any other end of its own, `LimitError`,
  * `CancelledError`. Whatever it left running is ended before this returns.
  */
-export async function runAgent({ sandbox, run, request, policy, stopped, output }: AgentRun, io: RunIo): Promise<void> {
+export async function runAgent(
+  { sandbox, run, request, policy, stopped, output, env }: AgentRun,
+  io: RunIo,
+): Promise<void> {
   const execution = await sandbox.exec({
     argv: request.agent.argv,
-    env: { ...guestEnvironment(run), CORDON_TASK_FILE: '/run/cordon/task' },
+    env: { ...guestEnvironment(run), ...env, CORDON_TASK_FILE: '/run/cordon/task' },
   });
   const streams = output.follow(execution);
   setTimeout(warmEngine, WARM_AFTER).unref();

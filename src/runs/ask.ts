@@ -1,5 +1,5 @@
 import { CordonError, ExitCode } from '../base/errors.ts';
-import { type Decision, refText } from '../policy/index.ts';
+import { type ActionName, type Decision, refText } from '../policy/index.ts';
 import type { RunRequest } from './request.ts';
 import { type RunLog, recorded } from './run-log.ts';
 import type { RunIo } from './system.ts';
@@ -17,6 +17,7 @@ export class ApprovalDeniedError extends CordonError {
  */
 export async function decideAsk(
   decision: Decision,
+  action: ActionName,
   what: string,
   request: RunRequest,
   log: RunLog,
@@ -26,7 +27,7 @@ export async function decideAsk(
   const approval = decision.subjectDigest.slice('sha256:'.length, 'sha256:'.length + 16);
   const cause = await log.append({
     type: 'approval.requested',
-    action: 'git.push',
+    action,
     resource: { approval, summary: what, approvers: [...approvers], count, expiresMs },
     decision: recorded(decision),
   });
@@ -35,7 +36,7 @@ export async function decideAsk(
     present && (await io.ask?.({ action: what, reason: decision.reason, rules: decision.rules.map(refText) })) === true;
   await log.append({
     type: 'approval.decided',
-    action: 'git.push',
+    action,
     resource: { approval, subjectDigest: decision.subjectDigest },
     outcome: { answer: yes ? 'approved' : 'denied', note: present ? null : 'nobody was there to be asked' },
     cause,

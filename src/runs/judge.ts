@@ -59,7 +59,7 @@ export async function judge(
     ...(decision === undefined ? {} : { decision: recorded(decision) }),
   });
   if (refused) throw denial(refusals, decision);
-  if (decision.effect === 'ask') await decideAsk(decision, `git push to ${ref}`, request, log, io);
+  if (decision.effect === 'ask') await decideAsk(decision, 'git.push', `git push to ${ref}`, request, log, io);
 }
 
 function denial(

@@ -10,7 +10,6 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentFailedError, CancelledError, PolicyDeniedError } from '../base/errors.ts';
 import { type Decision, refText } from '../policy/index.ts';
-import type { Sandbox } from '../sandbox/sandbox.ts';
 import { resolveToolbox } from '../sandbox/toolbox.ts';
 import { runAgent } from './agent.ts';
 import { AgentOutput } from './agent-output.ts';
@@ -43,7 +42,7 @@ export async function executeRun(system: System, request: RunRequest, io: RunIo)
     await run.move('preparing');
     const prepared = await scope.step('sandbox ready', () => prepare(scope));
     await run.move('running');
-    const touched = await scope.step('agent done', () => work(scope, prepared.sandbox));
+    const touched = await scope.step('agent done', () => work(scope, prepared));
     await run.move('delivering');
     const delivered = await scope.step('delivered', () => deliver(scope, prepared, touched));
     return await run.seal({ status: 'succeeded', reason: summary(scope, delivered) }, scope);
@@ -62,12 +61,12 @@ function mayStart(decision: Decision): void {
 }
 
 /** The agent at work. Resolves with whether anything in its workspace is other than it was. */
-async function work(scope: RunScope, sandbox: Sandbox): Promise<boolean> {
+async function work(scope: RunScope, { sandbox, env }: Prepared): Promise<boolean> {
   const { system, request, io, run, stop } = scope;
   const { policy } = scope.loaded;
   refuseIfCancelled(io);
   const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), io.onOutput);
-  const failure = await runAgent({ sandbox, run: run.id, request, policy, stopped: stop.signal, output }, io).then(
+  const failure = await runAgent({ sandbox, run: run.id, request, policy, env, stopped: stop.signal, output }, io).then(
     () => null,
     (error: unknown) => error,
   );

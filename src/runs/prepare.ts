@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
+import { openNetwork } from './network.ts';
 import { ORIGIN, type Origin, openOrigin } from './origin.ts';
 import type { RunScope } from './scope.ts';
 import { uncommittedWork } from './workspace.ts';
@@ -10,6 +11,8 @@ import { uncommittedWork } from './workspace.ts';
 export interface Prepared {
   readonly sandbox: Sandbox;
   readonly origin: Origin;
+  /** What the agent's commands find in their environment besides the usual. */
+  readonly env: Readonly<Record<string, string>>;
 }
 
 export async function prepare(scope: RunScope): Promise<Prepared> {
@@ -27,17 +30,22 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   scope.later(() => checkout.release());
   for (const notice of [...repository.notices, ...checkout.notices]) scope.note(notice);
 
+  const network = await openNetwork(scope);
   const sandbox = await system.sandbox.create({
     runId: run.id,
     runDir: dir,
     workspace: { kind: 'checkout', dir: checkout.dir },
     toolbox,
     limits: policy.limits,
-    etc: { gitconfig: GIT_CONFIGURATION },
+    etc: { gitconfig: GIT_CONFIGURATION, 'resolv.conf': 'nameserver 127.0.0.1\n' },
+    hostFiles: network.hostFiles,
     files: { task: `${request.task ?? ''}\n` },
   });
   scope.later(() => sandbox.destroy());
   scope.record = new CommandRecord(sandbox, run.log, loaded, (why) => scope.stop.abort(why));
+
+  scope.later(() => network.close());
+  await network.start(sandbox);
 
   const { branch } = scope;
   const origin = await openOrigin({ sandbox, runDir: dir, repository, checkout, branch, policy, log: run.log });
@@ -47,7 +55,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null); // beside the agent's own work
     scope.later(async () => scope.note(await uncommitted));
   }
-  return { sandbox, origin };
+  return { sandbox, origin, env: network.env };
 }
 
 /** `/etc/gitconfig` inside: `origin` is the gateway, and there is nothing of the user's own configuration. */

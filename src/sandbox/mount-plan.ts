@@ -116,6 +116,8 @@ export interface RootPlan {
   readonly outside: readonly string[];
   /** `/etc/<name>` → content. */
   readonly etc: Readonly<Record<string, string>>;
+  /** Guest path → index in `outside`. */
+  readonly bound?: Readonly<Record<string, number>>;
   /** `/run/cordon/<name>` → content. */
   readonly files: Readonly<Record<string, string>>;
 }
@@ -188,6 +190,10 @@ export function planRoot(plan: RootPlan): Operation[] {
     for (const { path, target } of toolbox.links) {
       if (!underSystemFolder(path)) operations.push(...folders.make(dirname(path)), ['link', target, at(path)]);
     }
+  }
+  for (const [path, index] of Object.entries(plan.bound ?? {})) {
+    operations.push(['file', at(path), 0o644, '']);
+    bind(`outside/${index}`, path, Attribute.readOnly | Attribute.noExec);
   }
   const writable = list ? Attribute.noExec : 0; // a copy of a tool, or one from memory of a file, is not the tool
   bind('merged', '/workspace', writable);

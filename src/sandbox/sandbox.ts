@@ -92,6 +92,8 @@ export interface SandboxSpec {
   readonly limits: Limits;
   /** Files of the generated `/etc` besides the driver's own (passwd, group, hosts…): name → content. */
   readonly etc?: Readonly<Record<string, string>>;
+  /** Read-only files of the trusted side: path inside → path outside. Only below `/run/cordon`. */
+  readonly hostFiles?: Readonly<Record<string, string>>;
   /** Read-only files at `/run/cordon/<name>`. */
   readonly files?: Readonly<Record<string, string>>;
 }

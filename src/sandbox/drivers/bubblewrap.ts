@@ -134,7 +134,7 @@ class BubblewrapSandbox implements Sandbox {
   async #box(tmpfs: string): Promise<{ folders: number[]; copied: boolean }> {
     const { workspace, toolbox } = this.#spec;
     const checkout = workspace.kind === 'checkout' ? workspace.dir : null;
-    const plan = { checkout, tmpfs, outside: outsideFiles(toolbox) };
+    const plan = { checkout, tmpfs, outside: this.#outside(toolbox) };
     if (checkout !== null && !overlayRefused && !(workspace.kind === 'checkout' && workspace.copy)) {
       try {
         return { folders: await (await this.#separate()).request(planBox({ ...plan, overlay: true })), copied: false };
@@ -165,6 +165,16 @@ class BubblewrapSandbox implements Sandbox {
     return outer;
   }
 
+  /** Files of the host that are bound one by one: programs outside /usr, then the trusted side's own. */
+  #outside(toolbox: Toolbox): string[] {
+    return [...outsideFiles(toolbox), ...Object.values(this.#spec.hostFiles ?? {})];
+  }
+
+  #bound(): Record<string, number> {
+    const first = outsideFiles(this.#spec.toolbox).length;
+    return Object.fromEntries(Object.keys(this.#spec.hostFiles ?? {}).map((path, i) => [path, first + i]));
+  }
+
   /** One more view of the same files, and process 1 in it. */
   async #start(toolbox: Toolbox): Promise<Cell> {
     const [outer, limits, spec] = [this.#outer, this.#limits, this.#spec];
@@ -174,7 +184,8 @@ class BubblewrapSandbox implements Sandbox {
       planRoot({
         name: root,
         toolbox,
-        outside: outsideFiles(spec.toolbox),
+        outside: this.#outside(spec.toolbox),
+        bound: this.#bound(),
         etc: { ...guestEtc, ...spec.etc },
         files: spec.files ?? {},
       }),

@@ -1,0 +1,179 @@
+/** The way out of one run: its egress gateway, what programs inside are told of it, and the record of every crossing. */
+import { closeSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Egress, ListenerKind } from '../gateways/egress/egress.ts';
+import type { EgressLog } from '../gateways/egress/ledger.ts';
+import { type Decision, type PolicyAction, subject } from '../policy/index.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import { decideAsk } from './ask.ts';
+import { recorded } from './run-log.ts';
+import type { RunScope } from './scope.ts';
+
+/** Where programs inside find the gateway; 3128 is the port of proxies by custom. */
+const LISTENERS: readonly {
+  readonly port: number;
+  readonly how: 'tcp' | 'tcp-any' | 'udp';
+  readonly kind: ListenerKind;
+}[] = [
+  { port: 3128, how: 'tcp', kind: 'proxy' },
+  { port: 80, how: 'tcp-any', kind: 'http' },
+  { port: 443, how: 'tcp-any', kind: 'tls' },
+  { port: 53, how: 'udp', kind: 'dns' },
+];
+
+const PROXY = 'http://127.0.0.1:3128';
+const BUNDLE = '/run/cordon/ca.pem';
+/**
+ * Milliseconds into a run before its gateway is loaded where nothing is permitted out. Who connects earlier waits in the
+ * kernel's queue; a run that ends earlier never pays for it.
+ */
+const LAZY = 30;
+
+export interface RunNetwork {
+  /** Variables for every command of the agent's. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Guest path → file of the trusted side. */
+  readonly hostFiles: Readonly<Record<string, string>>;
+  /** Listens inside. The sandbox has just been made; nothing runs in it yet. */
+  start(sandbox: Sandbox): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The run's folder exists. Throws when the certificates cannot be written. */
+export async function openNetwork(scope: RunScope): Promise<RunNetwork> {
+  const network = new Network(scope);
+  await network.prepare();
+  return network;
+}
+
+class Network implements RunNetwork {
+  readonly #scope: RunScope;
+  readonly env: Record<string, string> = proxyVariables();
+  readonly hostFiles: Record<string, string> = {};
+  /** Listening descriptors that nobody serves yet. */
+  #waiting: { readonly fd: number; readonly kind: ListenerKind }[] = [];
+  #egress: Promise<Egress> | null = null;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(scope: RunScope) {
+    this.#scope = scope;
+  }
+
+  async prepare(): Promise<void> {
+    if (this.#scope.loaded.policy.network.length === 0) return;
+    const egress = await this.#open();
+    const file = join(this.#scope.dir, 'ca.pem');
+    await writeFile(file, egress.caBundle, { mode: 0o644 });
+    this.hostFiles[BUNDLE] = file;
+    Object.assign(this.env, trustVariables());
+  }
+
+  #open(): Promise<Egress> {
+    this.#egress ??= this.#load();
+    return this.#egress;
+  }
+
+  async #load(): Promise<Egress> {
+    const { openEgress } = await import('../gateways/egress/egress.ts');
+    const { system, loaded, run } = this.#scope;
+    return openEgress({
+      policy: loaded.policy,
+      decide: (action) => decideCrossing(this.#scope, action),
+      log: egressLog(this.#scope),
+      clock: system.clock,
+      runId: run.id,
+    });
+  }
+
+  async start(sandbox: Sandbox): Promise<void> {
+    for (const { port, how, kind } of LISTENERS) this.#waiting.push({ fd: await sandbox.listen(port, how), kind });
+    if (this.#egress !== null) await this.#attach();
+    else this.#timer = setTimeout(() => void this.#attach().catch((error) => this.#scope.stop.abort(error)), LAZY);
+  }
+
+  async #attach(): Promise<void> {
+    const egress = await this.#open();
+    for (const { fd, kind } of this.#waiting.splice(0)) await egress.attach({ fd }, kind);
+  }
+
+  async close(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    const egress = await this.#egress?.catch(() => null);
+    for (const { fd } of this.#waiting.splice(0)) closeSync(fd);
+    await egress?.close();
+  }
+}
+
+async function decideCrossing(scope: RunScope, action: PolicyAction): Promise<Decision> {
+  const { run, loaded, request, io } = scope;
+  const decision = run.log.decide(loaded.policy, action);
+  if (decision.effect !== 'ask') return decision;
+  try {
+    await decideAsk(decision, action.action, subject(action), request, run.log, io);
+    return { ...decision, effect: 'permit' };
+  } catch {
+    return { ...decision, effect: 'deny' };
+  }
+}
+
+function egressLog({ run }: RunScope): EgressLog {
+  return {
+    decided: ({ host, port, method, path, decision }) =>
+      run.log.append(
+        {
+          type: 'network.decided',
+          action: method === null ? 'net.connect' : 'net.request',
+          resource: { host, port, method, path },
+          decision: recorded(decision),
+        },
+        'agent',
+      ),
+    async closed(token, { host, port, address, result, status, bytesOut, bytesIn, durationMs }) {
+      await run.log.append(
+        {
+          type: 'network.closed',
+          action: null,
+          resource: { host, port, address },
+          outcome: { result, status, bytesOut, bytesIn, durationMs: Math.round(durationMs) },
+          cause: token as number,
+        },
+        'agent',
+      );
+    },
+    unjudged({ via, host, detail }) {
+      run.log.enqueue({
+        type: 'network.unjudged',
+        action: null,
+        resource: { via, host: host?.slice(0, 512) ?? null, detail: detail.slice(0, 1024) },
+      });
+    },
+  };
+}
+
+/** What programs of all kinds go by: curl, git, wget, pip and Go read these; Node when it is told to. */
+function proxyVariables(): Record<string, string> {
+  const env: Record<string, string> = { NODE_USE_ENV_PROXY: '1' };
+  for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY']) {
+    env[name] = PROXY;
+    env[name.toLowerCase()] = PROXY;
+  }
+  env.NO_PROXY = 'localhost,127.0.0.1,::1';
+  env.no_proxy = env.NO_PROXY;
+  return env;
+}
+
+/** Where each kind of program looks for the authorities it trusts: the system's, and this run's own. */
+function trustVariables(): Record<string, string> {
+  const names = [
+    'SSL_CERT_FILE',
+    'NODE_EXTRA_CA_CERTS',
+    'REQUESTS_CA_BUNDLE',
+    'CURL_CA_BUNDLE',
+    'GIT_SSL_CAINFO',
+    'PIP_CERT',
+    'CARGO_HTTP_CAINFO',
+    'npm_config_cafile',
+  ];
+  return Object.fromEntries(names.map((name) => [name, BUNDLE]));
+}
