@@ -17,11 +17,14 @@ import { sandboxDrivers } from './sandbox/index.ts';
 import { removeStale } from './sandbox/limits.ts';
 import { guestOwner } from './sandbox/owner.ts';
 import { fileDigests } from './sandbox/toolbox-digests.ts';
+import type { SecretsSettings } from './secrets/sources.ts';
 import { openStore, type RunRecord, type Store } from './store/index.ts';
 
 export interface ComposeOptions {
   /** Instead of `$CORDON_HOME`. */
   readonly home?: string;
+  /** Further places of secrets, from the user's settings. */
+  readonly secrets?: SecretsSettings | undefined;
 }
 
 /**
@@ -49,6 +52,11 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
     log,
     content: openContentStore({ dir: join(paths.audit, 'content'), keys: paths.keys }),
     memo: new DecisionMemo(paths.home, paths.keys),
+    async secrets() {
+      const { openSources } = await import('./secrets/sources.ts');
+      const { drivers } = openSources(paths, options.secrets ?? { sources: [] }, process.env);
+      return { drivers, dir: paths.secrets };
+    },
     sandbox,
     guestOwner: guestOwner(),
     organisation,

@@ -95,7 +95,6 @@ function refuseLater(options: RunOptions): void {
   if (options.repo !== undefined) throw later('--repo', 'clone it, and name the clone with --workspace');
   if (options.deliver === 'pr') throw later('--deliver pr', 'use --deliver branch and push that branch');
   if (options.model !== undefined) throw later('--model', 'leave it out: the sandbox has no network yet');
-  if (options.secret.length > 0) throw later('--secret', 'leave it out: the sandbox has no network to use one on yet');
   if (options.approvals === 'queue') throw later('--approvals queue', 'use prompt or deny');
 }
 

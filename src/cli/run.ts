@@ -3,8 +3,9 @@ import { Option } from 'commander';
 import { formatDuration } from '../base/duration.ts';
 import { safeText } from '../base/term.ts';
 import type { RunRequest, RunResult } from '../runs/request.ts';
+import type { Progress } from '../runs/system.ts';
+import type { SecretsSettings } from '../secrets/sources.ts';
 import { approvalPrompt } from './approval-prompt.ts';
-import { asker } from './ask.ts';
 import { type Context, newCommand, outputOf } from './context.ts';
 import { GuestOutput } from './guest-output.ts';
 import type { Output } from './output.ts';
@@ -40,7 +41,7 @@ export function command(context: Context): Command {
     .option('--policy <file>', 'a policy instead of .cordon/policy.yaml at the base commit')
     .option('--allow-net <host[:port]>', 'allow a host besides the policy; repeatable', collect, [])
     .option('--allow-command <path>', 'allow a program besides the policy; repeatable', collect, [])
-    .addOption(new Option('--secret <name>').default([]).argParser(collect).hideHelp())
+    .option('--secret <name>', 'have a secret lent that the organisation’s policy names; repeatable', collect, [])
     .addOption(new Option('--model <provider/model>').hideHelp())
     .addOption(
       new Option(
@@ -76,19 +77,24 @@ async function run(context: Context, out: Output, task: string | undefined, opti
   const settings = await loadSettings(resolvePaths(context.env).configFile);
   const { cwd, interactive } = context;
   const request = toRunRequest(task, context.rest, options, { cwd, interactive, settings });
-  const result = await runRequested(context, out, request);
+  const result = await runRequested(context, out, request, settings.secrets);
   context.exitCode = exitCodeOf(result.status);
   if (out.json) out.document(result);
   else out.line(...summaryLines(result, request, out, context.cwd));
 }
 
 /** Runs it with progress on standard error, and closes everything whatever comes of it. */
-export async function runRequested(context: Context, out: Output, request: RunRequest): Promise<RunResult> {
+export async function runRequested(
+  context: Context,
+  out: Output,
+  request: RunRequest,
+  secrets?: SecretsSettings,
+): Promise<RunResult> {
   const [{ composeSystem }, { executeRun }] = await Promise.all([
     import('../compose.ts'),
     import('../runs/pipeline.ts'),
   ]);
-  const system = await composeSystem({});
+  const system = await composeSystem({ secrets });
   const guest = new GuestOutput(out);
   const ask = approvalPrompt(context, out);
   try {
@@ -97,7 +103,6 @@ export async function runRequested(context: Context, out: Output, request: RunRe
       onProgress: (progress) => out.progress(progressLine(out, progress)),
       notes: !out.quiet,
       onOutput: (stream, chunk) => guest.write(stream, chunk),
-      ...(context.interactive ? { ask: asker(context) } : {}),
       ...(ask === undefined ? {} : { ask }),
     });
   } finally {
@@ -106,8 +111,9 @@ export async function runRequested(context: Context, out: Output, request: RunRe
   }
 }
 
-export function progressLine(out: Output, progress: { readonly step: string; readonly ms?: number }): string {
-  const { dim } = out.progressStyle;
+export function progressLine(out: Output, progress: Progress): string {
+  const { bold, dim, red } = out.progressStyle;
+  if (progress.alarming) return bold(red(`! ${safeText(progress.step)}`));
   const took = progress.ms === undefined ? '' : ` ${dim(`(${formatDuration(progress.ms)})`)}`;
   return `${dim('·')} ${safeText(progress.step)}${took}`;
 }

@@ -1,4 +1,5 @@
 import type { ContentStore } from '../audit/content.ts';
+import type { Redactor } from '../base/redact/index.ts';
 import type { Execution } from '../sandbox/sandbox.ts';
 import type { RunLog } from './run-log.ts';
 
@@ -13,12 +14,20 @@ export class AgentOutput {
   readonly #now: () => number;
   readonly #show: (stream: 'stdout' | 'stderr', chunk: Buffer) => void;
   readonly #start: number;
+  readonly #redactor: Redactor | null;
   readonly #lines: Buffer[] = [];
   #kept = 0;
   bytes = 0;
   cut = false;
 
-  constructor(limit: number, now: () => number, show: (stream: 'stdout' | 'stderr', chunk: Buffer) => void) {
+  /** `redactor`: takes what it knows out of everything, before it is shown or kept. */
+  constructor(
+    limit: number,
+    now: () => number,
+    show: (stream: 'stdout' | 'stderr', chunk: Buffer) => void,
+    redactor: Redactor | null = null,
+  ) {
+    this.#redactor = redactor;
     this.#limit = limit;
     this.#now = now;
     this.#show = show;
@@ -29,16 +38,22 @@ export class AgentOutput {
   async follow(execution: Execution): Promise<void> {
     await Promise.all(
       (['stdout', 'stderr'] as const).map(async (stream) => {
+        const redaction = this.#redactor?.open();
+        const pass = (chunk: Buffer, last: boolean) => {
+          for (const piece of redaction?.write(chunk, last) ?? [chunk]) this.#take(stream, piece);
+        };
         try {
-          for await (const chunk of execution[stream]) this.#take(stream, chunk as Buffer);
+          for await (const chunk of execution[stream]) pass(chunk as Buffer, false);
         } catch {
           // The sandbox was ended under it; what came until then is kept.
         }
+        pass(Buffer.alloc(0), true);
       }),
     );
   }
 
   #take(stream: 'stdout' | 'stderr', chunk: Buffer): void {
+    if (chunk.length === 0) return;
     this.bytes += chunk.length;
     this.#show(stream, chunk);
     const room = this.#limit - this.#kept;

@@ -9,6 +9,7 @@ import type { Sandbox } from '../sandbox/sandbox.ts';
 import { decideAsk } from './ask.ts';
 import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
+import type { LentSecrets } from './secrets.ts';
 
 /** Where programs inside find the gateway; 3128 is the port of proxies by custom. */
 const LISTENERS: readonly {
@@ -41,14 +42,15 @@ export interface RunNetwork {
 }
 
 /** The run's folder exists. Throws when the certificates cannot be written. */
-export async function openNetwork(scope: RunScope): Promise<RunNetwork> {
-  const network = new Network(scope);
+export async function openNetwork(scope: RunScope, secrets: LentSecrets): Promise<RunNetwork> {
+  const network = new Network(scope, secrets);
   await network.prepare();
   return network;
 }
 
 class Network implements RunNetwork {
   readonly #scope: RunScope;
+  readonly #secrets: LentSecrets;
   readonly env: Record<string, string> = proxyVariables();
   readonly hostFiles: Record<string, string> = {};
   /** Listening descriptors that nobody serves yet. */
@@ -56,8 +58,9 @@ class Network implements RunNetwork {
   #egress: Promise<Egress> | null = null;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(scope: RunScope) {
+  constructor(scope: RunScope, secrets: LentSecrets) {
     this.#scope = scope;
+    this.#secrets = secrets;
   }
 
   async prepare(): Promise<void> {
@@ -77,13 +80,19 @@ class Network implements RunNetwork {
   async #load(): Promise<Egress> {
     const { openEgress } = await import('../gateways/egress/egress.ts');
     const { system, loaded, run } = this.#scope;
-    return openEgress({
+    const { hook, lent } = this.#secrets;
+    const egress = await openEgress({
       policy: loaded.policy,
       decide: (action) => decideCrossing(this.#scope, action),
       log: egressLog(this.#scope),
       clock: system.clock,
       runId: run.id,
+      ...(hook === null ? {} : { secrets: hook }),
     });
+    // A tunnel that carries the value must not outlive the permission to use it.
+    for (const { host, signal } of lent)
+      signal.addEventListener('abort', () => egress.revoke({ host }), { once: true });
+    return egress;
   }
 
   async start(sandbox: Sandbox): Promise<void> {

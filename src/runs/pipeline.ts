@@ -61,11 +61,11 @@ function mayStart(decision: Decision): void {
 }
 
 /** The agent at work. Resolves with whether anything in its workspace is other than it was. */
-async function work(scope: RunScope, { sandbox, env }: Prepared): Promise<boolean> {
+async function work(scope: RunScope, { sandbox, env, redactor }: Prepared): Promise<boolean> {
   const { system, request, io, run, stop } = scope;
   const { policy } = scope.loaded;
   refuseIfCancelled(io);
-  const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), io.onOutput);
+  const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), io.onOutput, redactor);
   const failure = await runAgent({ sandbox, run: run.id, request, policy, env, stopped: stop.signal, output }, io).then(
     () => null,
     (error: unknown) => error,

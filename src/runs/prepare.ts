@@ -1,11 +1,13 @@
 /** From a decided request to a sandbox with the repository in it, its gateway open, and everything about it recorded. */
 import { mkdir } from 'node:fs/promises';
+import type { Redactor } from '../base/redact/index.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
 import { openNetwork } from './network.ts';
 import { ORIGIN, type Origin, openOrigin } from './origin.ts';
 import type { RunScope } from './scope.ts';
+import { lendSecrets } from './secrets.ts';
 import { uncommittedWork } from './workspace.ts';
 
 export interface Prepared {
@@ -13,6 +15,8 @@ export interface Prepared {
   readonly origin: Origin;
   /** What the agent's commands find in their environment besides the usual. */
   readonly env: Readonly<Record<string, string>>;
+  /** Takes lent values out of what the agent writes; null when nothing was lent. */
+  readonly redactor: Redactor | null;
 }
 
 export async function prepare(scope: RunScope): Promise<Prepared> {
@@ -30,7 +34,8 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   scope.later(() => checkout.release());
   for (const notice of [...repository.notices, ...checkout.notices]) scope.note(notice);
 
-  const network = await openNetwork(scope);
+  const secrets = await lendSecrets(scope);
+  const network = await openNetwork(scope, secrets);
   const sandbox = await system.sandbox.create({
     runId: run.id,
     runDir: dir,
@@ -55,7 +60,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null); // beside the agent's own work
     scope.later(async () => scope.note(await uncommitted));
   }
-  return { sandbox, origin, env: network.env };
+  return { sandbox, origin, env: { ...network.env, ...secrets.env }, redactor: secrets.redactor };
 }
 
 /** `/etc/gitconfig` inside: `origin` is the gateway, and there is nothing of the user's own configuration. */

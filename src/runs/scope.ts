@@ -57,6 +57,11 @@ export class RunScope {
     if (notice !== null) this.io.onProgress({ step: `note: ${notice.message}` });
   }
 
+  /** Something that weakens what a reader would take for granted: shown in red. */
+  warn(message: string): void {
+    this.io.onProgress({ step: message, alarming: true });
+  }
+
   /** Does one step and shows how long it took. */
   async step<T>(name: string, work: () => Promise<T>): Promise<T> {
     const { clock } = this.system;

@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Source } from '../policy/index.ts';
 import type { Owner } from '../sandbox/outer.ts';
 import type { SandboxDriver } from '../sandbox/sandbox.ts';
+import type { SecretDriver } from '../secrets/index.ts';
 import type { Store } from '../store/index.ts';
 import type { DecisionMemo } from './decision-memo.ts';
 
@@ -17,6 +18,8 @@ export interface System {
   readonly log: AuditLog;
   readonly content: ContentStore;
   readonly memo: DecisionMemo;
+  /** Where secrets are kept, opened when a run needs one; `dir` holds grants and revocations. */
+  secrets(): Promise<{ readonly drivers: readonly SecretDriver[]; readonly dir: string }>;
   readonly sandbox: SandboxDriver;
   /** Whom a checkout must belong to for the guest to change it; null = the user who runs Cordon. */
   readonly guestOwner: Owner | null;
@@ -28,6 +31,8 @@ export interface System {
 export interface Progress {
   /** What is being done, for a person. */
   readonly step: string;
+  /** True for what a person must not overlook. */
+  readonly alarming?: boolean;
   /** How long it took, once it is done. */
   readonly ms?: number;
 }

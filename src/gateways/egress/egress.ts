@@ -153,9 +153,10 @@ class EgressGateway implements Egress {
       if (answer !== null && !this.#closed) socket.send(answer, from.port, from.address);
     });
     socket.on('error', () => {});
+    const ready = once(socket, 'listening'); // with a descriptor it is there before `bind` returns
     if ('fd' in listening) socket.bind({ fd: listening.fd });
     else socket.bind(listening.port, listening.host ?? '127.0.0.1');
-    await once(socket, 'listening');
+    await ready;
     return socket.address().port;
   }
 
