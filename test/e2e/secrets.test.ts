@@ -1,0 +1,97 @@
+/** Secrets as a run meets them: a placeholder inside, the value at the one host that the policy names. */
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Installation, Project } from '../fakes/project.ts';
+
+const VALUE = 'a-token-that-nobody-may-see-7431';
+const PLAIN = 'a-value-lent-in-plain-words-0052';
+const HOST = '127.0.0.2';
+const site = new Installation();
+const arrived: (string | undefined)[] = [];
+const server = createServer((request, response) => {
+  arrived.push(`${request.method} ${request.url} ${request.headers.authorization}`);
+  response.end('welcome\n');
+});
+let port: number;
+let project: Project;
+
+const ASK = `use strict; use IO::Socket::INET;
+my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => 3128) or die $!;
+my ($path, $header) = @ARGV;
+print $socket "GET http://$path HTTP/1.1\\r\\nHost: ", $path =~ m{^([^/]+)}, "\\r\\n$header\\r\\nConnection: close\\r\\n\\r\\n";
+undef $/; print scalar <$socket>, "\\n";
+`;
+
+beforeAll(async () => {
+  server.listen(0, HOST);
+  await once(server, 'listening');
+  port = (server.address() as AddressInfo).port;
+  project = new Project(join(site.root, 'repository'));
+  project.write('ask.pl', ASK).write(
+    '.cordon/policy.yaml',
+    `version: 1
+security:
+  allowed_network_hosts: [{host: ${HOST}, port: ${port}, private: true}]
+secrets:
+  - {name: API_TOKEN, use: {host: ${HOST}, header: "Authorization: Bearer {}"}}
+  - {name: OPEN_TOKEN, use: {env: OPEN}}
+`,
+  );
+  project.commit('first');
+  for (const [name, value] of Object.entries({ API_TOKEN: VALUE, OPEN_TOKEN: PLAIN })) {
+    const set = spawnSync(join(import.meta.dirname, '../../cordon'), ['secrets', 'set', name], {
+      env: site.env,
+      input: value,
+    });
+    expect(set.status, set.stderr.toString()).toBe(0);
+  }
+});
+afterAll(() => {
+  server.close();
+  site.dispose();
+});
+
+const run = (script: string) => site.start(project, script).done;
+
+test('the value stands in the header at its host, and nowhere inside', async () => {
+  const { status, stdout, stderr } = await run(
+    `env; perl ask.pl ${HOST}:${port}/ok "Authorization: Bearer $API_TOKEN"; grep -rs ${VALUE} /proc/self/environ /run /tmp /home /workspace; true`,
+  );
+  expect(status).toBe(0);
+  expect(arrived).toEqual([`GET /ok Bearer ${VALUE}`]);
+  expect(stderr).toMatch(/API_TOKEN=cordon-secret-API_TOKEN-/);
+  expect(stderr + stdout).not.toContain(VALUE);
+}, 60_000);
+
+test('a placeholder sent anywhere else goes no further, and is an alarm', async () => {
+  arrived.length = 0;
+  const { stderr, result } = await run(`perl ask.pl "${HOST}:${port}/leak/$API_TOKEN" "X-Other: 1"`);
+  expect(arrived).toEqual([]);
+  expect(stderr).toContain('secret_refused');
+  const events = site.cordon('audit', 'show', '--run', result.runId, '--json').stdout.trim().split('\n');
+  const types = events.map((line) => (JSON.parse(line) as { type: string }).type);
+  expect(types).toContain('secret.alarm');
+  expect(types.filter((type) => type === 'secret.granted')).toHaveLength(2);
+});
+
+test('what policy lends in plain words is said loudly, and taken out of what the agent writes', async () => {
+  const { stderr, result } = await run('test -n "$OPEN" && echo "open is $OPEN"');
+  expect(stderr).toContain('the value of OPEN_TOKEN is in the sandbox, as $OPEN');
+  expect(stderr).toContain('open is [secret:OPEN_TOKEN]');
+  expect(stderr).not.toContain(PLAIN);
+  expect(site.cordon('runs', 'logs', result.runId).stdout).not.toContain(PLAIN);
+});
+
+test('a secret that nobody has set keeps the run from starting its agent', async () => {
+  const removed = site.cordon('secrets', 'remove', 'OPEN_TOKEN');
+  expect(removed.status, removed.stderr).toBe(0);
+  const { status, stdout, stderr } = await run('echo ran');
+  expect(status).not.toBe(0);
+  expect(stderr).not.toContain('│ ran');
+  expect(stdout + stderr).toContain('OPEN_TOKEN');
+  expect(site.cordon('audit', 'verify').status).toBe(0);
+});
