@@ -151,7 +151,7 @@ describe('the request of cordon run', () => {
     );
   });
 
-  test.each([{ secret: ['T'] }, { model: 'a/b' }, { agent: 'codex' }, { approvals: 'queue' }])(
+  test.each([{ model: 'a/b' }, { agent: 'codex' }, { approvals: 'queue' }])(
     '%j is refused, not passed over',
     (more) => {
       expect(() => toRunRequest(undefined, ['x'], { ...options, ...more }, around)).toThrow(UsageError);

@@ -1,6 +1,6 @@
 /** The way out of one run: its egress gateway, what programs inside are told of it, and the record of every crossing. */
 import { closeSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Egress, ListenerKind } from '../gateways/egress/egress.ts';
 import type { EgressLog } from '../gateways/egress/ledger.ts';
@@ -111,6 +111,7 @@ class Network implements RunNetwork {
     const egress = await this.#egress?.catch(() => null);
     for (const { fd } of this.#waiting.splice(0)) closeSync(fd);
     await egress?.close();
+    for (const file of Object.values(this.hostFiles)) await rm(file, { force: true });
   }
 }
 

@@ -40,7 +40,7 @@ export async function executeRun(system: System, request: RunRequest, io: RunIo)
   try {
     mayStart(run.decision);
     await run.move('preparing');
-    const prepared = await scope.step('sandbox ready', () => prepare(scope));
+    const prepared = await scope.step('sandbox ready', () => scope.unlessCancelled(prepare(scope)));
     await run.move('running');
     const touched = await scope.step('agent done', () => work(scope, prepared));
     await run.move('delivering');

@@ -1,10 +1,14 @@
 import { join } from 'node:path';
+import { CancelledError } from '../base/errors.ts';
 import type { CommandRecord } from './command-record.ts';
 import type { RunLedger } from './ledger.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import type { RunRequest } from './request.ts';
 import type { RunIo, System } from './system.ts';
 import type { Notice, Repository } from './workspace.ts';
+
+/** Milliseconds that a step may still take after the run was cancelled. */
+const PATIENCE = 3_000;
 
 /** What every step of one run works with. */
 export class RunScope {
@@ -45,6 +49,22 @@ export class RunScope {
   /** To be undone when the run ends, whatever ends it; last first. */
   later(undo: () => unknown): void {
     this.#undo.push(undo);
+  }
+
+  /**
+   * The work's result, or `CancelledError` when the requester cancels. Work that is nearly done is waited for, so that all
+   * it did is undone with the rest; only what hangs is left behind.
+   */
+  async unlessCancelled<T>(work: Promise<T>): Promise<T> {
+    const { signal } = this.io;
+    const stuck = new Promise<'stuck'>((resolve) => {
+      const patience = () => setTimeout(resolve, PATIENCE, 'stuck').unref();
+      if (signal.aborted) patience();
+      else signal.addEventListener('abort', patience, { once: true });
+    });
+    const ended = await Promise.race([work.then((value) => ({ value })), stuck]);
+    if (ended === 'stuck' || signal.aborted) throw new CancelledError('cancelled by the requester');
+    return ended.value;
   }
 
   /** Undoes what was done, and resolves when the last thing the sandbox had to tell is recorded. */

@@ -243,7 +243,7 @@ test('a request may open a host, but never this machine: that takes `private: tr
   expect(leaked).toEqual([]);
 });
 
-test('a run that ends in the middle of a crossing closes it in the record, and delivers', async () => {
+test('a run that ends in the middle of a crossing closes it in the record, delivers, and leaves nothing', async () => {
   const { status, result } = await said(
     reading,
     `${proxied(`GET http://${HOST}:${open}/endless HTTP/1.1`, `${HOST}:${open}`)} & sleep 1; echo two > new.txt`,
@@ -253,6 +253,7 @@ test('a run that ends in the middle of a crossing closes it in the record, and d
   const [decided, ended, ...more] = crossings(result.runId);
   expect(more).toEqual([]);
   expect(ended).toMatchObject({ type: 'network.closed', cause: decided?.seq, outcome: { status: null } });
+  expect(site.leftovers()).toEqual([]);
 });
 
 test('the log of all of this holds', () => {
