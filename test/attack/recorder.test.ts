@@ -48,7 +48,8 @@ describe('an image is recorded however it comes about', () => {
       "if (!fork) { if (!fork) { select undef, undef, undef, 0.02; exec '/usr/bin/printf', 'marker' } exit } wait; sleep 1;",
     'a daemon with a session of its own':
       "if (!fork) { S('setsid'); if (!fork) { exec '/usr/bin/printf', 'marker' } exit } wait; sleep 1;",
-    vfork: "my $p = S('vfork'); if ($p == 0) { exec '/usr/bin/printf', 'marker' } wait;",
+    // Of libc's own: a vfork by hand would have the child run on in perl's memory, and break the parent now and then.
+    vfork: "system('/usr/bin/awk', 'BEGIN { system(\"exec /usr/bin/printf marker\") }');",
     'after its name was changed':
       "S('prctl', 15, my $n = \"x) Z 1\", 0, 0, 0); if (!fork) { exec '/usr/bin/printf', 'marker' } wait;",
     'not dumpable any more': "S('prctl', 4, 0, 0, 0, 0); if (!fork) { exec '/usr/bin/printf', 'marker' } wait;",
