@@ -29,7 +29,7 @@ const BUNDLE = '/run/cordon/ca.pem';
  * Milliseconds into a run before its gateway is loaded where nothing is permitted out. Who connects earlier waits in the
  * kernel's queue; a run that ends earlier never pays for it.
  */
-const LAZY = 30;
+const LAZY = 200;
 
 export interface RunNetwork {
   /** Variables for every command of the agent's. */

@@ -7,8 +7,11 @@ import { CommandRecord } from './command-record.ts';
 import { openNetwork } from './network.ts';
 import { ORIGIN, type Origin, openOrigin } from './origin.ts';
 import type { RunScope } from './scope.ts';
-import { lendSecrets } from './secrets.ts';
+import type { LentSecrets } from './secrets.ts';
 import { uncommittedWork } from './workspace.ts';
+
+/** The broker is loaded only for a policy that lends something. */
+const NOTHING_LENT: LentSecrets = { hook: null, env: {}, redactor: null, lent: [] };
 
 export interface Prepared {
   readonly sandbox: Sandbox;
@@ -34,7 +37,9 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   scope.later(() => checkout.release());
   for (const notice of [...repository.notices, ...checkout.notices]) scope.note(notice);
 
-  const secrets = await lendSecrets(scope);
+  const { documents } = policy;
+  const lends = [documents.repository, documents.organisation].some((document) => (document?.secrets ?? []).length > 0);
+  const secrets: LentSecrets = lends ? await (await import('./secrets.ts')).lendSecrets(scope) : NOTHING_LENT;
   const network = await openNetwork(scope, secrets);
   const sandbox = await system.sandbox.create({
     runId: run.id,
