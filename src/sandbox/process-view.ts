@@ -253,9 +253,3 @@ export function openRunning(pid: number): number | null {
     return null;
   }
 }
-
-/** How many threads a process has, from the count of its folder of them; null when it is gone. */
-export function threadCount(pid: number): number | null {
-  const stat = statSync(`/proc/${pid}/task`, { throwIfNoEntry: false });
-  return stat === undefined ? null : stat.nlink - 2;
-}
