@@ -1,9 +1,10 @@
 import { LimitError } from '../../base/errors.ts';
 import type { ObjectReader } from '../../base/git-objects.ts';
 import { safeText } from '../../base/term.ts';
-import type { Finding, PushLimits } from './checks.ts';
+import type { Finding } from './checks.ts';
 import type { CommitFacts } from './commits.ts';
 import { isActedUpon, linkProblem, pathText } from './names.ts';
+import type { PushLimits } from './push-limits.ts';
 import { type TreeChange, TreeError, type TreeWalker } from './trees.ts';
 
 export interface ChangesRequest {

@@ -1,0 +1,72 @@
+import { LimitError } from '../../base/errors.ts';
+import { git } from '../../base/git.ts';
+import type { ObjectInfo, ObjectReader } from '../../base/git-objects.ts';
+import { formatSize } from '../../base/size.ts';
+import type { Finding, PushRequest } from './checks.ts';
+import { type CommitFacts, parseCommit } from './commits.ts';
+import type { PushLimits } from './push-limits.ts';
+
+export async function newCommits(
+  objects: readonly ObjectInfo[],
+  request: PushRequest,
+  limits: PushLimits,
+  reader: ObjectReader,
+  findings: Finding[],
+): Promise<readonly CommitFacts[]> {
+  const infos = objects.filter((object) => object.type === 'commit');
+  if (infos.length > limits.commits)
+    throw new LimitError('push', `${infos.length} commits; at most ${limits.commits} are taken`);
+  const commits: CommitFacts[] = [];
+  // rev-list names the newest first.
+  for (const info of infos.reverse()) {
+    const bytes = info.size > limits.commitBytes ? null : await reader.readSized(info);
+    const commit = bytes === null ? null : parseCommit(info.oid, bytes);
+    if (commit === null)
+      throw new LimitError(
+        'push',
+        `a commit that is malformed or larger than ${formatSize(limits.commitBytes)}: ${info.oid}`,
+      );
+    if (commit.parents.length === 0 && request.quarantine.base !== commit.oid) {
+      findings.push({
+        severity: 'refuse',
+        path: null,
+        commit: commit.oid,
+        message: 'a history of its own, unrelated to the base, is merged in',
+      });
+    }
+    if (/[\p{Cc}\p{Cf}]/u.test(`${commit.author}${commit.committer}`)) {
+      findings.push({
+        severity: 'refuse',
+        path: null,
+        commit: commit.oid,
+        message: 'its author or committer has control characters',
+      });
+    }
+    if (/[\p{Cc}--[\n\t\r]]|[\u202a-\u202e\u2066-\u2069]/v.test(commit.message)) {
+      findings.push({
+        severity: 'note',
+        path: null,
+        commit: commit.oid,
+        message: 'its message has control or bidirectional characters',
+      });
+    }
+    commits.push(commit);
+  }
+  if (objects.some((object) => object.type === 'tag'))
+    throw new LimitError('push', 'a tag object where commits are expected');
+  return commits;
+}
+
+export async function requireDescent({ quarantine, head }: PushRequest, findings: Finding[]): Promise<void> {
+  const result = await git(quarantine.place, ['merge-base', '--is-ancestor', quarantine.base, head], {
+    timeout: 60_000,
+  });
+  if (result.exitCode !== 0) {
+    findings.push({
+      severity: 'refuse',
+      path: null,
+      commit: head,
+      message: `the pushed branch does not contain the base ${quarantine.base}`,
+    });
+  }
+}
