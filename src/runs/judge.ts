@@ -32,7 +32,7 @@ export async function judge(
   io: RunIo,
 ): Promise<void> {
   const { quarantine, head, branch, received } = arrival;
-  const repository = arrival.repository.dir;
+  const repository = arrival.repository.name;
   const ref = `refs/heads/${branch}`;
   const inspection = await inspectPush({ quarantine, head, repository, ref });
   const refusals = inspection.findings.filter((finding) => finding.severity === 'refuse');
@@ -97,7 +97,7 @@ export async function handOver(arrival: Arrival, request: RunRequest, runDir: st
     }));
     return;
   }
-  const transfer = { ref: `refs/heads/${branch}`, from: null, to: head, target: repository.dir };
+  const transfer = { ref: `refs/heads/${branch}`, from: null, to: head, target: repository.name };
   const cause = await log.append({ type: 'git.forwarded', action: 'git.push', resource: transfer });
   await done(log, cause, deliverBranch({ repository, quarantine, head, branch }), (result) => ({
     type: 'git.forward.done',

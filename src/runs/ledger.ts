@@ -77,7 +77,7 @@ export class RunLedger {
     const start = {
       action: 'run.start',
       agent: request.agent.kind,
-      repository: repository.dir,
+      repository: repository.name,
       readOnly: request.readOnly,
     } as const;
     const decision = log.count(await system.memo.decide(policy, start), start);
@@ -94,7 +94,7 @@ export class RunLedger {
       created: clock.now(),
       state: 'created',
       requester: request.requester.id,
-      repository: repository.dir,
+      repository: repository.name,
       request: request as unknown as Json,
       owner: currentProcess(),
       base: repository.base,
@@ -222,7 +222,7 @@ function requestRecord(request: RunRequest, repository: Repository) {
   const { base, branch, paths, agent, task, policyFile, grants, approvals, deliver, readOnly, record, limits } =
     request;
   return {
-    workspace: repository.dir,
+    workspace: repository.name,
     base,
     branch,
     paths: [...paths],

@@ -69,7 +69,7 @@ function recordPush({ log, repository }: OriginRequest, command: RefCommand): Pr
       type: 'git.received',
       action: 'git.push',
       resource: {
-        repository: repository.dir,
+        repository: repository.name,
         commands: [{ ref: command.ref, from: known(command.old), to: known(command.new) }],
         packBytes: 0,
       },
@@ -85,7 +85,7 @@ async function refuse(request: OriginRequest, command: RefCommand, cause: number
   if (own) return null;
   const decision = log.decide(policy, {
     action: 'git.push',
-    repository: repository.dir,
+    repository: repository.name,
     ref: command.ref,
     kind: command.kind,
     tag: command.ref.startsWith('refs/tags/'),
@@ -102,7 +102,7 @@ async function refuse(request: OriginRequest, command: RefCommand, cause: number
     type: 'git.decided',
     action: 'git.push',
     resource: {
-      repository: repository.dir,
+      repository: repository.name,
       ref: command.ref,
       kind: command.kind,
       commits: 0,

@@ -17,8 +17,8 @@ export interface LoadedPolicy {
 }
 
 /**
- * The effective policy of a request. The repository's document is read at the base commit, as an object: what lies in
- * the working tree, or what an agent wrote, does not count. Throws `DocumentError` with every problem of every document.
+ * The effective policy of a request. The repository's document is read as an object of the base commit (of a remote
+ * repository, of its default branch's): what lies in the working tree, or what an agent wrote, does not count. Throws `DocumentError` with every problem of every document.
  */
 export async function loadPolicy(
   request: RunRequest,
@@ -53,7 +53,7 @@ async function repositoryDocument(request: RunRequest, repository: Repository): 
     return { file: request.policyFile, text };
   }
   const place = { gitDir: repository.commonDir };
-  const name = `${repository.base}:${POLICY_FILE}`;
+  const name = `${repository.policyCommit}:${POLICY_FILE}`;
   const found = await git(place, ['cat-file', '--batch-check=%(objecttype) %(objectsize)'], { stdin: `${name}\n` });
   const [type, size] = found.stdout.toString().trim().split(' ').slice(-2);
   if (type === undefined || found.stdout.toString().includes('missing')) return null;

@@ -44,7 +44,7 @@ export async function lendSecrets(scope: RunScope): Promise<LentSecrets> {
   });
   const secrets = new RunSecrets(broker, {
     id: run.id,
-    repository: repository.dir,
+    repository: repository.name,
     agent: request.agent.kind,
     workflow: null,
     environment: null,

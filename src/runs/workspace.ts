@@ -20,8 +20,10 @@ export interface Notice {
   readonly message: string;
 }
 
-/** The user's repository as trusted code found it. All paths are absolute and free of links. */
+/** A repository as trusted code found it: the user's own, or the mirror of a remote one. Paths are absolute and free of links. */
 export interface Repository {
+  /** What decisions, events and scopes call it: a local one's `dir`, a remote one's `host/path`. */
+  readonly name: string;
   /** The working tree's top folder. */
   readonly dir: string;
   /** This working tree's own git folder: HEAD and index. Differs from `commonDir` in a linked worktree. */
@@ -32,6 +34,8 @@ export interface Repository {
   readonly objectFormat: 'sha1' | 'sha256';
   /** The commit the run starts from. */
   readonly base: string;
+  /** Where the repository's policy is read: `base`, or of a remote one its default branch. */
+  readonly policyCommit: string;
   /** Short name of the branch that `base` named; null when it named a commit, a tag or a detached HEAD. */
   readonly baseBranch: string | null;
   /** Commits whose parents this repository does not have. */
@@ -81,12 +85,14 @@ export async function inspectRepository(named: string, base = 'HEAD'): Promise<R
   const shallow = await shallowCommits(commonDir);
   const owner = await stat(commonDir);
   return {
+    name: dir,
     dir,
     gitDir: await realpath(gitDir),
     commonDir: await realpath(commonDir),
     objectsDir: await realpath(objectsDir),
     objectFormat,
     base: commit,
+    policyCommit: commit,
     baseBranch: branchOf(ref),
     shallow,
     owner: { uid: owner.uid, gid: owner.gid },

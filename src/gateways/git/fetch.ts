@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { killGit } from '../../base/git.ts';
+import { flushPacket, packet } from '../../base/pktline.ts';
 import { collect, feed } from './git-io.ts';
 import { answer, bodyOf, HttpRefusal, protocolOf } from './http.ts';
-import { flushPacket, packet } from './pktline.ts';
 import type { Service, ServiceName } from './service.ts';
 
 const FETCH_BODY = 32 * 1024 * 1024;

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createGunzip } from 'node:zlib';
-import { PacketError } from './pktline.ts';
+import { PacketError } from '../../base/pktline.ts';
 
 /** Answers that carry a status for git to show: `remote: <reason>`. */
 export class HttpRefusal extends Error {

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { killGit } from '../../base/git.ts';
+import { PacketReader } from '../../base/pktline.ts';
 import { collect, feed } from './git-io.ts';
 import { answer, bodyOf } from './http.ts';
-import { PacketReader } from './pktline.ts';
 import type { Quarantine } from './quarantine.ts';
 import { commandLimits, type PushHead, readPushHead, refusal, writePushHead } from './receive.ts';
 import type { GitServerOptions } from './server.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { flushPacket, PacketError, PacketReader, packet } from './pktline.ts';
+import { flushPacket, PacketError, PacketReader, packet } from '../../base/pktline.ts';
 import { readPushHead, refusal, writePushHead } from './receive.ts';
 
 async function* chunked(bytes: Buffer, sizes: readonly number[]): AsyncGenerator<Buffer> {

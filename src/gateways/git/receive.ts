@@ -1,7 +1,7 @@
 import { isOid } from '../../base/git.ts';
+import { flushPacket, PacketError, type PacketReader, packet } from '../../base/pktline.ts';
 import { safeText } from '../../base/term.ts';
 import { canonicalRef } from '../../policy/git-refs.ts';
-import { flushPacket, PacketError, type PacketReader, packet } from './pktline.ts';
 
 /**
  * The head of a push (gitprotocol-pack(5), "Reference Update Request and Packfile Transfer"):

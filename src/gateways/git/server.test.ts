@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterEach, expect, test } from 'vitest';
 import { branch, pushScene, type Scene, type SceneOptions } from '../../../test/fakes/push-scene.ts';
-import { flushPacket, packet } from './pktline.ts';
+import { flushPacket, packet } from '../../base/pktline.ts';
 
 let scene: Scene;
 afterEach(() => scene.close());

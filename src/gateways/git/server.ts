@@ -1,10 +1,10 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { killGit } from '../../base/git.ts';
+import { PacketError } from '../../base/pktline.ts';
 import { safeText } from '../../base/term.ts';
 import { advertise, fetchPack } from './fetch.ts';
 import { answer, HttpRefusal } from './http.ts';
-import { PacketError } from './pktline.ts';
 import { takePush } from './push.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { RefCommand } from './receive.ts';

@@ -35,19 +35,19 @@ export class PacketReader {
   async next(): Promise<Packet | null> {
     if (!(await this.#fill(4))) {
       if (this.#bytes.length === 0) return null;
-      throw new PacketError('the request ends within a packet');
+      throw new PacketError('the bytes end within a packet');
     }
     const digits = this.#bytes.toString('latin1', 0, 4);
     if (!/^[0-9a-fA-F]{4}$/.test(digits)) throw new PacketError('a packet length is not four hex digits');
     const length = Number.parseInt(digits, 16);
     if (length === 3 || length > MAX_LENGTH) throw new PacketError(`${length} is no packet length`);
     this.#taken += Math.max(length, 4);
-    if (this.#taken > this.#limit) throw new PacketError(`the commands take more than ${this.#limit} bytes`);
+    if (this.#taken > this.#limit) throw new PacketError(`the packets take more than ${this.#limit} bytes`);
     if (length < 4) {
       this.#bytes = this.#bytes.subarray(4);
       return { kind: (['flush', 'delimiter', 'end'] as const)[length] as 'flush' };
     }
-    if (!(await this.#fill(length))) throw new PacketError('the request ends within a packet');
+    if (!(await this.#fill(length))) throw new PacketError('the bytes end within a packet');
     const data = Buffer.from(this.#bytes.subarray(4, length));
     this.#bytes = this.#bytes.subarray(length);
     return { kind: 'data', data };
