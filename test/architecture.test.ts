@@ -13,7 +13,9 @@ const layers: readonly (readonly string[])[] = [
   ['client', 'compose'], //              the typed client · configuration → wired system
   ['api', 'workflows'],
   ['runs'], //                           the data path: prepare ▶ sandbox ▶ agent ▶ deliver ▶ seal
-  ['approvals', 'agents', 'sandbox', 'gateways', 'forge', 'secrets', 'attest', 'store', 'identity', 'audit', 'config'],
+  ['approvals', 'agents', 'sandbox', 'gateways', 'forge', 'secrets', 'store', 'identity', 'config'],
+  ['attest'], //                         proofs, made of signatures and of the log
+  ['audit'],
   ['policy'], //                         pure
   ['base'],
 ];
@@ -96,6 +98,15 @@ describe('direction of imports', () => {
     const wrong = imports.filter(
       ({ from, to, local }) => local && onlyBase.includes(domain(from)) && ![domain(from), 'base'].includes(domain(to)),
     );
+    expect(wrong.map(({ from, to }) => `${from} → ${to}`)).toEqual([]);
+  });
+
+  test('attest stands on audit and base, and only what proves or records knows audit', () => {
+    const wrong = imports.filter(({ from, to, local }) => {
+      if (!local || domain(from) === domain(to)) return false;
+      if (domain(from) === 'attest') return !['audit', 'base'].includes(domain(to));
+      return domain(to) === 'audit' && layer(domain(from)) > layer('runs');
+    });
     expect(wrong.map(({ from, to }) => `${from} → ${to}`)).toEqual([]);
   });
 

@@ -10,44 +10,26 @@ export interface ObjectInfo {
   readonly size: number;
 }
 
-interface Waiter<T> {
-  readonly resolve: (value: T) => void;
+type Parse<T> = (bytes: Buffer) => { answer: T; used: number } | number;
+
+interface Waiter {
+  readonly parse: Parse<unknown>;
+  readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
 }
 
 /** One `git cat-file` conversation: requests are answered in order, so a queue of waiters is all the state there is. */
-class Conversation<T> {
+class Conversation {
   readonly #child: GitProcess;
-  readonly #waiting: Waiter<T>[] = [];
+  readonly #waiting: Waiter[] = [];
   #buffered: Buffer[] = [];
   #size = 0;
+  #need = 1;
   #failure: Error | undefined;
 
-  /** `parse` takes one answer off the front of the bytes, or returns null when it is not all there yet. */
-  constructor(
-    place: GitPlace,
-    mode: '--batch' | '--batch-check',
-    parse: (bytes: Buffer) => { answer: T; used: number } | number,
-  ) {
-    this.#child = spawnGit(place, ['cat-file', mode]);
-    let need = 1;
-    this.#child.stdout.on('data', (chunk: Buffer) => {
-      this.#buffered.push(chunk);
-      this.#size += chunk.length;
-      if (this.#size < need) return;
-      let bytes = this.#buffered.length === 1 ? chunk : Buffer.concat(this.#buffered);
-      for (;;) {
-        const got = bytes.length === 0 ? 1 : parse(bytes);
-        if (typeof got === 'number') {
-          need = got;
-          break;
-        }
-        bytes = bytes.subarray(got.used);
-        this.#waiting.shift()?.resolve(got.answer);
-      }
-      this.#buffered = [bytes];
-      this.#size = bytes.length;
-    });
+  constructor(place: GitPlace) {
+    this.#child = spawnGit(place, ['cat-file', '--batch-command']);
+    this.#child.stdout.on('data', (chunk: Buffer) => this.#take(chunk));
     this.#child.stderr.resume();
     const end = (why: string) => {
       this.#failure ??= new OutsideError(`git cat-file in ${place.gitDir} ${why}`);
@@ -57,10 +39,31 @@ class Conversation<T> {
     this.#child.on('close', (code, signal) => end(`ended with ${signal ?? code}`));
   }
 
-  ask(request: string): Promise<T> {
+  #take(chunk: Buffer): void {
+    this.#buffered.push(chunk);
+    this.#size += chunk.length;
+    if (this.#size < this.#need) return;
+    let bytes = this.#buffered.length === 1 ? chunk : Buffer.concat(this.#buffered);
+    this.#need = 1;
+    for (let next = this.#waiting[0]; next !== undefined && bytes.length > 0; next = this.#waiting[0]) {
+      const got = next.parse(bytes);
+      if (typeof got === 'number') {
+        this.#need = got;
+        break;
+      }
+      bytes = bytes.subarray(got.used);
+      this.#waiting.shift();
+      next.resolve(got.answer);
+    }
+    this.#buffered = [bytes];
+    this.#size = bytes.length;
+  }
+
+  /** `parse` takes one answer off the front of the bytes, or returns how many it needs when it is not all there yet. */
+  ask<T>(request: string, parse: Parse<T>): Promise<T> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.push({ parse, resolve: resolve as (value: unknown) => void, reject });
       this.#child.stdin.write(`${request}\n`);
     });
   }
@@ -96,23 +99,26 @@ function parseContent(bytes: Buffer): { answer: Buffer | null; used: number } | 
 }
 
 /**
- * Reads objects by id from one repository, many at a low cost: two `git cat-file` processes that live until `close`.
+ * Reads objects by id from one repository, many at a low cost: one `git cat-file` that lives until `close`.
  * Requests may be made at once; answers come in their order. A size is looked up before content is read, so that an
  * object larger than the caller allows is never inflated into memory.
  */
 export class ObjectReader {
   readonly #place: GitPlace;
-  #infos: Conversation<ObjectInfo | null> | undefined;
-  #contents: Conversation<Buffer | null> | undefined;
+  #conversation: Conversation | undefined;
 
   constructor(place: GitPlace) {
     this.#place = place;
   }
 
+  #ask<T>(request: string, parse: Parse<T>): Promise<T> {
+    this.#conversation ??= new Conversation(this.#place);
+    return this.#conversation.ask(request, parse);
+  }
+
   /** Null when there is no such object. */
   info(oid: string): Promise<ObjectInfo | null> {
-    this.#infos ??= new Conversation(this.#place, '--batch-check', parseInfo);
-    return this.#infos.ask(oid);
+    return this.#ask(`info ${oid}`, parseInfo);
   }
 
   /** The content, or null when it is missing, of another type, or larger than `limit` bytes. */
@@ -124,12 +130,10 @@ export class ObjectReader {
 
   /** The content of an object whose size the caller has already judged. */
   readSized(info: ObjectInfo): Promise<Buffer | null> {
-    this.#contents ??= new Conversation(this.#place, '--batch', parseContent);
-    return this.#contents.ask(info.oid);
+    return this.#ask(`contents ${info.oid}`, parseContent);
   }
 
   close(): void {
-    this.#infos?.close();
-    this.#contents?.close();
+    this.#conversation?.close();
   }
 }
