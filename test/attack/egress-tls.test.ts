@@ -245,6 +245,7 @@ describe('secrets', () => {
           if (request.path === '/no') return { refuse: 'a placeholder where none belongs' };
           return { set: [{ name: 'Authorization', lower: 'authorization', value: 'Bearer real' }] };
         },
+        watchBody: () => () => false,
       },
     });
     try {

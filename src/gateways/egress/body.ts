@@ -6,6 +6,10 @@ import { Refusal } from './refusal.ts';
 const LINE_LIMIT = 1024;
 const TRAILER_LIMIT = 8 * 1024;
 
+/** Sees a body's bytes before they go on, in order, and `last` with the last of them; throws when they may not. */
+export type Look = (piece: Buffer, last: boolean) => void;
+const NOTHING = Buffer.alloc(0);
+
 /**
  * Passes one message's body on and no byte more. A chunked body is decoded and framed anew: what the next server reads
  * as its end is what was read as its end here. Chunk extensions and trailers are dropped, as RFC 9112 §7.1 allows.
@@ -16,16 +20,18 @@ export async function relayBody(
   to: Duplex,
   framing: Framing,
   count: (bytes: number) => void,
+  look: Look = () => {},
 ): Promise<void> {
   if (framing.kind === 'none') return;
-  if (framing.kind === 'length') return relayLength(from, to, framing.length, count);
+  if (framing.kind === 'length') return relayLength(from, to, framing.length, count, look);
   if (framing.kind === 'close') return relayToEnd(from, to, count);
   for (;;) {
     const size = chunkSize(await readLine(from, LINE_LIMIT));
     if (size === 0) break;
     count(size);
     await send(to, `${size.toString(16)}\r\n`);
-    await relayLength(from, to, size, () => {});
+    const seen: Look = (piece) => look(piece, false);
+    await relayLength(from, to, size, () => {}, seen);
     if ((await readLine(from, LINE_LIMIT)) !== '')
       throw new Refusal('malformed', 'a chunk that is longer than it says');
     await send(to, '\r\n');
@@ -38,10 +44,17 @@ export async function relayBody(
       throw new Refusal('malformed', 'trailers that are no header lines');
     left -= line.length + 2;
   }
+  look(NOTHING, true);
   await send(to, '0\r\n\r\n');
 }
 
-async function relayLength(from: Inlet, to: Duplex, length: number, count: (bytes: number) => void): Promise<void> {
+async function relayLength(
+  from: Inlet,
+  to: Duplex,
+  length: number,
+  count: (bytes: number) => void,
+  look: Look,
+): Promise<void> {
   let left = length;
   while (left > 0) {
     const chunk = await from.read();
@@ -50,6 +63,7 @@ async function relayLength(from: Inlet, to: Duplex, length: number, count: (byte
     if (part.length < chunk.length) from.unread(chunk.subarray(left));
     left -= part.length;
     count(part.length);
+    look(part, left === 0);
     await send(to, part);
   }
 }

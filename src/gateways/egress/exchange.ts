@@ -7,6 +7,7 @@ import { type Framing, type Header, parseResponseHead, type RequestHead, type Re
 import { type Inlet, send } from './inlet.ts';
 import type { Crossing } from './ledger.ts';
 import { asRefusal, problemResponse, Refusal } from './refusal.ts';
+import { watchBody, withSecrets } from './request-secrets.ts';
 import { hostHeader, judgedPath, type RequestTarget } from './target.ts';
 import type { Link, Upstream } from './upstream.ts';
 import { joinUpgraded } from './websocket.ts';
@@ -87,7 +88,6 @@ interface Judged {
   readonly crossing: Crossing;
   /** As it is sent. */
   readonly path: string;
-  readonly inspected: boolean;
 }
 
 async function judge(x: Exchange, head: RequestHead, target: RequestTarget): Promise<Judged> {
@@ -100,7 +100,7 @@ async function judge(x: Exchange, head: RequestHead, target: RequestTarget): Pro
   if (inspected && path.ok) actions.push({ action: 'net.request', host, port, method: head.method, path: path.value });
   const request = { method: head.method, path: path.ok ? path.value : null };
   const crossing = await x.gateway.ledger.enter({ host, port }, request, actions);
-  return { crossing, path: inspected && path.ok ? path.value : target.path, inspected };
+  return { crossing, path: inspected && path.ok ? path.value : target.path };
 }
 
 function malformed(x: Exchange, target: RequestTarget, detail: string): Refusal {
@@ -122,7 +122,12 @@ async function transfer(
       decision: crossing.decision,
       remedy: `where the policy lists it: {host: "${target.host}", port: ${target.port}, websocket: true}`,
     });
-  const headers = await withSecrets(x, head, target, judged);
+  const headers = await withSecrets(x.gateway, {
+    ...target,
+    method: head.method,
+    path: judged.path,
+    headers: head.headers.filter((header) => !HOP.has(header.lower) && !hides(x, head, header)),
+  });
   const link = await x.upstream.open(target, crossing);
   const bytes = requestBytes(x.scheme, head, headers, target, judged.path);
   crossing.up(bytes.length);
@@ -130,7 +135,8 @@ async function transfer(
   let sent = false;
   if (head.framing.kind !== 'none') link.stream.cork();
   await send(link.stream, bytes);
-  const sending = relayBody(x.guest, link.stream, head.framing, (count) => crossing.up(count)).then(
+  const look = head.framing.kind === 'none' ? undefined : watchBody(x.gateway, target);
+  const sending = relayBody(x.guest, link.stream, head.framing, (count) => crossing.up(count), look).then(
     () => {
       sent = true;
     },
@@ -146,7 +152,8 @@ async function transfer(
     if (response.status === 101) {
       onStart();
       await send(x.guest.stream, responseBytes(response, false));
-      await joinUpgraded(x.guest, link.inlet, crossing, x.gateway.limits);
+      const looks = x.gateway.secrets === null ? null : () => watchBody(x.gateway, target);
+      await joinUpgraded(x.guest, link.inlet, crossing, x.gateway.limits, looks);
       return false;
     }
     const keepAlive = head.keepAlive && response.framing.kind !== 'close' && (sent || head.framing.kind === 'none');
@@ -167,21 +174,9 @@ function guestSide(error: unknown): Refusal {
   return refusal.result === 'upstream_ended' ? new Refusal('guest_ended', refusal.message) : refusal;
 }
 
-async function withSecrets(x: Exchange, head: RequestHead, target: RequestTarget, judged: Judged) {
-  const kept = head.headers.filter((header) => !HOP.has(header.lower));
-  if (x.gateway.secrets === null || !judged.inspected) return kept;
-  const { host, port, query } = target;
-  const answer = await x.gateway.secrets.apply({
-    host,
-    port,
-    method: head.method,
-    path: judged.path,
-    query,
-    headers: kept,
-  });
-  if ('refuse' in answer) throw new Refusal('secret_refused', answer.refuse, { host, port });
-  const names = new Set(answer.set.map((header) => header.lower));
-  return [...kept.filter((header) => !names.has(header.lower)), ...answer.set];
+/** Compressed frames could not be looked at; a host that is not offered an extension does without it. */
+function hides(x: Exchange, head: RequestHead, header: Header): boolean {
+  return x.gateway.secrets !== null && head.upgrade !== null && header.lower === 'sec-websocket-extensions';
 }
 
 async function finalResponse(x: Exchange, head: RequestHead, link: Link, crossing: Crossing): Promise<ResponseHead> {

@@ -26,6 +26,11 @@ export interface SecretHook {
   wants(target: Target): boolean;
   /** Headers to set on a permitted request, in place of those of the same name; or why it may not go. */
   apply(request: SecretRequest): Promise<{ readonly set: readonly Header[] } | { readonly refuse: string }>;
+  /**
+   * For what follows a permitted request's head, piece by piece in order, `last` with the last one: true when it holds what
+   * must not go there; that piece goes no further. `onFailure` is told when this cannot be recorded.
+   */
+  watchBody(host: string, onFailure: (error: unknown) => void): (piece: Buffer, last: boolean) => boolean;
 }
 
 export interface SecretRequest extends Target {

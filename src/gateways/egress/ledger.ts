@@ -178,13 +178,16 @@ export class Ledger {
     return budget;
   }
 
+  /** What happened could not be recorded: nothing goes on. */
+  broken(): void {
+    if (this.#broken) return;
+    this.#broken = true;
+    this.#options.onBroken();
+  }
+
   closed(crossing: Crossing, token: unknown, event: CrossingClosed): void {
     this.#open.delete(crossing);
-    const failed = () => {
-      if (this.#broken) return;
-      this.#broken = true;
-      this.#options.onBroken();
-    };
+    const failed = () => this.broken();
     try {
       Promise.resolve(this.#options.log.closed(token, event)).catch(failed);
     } catch {

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { PolicyAction } from '../../policy/index.ts';
+import { SecondHelloGuard } from './client-hello.ts';
 import { exchange } from './exchange.ts';
 import { type Gateway, mustInspect } from './gateway.ts';
 import { parseRequestHead, type RequestHead } from './head.ts';
@@ -179,7 +180,8 @@ async function enterTls(
     try {
       const size = await greet();
       inlet.stream.off('close', gone);
-      await joinTunnel(inlet, socket, size, crossing, gateway.limits);
+      const guard = new SecondHelloGuard(target.host);
+      await joinTunnel(inlet, socket, size, guard, crossing, gateway.limits);
     } catch (error) {
       gone();
       throw error;

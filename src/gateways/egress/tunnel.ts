@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { checkServerName, readClientHello, SecondHelloGuard } from './client-hello.ts';
+import { checkServerName, readClientHello } from './client-hello.ts';
 import type { Inlet } from './inlet.ts';
 import type { Crossing } from './ledger.ts';
 import type { EgressLimits } from './limits.ts';
@@ -32,19 +32,27 @@ export async function checkHandshake(inlet: Inlet, host: string, time: number): 
   }
 }
 
+/** Sees what the guest sends before it goes on. */
+export interface Guard {
+  /** True once it needs to see no more. */
+  readonly done: boolean;
+  /** What may go on now. Throws `Refusal`. */
+  pass(chunk: Buffer): Buffer;
+}
+
 /**
- * Carries bytes both ways until both have ended, or the crossing is cut. `hello`: how many of the guest's bytes were its
- * checked ClientHello; null where it speaks no TLS. Resolves when the outcome is recorded.
+ * Carries bytes both ways until both have ended, or the crossing is cut. `checked`: how many of the guest's bytes need no
+ * guard. Resolves when the outcome is recorded.
  */
 export function joinTunnel(
   inlet: Inlet,
   upstream: Socket,
-  hello: number | null,
+  checked: number,
+  guard: Guard | null,
   crossing: Crossing,
   limits: EgressLimits,
 ): Promise<void> {
   const guest = inlet.stream as Socket;
-  const guard = hello === null ? null : new SecondHelloGuard(crossing.target.host);
   return new Promise((resolve) => {
     let open = 2;
     let over = false;
@@ -79,8 +87,8 @@ export function joinTunnel(
       }
     };
     const rest = inlet.release();
-    outward(rest.subarray(0, hello ?? 0));
-    guarded(rest.subarray(hello ?? 0));
+    outward(rest.subarray(0, checked));
+    guarded(rest.subarray(checked));
     guest.on('data', guarded);
     upstream.on(
       'data',

@@ -1,0 +1,35 @@
+import type { Look } from './body.ts';
+import type { Gateway } from './gateway.ts';
+import type { Header } from './head.ts';
+import { Refusal } from './refusal.ts';
+import type { Target } from './target.ts';
+
+export interface OutgoingHead extends Target {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string | null;
+  readonly headers: readonly Header[];
+}
+
+/**
+ * A permitted request's headers with the values of secrets in them. Every request in the clear is looked at, whatever its
+ * host: a placeholder that goes elsewhere is stopped wherever it can be seen. Throws `Refusal`.
+ */
+export async function withSecrets(gateway: Gateway, request: OutgoingHead): Promise<readonly Header[]> {
+  const { headers, host, port } = request;
+  if (gateway.secrets === null) return headers;
+  const answer = await gateway.secrets.apply(request);
+  if ('refuse' in answer) throw new Refusal('secret_refused', answer.refuse, { host, port });
+  const names = new Set(answer.set.map((header) => header.lower));
+  return [...headers.filter((header) => !names.has(header.lower)), ...answer.set];
+}
+
+/** For what a guest sends after a head: throws `Refusal` at the piece that holds a placeholder. Undefined where nobody looks. */
+export function watchBody(gateway: Gateway, { host, port }: Target): Look | undefined {
+  const holds = gateway.secrets?.watchBody(host, () => gateway.ledger.broken());
+  if (holds === undefined) return undefined;
+  return (piece, last) => {
+    if (holds(piece, last))
+      throw new Refusal('secret_refused', 'the placeholder of a secret was in the body', { host, port });
+  };
+}

@@ -1,0 +1,317 @@
+/** How a guest tries to carry a placeholder away, judged by what hosts outside received and by the alarms. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Redactor } from '../../src/base/redact/index.ts';
+import {
+  type Broker,
+  openBroker,
+  openSecrets,
+  parseUse,
+  RunSecrets,
+  type SecretEvent,
+} from '../../src/secrets/index.ts';
+import { openScene, received, type Scene } from '../fakes/egress-scene.ts';
+
+const HOST = 'allowed.example';
+const VALUE = 'the-token-itself-1';
+const POLICY = `version: 1
+security:
+  allowed_network_hosts:
+    - allowed.example:443
+    - allowed.example:80
+    - small.example:80
+    - {host: live.example, port: 80, websocket: true}
+`;
+const facts = { id: '0123456789abcdef', repository: 'r', agent: 'a', workflow: null, environment: null };
+
+let dir: string;
+let broker: Broker;
+let scene: Scene;
+let run: RunSecrets;
+/** What stands for the secret in this run, and in another one. */
+let mine: string;
+let others: string;
+let events: SecretEvent[] = [];
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'cordon-attack-'));
+  const drivers = [openSecrets('env', { env: { T: VALUE }, secrets: { TOKEN: { variable: 'T' } } })];
+  broker = openBroker({ drivers, dir, redactor: new Redactor(), record: async (event) => events.push(event) });
+  run = new RunSecrets(broker, facts);
+  mine = (await run.grant('TOKEN', parseUse({ host: HOST }))).placeholder;
+  const other = new RunSecrets(broker, { ...facts, id: 'fedcba9876543210' });
+  others = (await other.grant('TOKEN', parseUse({ host: HOST }))).placeholder;
+  scene = await openScene({
+    policyText: POLICY,
+    secrets: run,
+    limits: { headTime: 500, idleTime: 2000, halfClosedTime: 100 },
+  });
+});
+afterAll(async () => {
+  await scene.close();
+  await broker.close();
+  await rm(dir, { recursive: true });
+});
+beforeEach(async () => {
+  await scene.reset();
+  events = [];
+});
+
+const alarms = () => events.filter(({ type }) => type === 'secret.alarm');
+const bytesOutside = () => JSON.stringify(scene.seen) + scene.leaked.join('');
+
+async function refused(answer: string): Promise<void> {
+  expect(answer).toMatch(/^HTTP\/1\.1 403 /);
+  expect(answer).toContain('secret_refused');
+  expect(answer).not.toContain(mine);
+  await scene.until(() => scene.closed.length > 0);
+  expect(scene.closed[0]?.result).toBe('secret_refused');
+  expect(alarms()).toHaveLength(1);
+  expect(JSON.stringify(alarms())).not.toContain(mine);
+}
+
+test('where it belongs, the value arrives, over TLS and in the clear', async () => {
+  const own = scene.egress.caBundle.slice(scene.egress.caBundle.lastIndexOf('-----BEGIN'));
+  const head = `Host: ${HOST}\r\nAuthorization: Bearer ${mine}\r\nConnection: close\r\n\r\n`;
+  await scene.send(`GET http://${HOST}/ HTTP/1.1\r\n${head}`);
+  const tls = await scene.tunnel(`${HOST}:443`, { ca: own });
+  const answer = received(tls);
+  tls.write(`GET / HTTP/1.1\r\n${head}`);
+  expect(await answer).toMatch(/ 200 OK/);
+  expect(scene.seen.map(({ headers }) => headers.authorization)).toEqual(Array(2).fill(`Bearer ${VALUE}`));
+  expect(alarms()).toEqual([]);
+});
+
+const escaped = (text: string) => text.replace(/./g, (c) => `%${c.charCodeAt(0).toString(16)}`);
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+describe('in the head of a request', () => {
+  const get = (host: string, target: string, header = 'X-A: b') =>
+    scene.send(`GET http://${host}${target} HTTP/1.1\r\nHost: ${host}\r\n${header}\r\nConnection: close\r\n\r\n`);
+  test.each<[string, () => Promise<string>]>([
+    ['path', () => get(HOST, `/a/${mine}/b`)],
+    ['escaped path', () => get(HOST, `/${escaped(mine)}`)],
+    ['path in base64', () => get(HOST, `/${Buffer.from(`x${mine}`).toString('base64url')}`)],
+    ['query', () => get(HOST, `/?q=${mine}`)],
+    ['escaped query', () => get(HOST, `/?q=${escaped(mine)}`)],
+    ['query in hex', () => get(HOST, `/?q=${Buffer.from(mine).toString('hex')}`)],
+    ['another header', () => get(HOST, '/', `Cookie: session=${mine}`)],
+    ['another header in base64', () => get(HOST, '/', `X-Data: ${base64(`xy${mine}`)}`)],
+    ['the name of a header', () => get(HOST, '/', `X-${mine}: 1`)],
+    ['the right header of another host', () => get('small.example', '/', `Authorization: Bearer ${mine}`)],
+    ['the path of another host', () => get('small.example', `/${mine}`)],
+    ['another run’s, in the right header', () => get(HOST, '/', `Authorization: Bearer ${others}`)],
+  ])('%s', async (_name, attack) => {
+    await refused(await attack());
+    expect(scene.seen).toEqual([]);
+    expect(scene.dialled).toEqual([]);
+  });
+});
+
+describe('in the body of a request', () => {
+  const post = (body: string, host = HOST) =>
+    `POST http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`;
+  const chunked = (pieces: readonly string[], trailer = '') =>
+    `POST http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n${pieces
+      .map((piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`)
+      .join('')}0\r\n${trailer}\r\n`;
+  test.each<[string, () => string]>([
+    ['as it is', () => post(mine)],
+    ['as it is, to another host', () => post(mine, 'small.example')],
+    ['in JSON', () => post(JSON.stringify({ a: [`x${mine}y`] }))],
+    ['in a form', () => post(String(new URLSearchParams({ a: `x ${mine}` })))],
+    ['in base64', () => post(base64(mine))],
+    ['in base64, one byte off', () => post(base64(`x${mine}`))],
+    ['in base64, two bytes off', () => post(base64(`xy${mine}z`))],
+    ['in base64 with lines', () => post(base64(`headers\n${mine}\n`))],
+    ['in hex', () => post(Buffer.from(mine).toString('hex'))],
+    ['at the very end of much', () => post('x'.repeat(5000) + mine)],
+    ['over two chunks', () => chunked([mine.slice(0, 9), mine.slice(9)])],
+    ['a byte a chunk', () => chunked([...mine])],
+    ['over two chunks, in base64', () => chunked([base64(mine).slice(0, 30), base64(mine).slice(30)])],
+    ['another run’s', () => post(others)],
+  ])('%s', async (_name, attack) => {
+    await refused(await scene.send(attack()));
+    expect(scene.seen.filter(({ body }) => body !== '')).toEqual([]);
+    expect(bytesOutside()).not.toContain(mine.slice(-12));
+  });
+
+  test('inside TLS', async () => {
+    const own = scene.egress.caBundle.slice(scene.egress.caBundle.lastIndexOf('-----BEGIN'));
+    const tls = await scene.tunnel(`${HOST}:443`, { ca: own });
+    const answer = received(tls);
+    tls.write(`POST / HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: ${mine.length}\r\n\r\n${mine}`);
+    expect(await answer).toContain('secret_refused');
+    expect(scene.seen).toEqual([]);
+    expect(alarms()).toHaveLength(1);
+  });
+
+  test('packet by packet, after much has gone: the request breaks off, and is never whole', async () => {
+    let heard = '';
+    let ended = false;
+    scene.raw = (socket) => {
+      socket.on('data', (chunk: Buffer) => (heard += chunk.toString('latin1')));
+      socket.on('end', () => (ended = true));
+    };
+    const socket = await scene.open();
+    const answer = received(socket);
+    const before = 'x'.repeat(3000);
+    socket.write(
+      `PUT http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: ${before.length + mine.length + 3000}\r\n\r\n${before}`,
+    );
+    await scene.until(() => heard.endsWith('xxx'));
+    for (const byte of mine) {
+      socket.write(byte);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    socket.write('x'.repeat(3000));
+    await refused(await answer);
+    await scene.until(() => ended);
+    expect(heard).not.toContain(mine);
+    expect(heard.length).toBeLessThan(before.length + mine.length + 300);
+  });
+
+  test('in a trailer or a chunk extension, which go nowhere', async () => {
+    const answer = await scene.send(chunked(['abc'], `X-Trailer: ${mine}\r\n`));
+    expect(answer).toMatch(/ 200 OK/);
+    await scene.send(
+      `POST http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3;a=${mine}\r\nabc\r\n0\r\n\r\n`,
+    );
+    expect(scene.seen.map(({ body }) => body)).toEqual(['abc', 'abc']);
+    expect(bytesOutside()).not.toContain(mine);
+  });
+
+  test('while the host answers early: its answer is cut too', async () => {
+    let heard = '';
+    scene.raw = (socket) => {
+      socket.on('data', (chunk: Buffer) => (heard += chunk.toString('latin1')));
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc');
+    };
+    const socket = await scene.open();
+    const early = received(socket, /abc$/);
+    socket.write(`PUT http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 1000\r\n\r\nx`);
+    await early;
+    const rest = received(socket);
+    socket.write(mine);
+    expect(await rest).toBe('');
+    expect(heard).not.toContain(mine);
+    await scene.until(() => scene.closed.length > 0);
+    expect(scene.closed[0]?.result).toBe('secret_refused');
+  });
+
+  test('an alarm that cannot be recorded ends the gateway', async () => {
+    const own = await openScene({
+      policyText: POLICY,
+      secrets: {
+        wants: () => false,
+        apply: async () => ({ set: [] }),
+        watchBody: (_host, onFailure) => () => {
+          onFailure(new Error('disk full'));
+          return true;
+        },
+      },
+    });
+    try {
+      await own.send(post('abc'));
+      const gone = own.open().then(
+        (socket) => received(socket),
+        () => '',
+      );
+      expect(await gone).toBe('');
+      expect(own.seen).toEqual([]);
+    } finally {
+      await own.close();
+    }
+  });
+});
+
+describe('in the frames of a WebSocket', () => {
+  const mask = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
+  const frame = (first: number, text: string, masked = true) => {
+    const payload = Buffer.from(text);
+    const length = payload.length < 126 ? [payload.length] : [126, payload.length >> 8, payload.length & 255];
+    length[0] = (length[0] ?? 0) | (masked ? 128 : 0);
+    if (masked) for (let i = 0; i < payload.length; i++) payload[i] = (payload[i] ?? 0) ^ (mask[i & 3] ?? 0);
+    return Buffer.concat([Buffer.from([first, ...length]), masked ? mask : Buffer.alloc(0), payload]);
+  };
+  let heard: Buffer[];
+  const upgraded = async (): Promise<Socket> => {
+    heard = [];
+    scene.raw = (socket) => {
+      socket.once('data', (head: Buffer) => {
+        heard.push(head);
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
+        socket.on('data', (chunk: Buffer) => {
+          heard.push(chunk);
+          socket.write('+');
+        });
+      });
+    };
+    const socket = await scene.open();
+    const answer = received(socket, /\r\n\r\n/);
+    socket.write(
+      'GET http://live.example/ HTTP/1.1\r\nHost: live.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n',
+    );
+    expect(await answer).toMatch(/ 101 /);
+    return socket;
+  };
+
+  test('what holds none passes, and no extension is offered', async () => {
+    const socket = await upgraded();
+    for (const text of ['hello', 'x'.repeat(70_00)]) {
+      const echo = received(socket, /\+$/);
+      socket.write(frame(0x81, text));
+      await echo;
+    }
+    expect(heard[0]?.toString()).not.toMatch(/extensions/i);
+    expect(alarms()).toEqual([]);
+    socket.destroy();
+  });
+
+  test.each<[string, () => Buffer[]]>([
+    ['in a message', () => [frame(0x81, `{"a":"${mine}"}`)]],
+    ['in a binary message, in base64', () => [frame(0x82, base64(`x${mine}`))]],
+    [
+      'over three frames',
+      () => [frame(0x01, mine.slice(0, 5)), frame(0, mine.slice(5, 9)), frame(0x80, mine.slice(9))],
+    ],
+    ['around a ping', () => [frame(0x01, mine.slice(0, 9)), frame(0x89, 'x'), frame(0x80, mine.slice(9))]],
+    ['in a ping', () => [frame(0x89, mine)]],
+    ['in a close', () => [frame(0x88, `..${mine}`)]],
+    ['a byte a packet', () => [...frame(0x81, mine)].map((byte) => Buffer.from([byte]))],
+  ])('%s', async (_name, frames) => {
+    const socket = await upgraded();
+    const rest = received(socket);
+    for (const each of frames()) {
+      socket.write(each);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await rest;
+    await scene.until(() => scene.closed.length > 0);
+    expect(scene.closed[0]?.result).toBe('secret_refused');
+    expect(alarms()).toHaveLength(1);
+    const out = Buffer.concat(heard.slice(1));
+    expect(out.length).toBeLessThan(Buffer.concat(frames()).length);
+  });
+
+  test.each<[string, Buffer]>([
+    ['without a mask', frame(0x81, 'hello', false)],
+    ['compressed', frame(0xc1, 'hello')],
+    ['of an unknown type', frame(0x83, 'hello')],
+    ['a control frame in pieces', frame(0x09, 'hello')],
+    ['a ping that is too long', frame(0x89, 'x'.repeat(200))],
+    ['longer than there are bytes', Buffer.from([0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 2, 3, 4, 5])],
+    ['no frame at all', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
+  ])('what could mean something else to the host is refused: %s', async (_name, bytes) => {
+    const socket = await upgraded();
+    const rest = received(socket);
+    socket.write(bytes);
+    await rest;
+    await scene.until(() => scene.closed.length > 0);
+    expect(scene.closed[0]?.result).toBe('malformed');
+    expect(heard).toHaveLength(1);
+  });
+});
