@@ -17,7 +17,7 @@ import { sandboxDrivers } from './sandbox/index.ts';
 import { removeStale } from './sandbox/limits.ts';
 import { guestOwner } from './sandbox/owner.ts';
 import { fileDigests } from './sandbox/toolbox-digests.ts';
-import type { SecretsSettings } from './secrets/sources.ts';
+import type { OpenedSecrets, SecretsSettings } from './secrets/sources.ts';
 import { openStore, type RunRecord, type Store } from './store/index.ts';
 
 export interface ComposeOptions {
@@ -44,6 +44,7 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
     organisationPolicy(paths.organisationPolicy),
   ]);
   await closeLost(paths, store, log);
+  let secrets: Promise<OpenedSecrets> | null = null;
   return {
     home: paths.home,
     runs: paths.runs,
@@ -53,9 +54,11 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
     content: openContentStore({ dir: join(paths.audit, 'content'), keys: paths.keys }),
     memo: new DecisionMemo(paths.home, paths.keys),
     async secrets() {
-      const { openSources } = await import('./secrets/sources.ts');
-      const { drivers } = openSources(paths, options.secrets ?? { sources: [] }, process.env);
-      return { drivers, dir: paths.secrets };
+      // Once: what the environment holds of them is taken out of it.
+      secrets ??= import('./secrets/sources.ts').then(({ openSources }) =>
+        openSources(paths, options.secrets ?? { sources: [] }, process.env),
+      );
+      return { drivers: (await secrets).drivers, dir: paths.secrets };
     },
     sandbox,
     guestOwner: guestOwner(),

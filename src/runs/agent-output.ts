@@ -14,7 +14,7 @@ export class AgentOutput {
   readonly #now: () => number;
   readonly #show: (stream: 'stdout' | 'stderr', chunk: Buffer) => void;
   readonly #start: number;
-  readonly #redactor: Redactor | null;
+  readonly #redactor: Redactor;
   readonly #lines: Buffer[] = [];
   #kept = 0;
   bytes = 0;
@@ -25,7 +25,7 @@ export class AgentOutput {
     limit: number,
     now: () => number,
     show: (stream: 'stdout' | 'stderr', chunk: Buffer) => void,
-    redactor: Redactor | null = null,
+    redactor: Redactor,
   ) {
     this.#redactor = redactor;
     this.#limit = limit;
@@ -38,9 +38,9 @@ export class AgentOutput {
   async follow(execution: Execution): Promise<void> {
     await Promise.all(
       (['stdout', 'stderr'] as const).map(async (stream) => {
-        const redaction = this.#redactor?.open();
+        const redaction = this.#redactor.open();
         const pass = (chunk: Buffer, last: boolean) => {
-          for (const piece of redaction?.write(chunk, last) ?? [chunk]) this.#take(stream, piece);
+          for (const piece of redaction.write(chunk, last)) this.#take(stream, piece);
         };
         try {
           for await (const chunk of execution[stream]) pass(chunk as Buffer, false);

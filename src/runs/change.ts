@@ -29,7 +29,7 @@ export async function recordChanges(
     touched = true;
     if (change.path === '.git') continue;
     counts[change.change]++;
-    list.push(Buffer.from(`${JSON.stringify(change)}\n`));
+    list.push(Buffer.from(`${JSON.stringify(log.redacted(change))}\n`));
     if (files++ < SINGLE_EVENTS) await log.enqueue(event(change)).room;
   }
   if (files === 0) return { files, touched };

@@ -21,6 +21,8 @@ export interface Arrival {
   readonly branch: string;
   /** Seq of the event that recorded its coming in. */
   readonly received: number;
+  /** The name of a secret that the bytes hold, or the shape of one; null when they hold none. */
+  readonly secretIn?: (bytes: Buffer | string) => string | null;
 }
 
 /** Throws `PolicyDeniedError` with every reason why not; resolves when all of it may leave. */
@@ -34,7 +36,8 @@ export async function judge(
   const { quarantine, head, branch, received } = arrival;
   const repository = arrival.repository.name;
   const ref = `refs/heads/${branch}`;
-  const inspection = await inspectPush({ quarantine, head, repository, ref });
+  const { secretIn } = arrival;
+  const inspection = await inspectPush({ quarantine, head, repository, ref, ...(secretIn && { secretIn }) });
   const refusals = inspection.findings.filter((finding) => finding.severity === 'refuse');
   for (const { severity, message, path } of inspection.findings) {
     if (severity === 'note') io.onProgress({ step: `note: ${path === null ? '' : `${path}: `}${message}` });

@@ -4,6 +4,7 @@ import type { Json } from '../base/canonical-json.ts';
 import { CordonError, type ErrorCode, PolicyDeniedError } from '../base/errors.ts';
 import { newRunId } from '../base/ids.ts';
 import { currentProcess } from '../base/process-identity.ts';
+import type { Redactor } from '../base/redact/index.ts';
 import type { Decision } from '../policy/index.ts';
 import type { Sandbox, Toolbox } from '../sandbox/sandbox.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
@@ -69,10 +70,11 @@ export class RunLedger {
     request: RunRequest,
     repository: Repository,
     loaded: LoadedPolicy,
+    redactor: Redactor,
   ): Promise<RunLedger> {
     const { store, clock } = system;
     const id = newRunId(clock.now());
-    const log = new RunLog(system.log, id, request.requester);
+    const log = new RunLog(system.log, id, request.requester, redactor);
     const { policy } = loaded;
     const start = {
       action: 'run.start',
@@ -95,7 +97,7 @@ export class RunLedger {
       state: 'created',
       requester: request.requester.id,
       repository: repository.name,
-      request: request as unknown as Json,
+      request: log.redacted(request) as unknown as Json,
       owner: currentProcess(),
       base: repository.base,
       policyDigest: policy.digest,
@@ -126,11 +128,11 @@ export class RunLedger {
 
   /** Closes the run: `ending` is a success, or what was thrown. Resolves with the result as it is kept. */
   async seal(ending: { status: 'succeeded'; reason: string } | unknown, closing: Closing): Promise<RunResult> {
-    let end = endingOf(ending);
+    let end = this.log.redacted(endingOf(ending));
     try {
       await closing.settle();
     } catch (error) {
-      if (end.status === 'succeeded') end = endingOf(error);
+      if (end.status === 'succeeded') end = this.log.redacted(endingOf(error));
     }
     const { status, reason } = end;
     const counts = {

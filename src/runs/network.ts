@@ -7,9 +7,9 @@ import type { EgressLog } from '../gateways/egress/ledger.ts';
 import { type Decision, type PolicyAction, subject } from '../policy/index.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { decideAsk } from './ask.ts';
+import type { LentSecrets } from './lent.ts';
 import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
-import type { LentSecrets } from './secrets.ts';
 
 /** Where programs inside find the gateway; 3128 is the port of proxies by custom. */
 const LISTENERS: readonly {

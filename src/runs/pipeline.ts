@@ -9,6 +9,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentFailedError, CancelledError, PolicyDeniedError } from '../base/errors.ts';
+import { Redactor } from '../base/redact/index.ts';
 import { type Decision, refText } from '../policy/index.ts';
 import { resolveToolbox } from '../sandbox/toolbox.ts';
 import { runAgent } from './agent.ts';
@@ -18,9 +19,11 @@ import { commitAndPush, recordChanges } from './change.ts';
 import { refuseTakenBranch } from './deliver.ts';
 import { handOver, judge } from './judge.ts';
 import { RunLedger } from './ledger.ts';
+import { learnValues } from './lent.ts';
 import { ORIGIN } from './origin.ts';
 import { loadPolicy } from './policy-layers.ts';
 import { type Prepared, prepare } from './prepare.ts';
+import { redactedIo, redactedSystem } from './redaction.ts';
 import type { RunRequest, RunResult } from './request.ts';
 import { RunScope } from './scope.ts';
 import type { RunIo, System } from './system.ts';
@@ -31,12 +34,15 @@ import { inspectRepository } from './workspace.ts';
  * a document or the workspace cannot be used (`DocumentError`, `WorkspaceError`), the branch that was named is taken
  * (`ConflictError`) or none (`UsageError`), or nothing can be recorded.
  */
-export async function executeRun(system: System, request: RunRequest, io: RunIo): Promise<RunResult> {
+export async function executeRun(machine: System, request: RunRequest, person: RunIo): Promise<RunResult> {
+  const redactor = new Redactor();
+  const [system, io] = [redactedSystem(machine, redactor), redactedIo(person, redactor)];
   const repository = await inspectRepository(request.workspace, request.base);
   if (request.branch !== null && request.deliver === 'branch') await refuseTakenBranch(repository, request.branch);
   const loaded = await loadPolicy(request, repository, system.organisation);
-  const run = await RunLedger.open(system, request, repository, loaded);
-  const scope = new RunScope(system, request, io, repository, loaded, run);
+  await learnValues(system, request, loaded.policy, redactor);
+  const run = await RunLedger.open(system, request, repository, loaded, redactor);
+  const scope = new RunScope(system, request, io, repository, loaded, run, redactor);
   try {
     mayStart(run.decision);
     await run.move('preparing');
@@ -61,8 +67,8 @@ function mayStart(decision: Decision): void {
 }
 
 /** The agent at work. Resolves with whether anything in its workspace is other than it was. */
-async function work(scope: RunScope, { sandbox, env, redactor }: Prepared): Promise<boolean> {
-  const { system, request, io, run, stop } = scope;
+async function work(scope: RunScope, { sandbox, env }: Prepared): Promise<boolean> {
+  const { system, request, io, run, stop, redactor } = scope;
   const { policy } = scope.loaded;
   refuseIfCancelled(io);
   const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), io.onOutput, redactor);
@@ -88,7 +94,7 @@ async function work(scope: RunScope, { sandbox, env, redactor }: Prepared): Prom
 
 /** Resolves with whether there was something to deliver, and it is delivered. */
 async function deliver(scope: RunScope, { sandbox, origin }: Prepared, touched: boolean): Promise<boolean> {
-  const { branch, repository, request, run, io, loaded } = scope;
+  const { branch, repository, request, run, io, loaded, redactor } = scope;
   if (branch === null || !touched) return false;
   const gitOnly = await resolveToolbox([{ path: '/usr/bin/git' }]);
   scope.record?.allow(gitOnly);
@@ -101,7 +107,7 @@ async function deliver(scope: RunScope, { sandbox, origin }: Prepared, touched: 
   if (head === null || received === null || head === repository.base) return false;
   refuseIfCancelled(io);
   const arrival = { quarantine: origin.quarantine, head, repository, branch, received };
-  await judge(arrival, request, loaded.policy, run.log, io);
+  await judge({ ...arrival, secretIn: (bytes) => redactor.nameIn(bytes) }, request, loaded.policy, run.log, io);
   await handOver(arrival, request, scope.dir, run.log);
   run.facts.head = head;
   run.facts.branch = request.deliver === 'branch' ? branch : null;

@@ -1,25 +1,19 @@
 /** From a decided request to a sandbox with the repository in it, its gateway open, and everything about it recorded. */
 import { mkdir } from 'node:fs/promises';
-import type { Redactor } from '../base/redact/index.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
+import { lendSecrets } from './lent.ts';
 import { openNetwork } from './network.ts';
 import { ORIGIN, type Origin, openOrigin } from './origin.ts';
 import type { RunScope } from './scope.ts';
-import type { LentSecrets } from './secrets.ts';
 import { uncommittedWork } from './workspace.ts';
-
-/** The broker is loaded only for a policy that lends something. */
-const NOTHING_LENT: LentSecrets = { hook: null, env: {}, redactor: null, lent: [] };
 
 export interface Prepared {
   readonly sandbox: Sandbox;
   readonly origin: Origin;
   /** What the agent's commands find in their environment besides the usual. */
   readonly env: Readonly<Record<string, string>>;
-  /** Takes lent values out of what the agent writes; null when nothing was lent. */
-  readonly redactor: Redactor | null;
 }
 
 export async function prepare(scope: RunScope): Promise<Prepared> {
@@ -37,9 +31,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   scope.later(() => checkout.release());
   for (const notice of [...repository.notices, ...checkout.notices]) scope.note(notice);
 
-  const { documents } = policy;
-  const lends = [documents.repository, documents.organisation].some((document) => (document?.secrets ?? []).length > 0);
-  const secrets: LentSecrets = lends ? await (await import('./secrets.ts')).lendSecrets(scope) : NOTHING_LENT;
+  const secrets = await lendSecrets(scope);
   const network = await openNetwork(scope, secrets);
   const sandbox = await system.sandbox.create({
     runId: run.id,
@@ -65,7 +57,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null); // beside the agent's own work
     scope.later(async () => scope.note(await uncommitted));
   }
-  return { sandbox, origin, env: { ...network.env, ...secrets.env }, redactor: secrets.redactor };
+  return { sandbox, origin, env: { ...network.env, ...secrets.env } };
 }
 
 /** `/etc/gitconfig` inside: `origin` is the gateway, and there is nothing of the user's own configuration. */

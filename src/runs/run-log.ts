@@ -1,6 +1,9 @@
 import type { ContentStore } from '../audit/content.ts';
+import { rewriteTexts } from '../audit/event-text.ts';
 import type { AuditLog, NewEvent, Ticket } from '../audit/log.ts';
+import type { Redactor } from '../base/redact/index.ts';
 import { type Decision, decide, type EffectivePolicy, type PolicyAction, refText } from '../policy/index.ts';
+import { redactedJson } from './redaction.ts';
 import type { Principal } from './request.ts';
 
 type Unaddressed = NewEvent extends infer E ? (E extends NewEvent ? Omit<E, 'run' | 'principal'> : never) : never;
@@ -10,7 +13,7 @@ const MAX_DECIDED = 5_000;
 /** Characters of them that stand in the event itself. */
 const INLINE = 24_000;
 
-/** One run's view of the audit log: fills in whose events they are, and counts decisions. */
+/** One run's view of the audit log: fills in whose events they are, takes secrets out of them, and counts decisions. */
 export class RunLog {
   readonly decisions = { permit: 0, deny: 0, ask: 0 };
   /** What was decided upon, for other policies to be tried on it later. */
@@ -19,12 +22,14 @@ export class RunLog {
   readonly #run: string;
   readonly #requester: Principal;
   readonly #agent: Principal;
+  readonly #redactor: Redactor;
   firstSeq: number | null = null;
   lastSeq: number | null = null;
 
-  constructor(log: AuditLog, run: string, requester: Principal) {
+  constructor(log: AuditLog, run: string, requester: Principal, redactor: Redactor) {
     this.#log = log;
     this.#run = run;
+    this.#redactor = redactor;
     this.#requester = requester;
     this.#agent = { id: `agent:${run}`, kind: 'agent', onBehalfOf: requester.id };
   }
@@ -63,7 +68,7 @@ export class RunLog {
 
   /** Puts all that was decided into the log, in the group commit of what is appended next. */
   async recordDecisions(content: ContentStore): Promise<void> {
-    const list = JSON.stringify(this.#decided);
+    const list = JSON.stringify(this.redacted(this.#decided));
     const decided = JSON.parse(list) as { effect: Decision['effect']; action: Record<string, string> }[];
     const event = { type: 'decisions.recorded', action: null } as const;
     if (list.length <= INLINE) this.enqueue({ ...event, resource: { count: decided.length, decided } }, 'requester');
@@ -75,7 +80,13 @@ export class RunLog {
   }
 
   #address(event: Unaddressed, by: 'requester' | 'agent'): NewEvent {
-    return { ...event, run: this.#run, principal: by === 'agent' ? this.#agent : this.#requester } as NewEvent;
+    const shown = rewriteTexts(event, (text) => this.#redactor.redact(text));
+    return { ...shown, run: this.#run, principal: by === 'agent' ? this.#agent : this.#requester } as NewEvent;
+  }
+
+  /** A value as it may stand in what the run keeps. */
+  redacted<T>(value: T): T {
+    return redactedJson(value, this.#redactor);
   }
 
   #seen(seq: number): void {

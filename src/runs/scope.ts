@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { CancelledError } from '../base/errors.ts';
+import type { Redactor } from '../base/redact/index.ts';
 import type { CommandRecord } from './command-record.ts';
 import type { RunLedger } from './ledger.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
@@ -18,6 +19,8 @@ export class RunScope {
   readonly repository: Repository;
   readonly loaded: LoadedPolicy;
   readonly run: RunLedger;
+  /** Knows every value lent to this run; what is recorded, kept and shown goes through it (redaction.ts). */
+  readonly redactor: Redactor;
   /** The run's folder on the trusted side. */
   readonly dir: string;
   /** Short name of the branch that is delivered; null when nothing is. */
@@ -35,7 +38,9 @@ export class RunScope {
     repository: Repository,
     loaded: LoadedPolicy,
     run: RunLedger,
+    redactor: Redactor,
   ) {
+    this.redactor = redactor;
     this.system = system;
     this.request = request;
     this.io = io;

@@ -1,24 +1,13 @@
 /** The secrets of one run: which it gets, what stands for them inside, and that they end with it. */
 import { PolicyDeniedError, UsageError } from '../base/errors.ts';
-import { Redactor } from '../base/redact/index.ts';
-import type { SecretHook } from '../gateways/egress/gateway.ts';
-import { refText } from '../policy/index.ts';
+import type { Redactor } from '../base/redact/index.ts';
+import { type EffectivePolicy, refText } from '../policy/index.ts';
 import { openBroker, parseUse, RunSecrets, type SecretUse } from '../secrets/index.ts';
+import type { LentSecrets } from './lent.ts';
+import type { RunRequest } from './request.ts';
 import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
-
-export interface LentSecrets {
-  /** Null when the run has none. */
-  readonly hook: SecretHook | null;
-  /** Placeholders, by the names of their secrets; and values, where the policy says `env` in words. */
-  readonly env: Readonly<Record<string, string>>;
-  /** Knows every value lent; null when there is none. */
-  readonly redactor: Redactor | null;
-  /** Aborts, for each host, when what was lent for it is taken back. */
-  readonly lent: readonly { readonly host: string; readonly signal: AbortSignal }[];
-}
-
-const NONE: LentSecrets = { hook: null, env: {}, redactor: null, lent: [] };
+import type { System } from './system.ts';
 
 interface Declared {
   readonly name: string;
@@ -29,12 +18,11 @@ interface Declared {
  * Grants what the repository's policy lends to its runs, and what the requester asked for by `--secret`. Throws
  * `PolicyDeniedError` (policy or the secret's scopes do not allow it), `NotFoundError` (nobody has set it).
  */
-export async function lendSecrets(scope: RunScope): Promise<LentSecrets> {
-  const wanted = declaredSecrets(scope);
-  if (wanted.length === 0) return NONE;
-  const { system, run, repository, request, loaded } = scope;
+export async function grantSecrets(scope: RunScope): Promise<LentSecrets> {
+  const { system, run, repository, request, loaded, redactor } = scope;
+  const wanted = declaredSecrets(loaded.policy, request);
+  if (wanted.length === 0) return { hook: null, env: {}, lent: [] };
   const { drivers, dir } = await system.secrets();
-  const redactor = new Redactor();
   const broker = openBroker({
     drivers,
     dir,
@@ -76,12 +64,30 @@ export async function lendSecrets(scope: RunScope): Promise<LentSecrets> {
       });
     }
   }
-  return { hook: secrets, env, redactor, lent };
+  return { hook: secrets, env, lent };
+}
+
+/** The values of all that may be lent, for the redactor alone. */
+export async function learn(
+  system: System,
+  request: RunRequest,
+  policy: EffectivePolicy,
+  redactor: Redactor,
+): Promise<void> {
+  const wanted = declaredSecrets(policy, request);
+  if (wanted.length === 0) return;
+  const { drivers } = await system.secrets().catch(() => ({ drivers: [] })); // the grant fails, and says why
+  for (const name of new Set(wanted.map((secret) => secret.name))) {
+    for (const driver of drivers) {
+      const found = await driver.read(name).catch(() => null);
+      if (found !== null) redactor.add(name, found.value.reveal());
+    }
+  }
 }
 
 /** Each with its use: those of the repository's own document, and any document's that the requester named. */
-function declaredSecrets({ loaded, request }: RunScope): Declared[] {
-  const { repository, organisation } = loaded.policy.documents;
+function declaredSecrets({ documents }: EffectivePolicy, request: RunRequest): Declared[] {
+  const { repository, organisation } = documents;
   const asked = (organisation?.secrets ?? []).filter(({ name }) => request.grants.secrets.includes(name));
   const all = [...(repository?.secrets ?? []), ...asked];
   const unique = new Map(all.map((secret) => [`${secret.name} ${secret.use.host ?? secret.use.env ?? ''}`, secret]));

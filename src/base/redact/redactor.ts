@@ -70,9 +70,17 @@ export class Redactor {
 
   /** True when there is something to take out. */
   matches(input: string | Buffer): boolean {
-    const redaction = new Redaction(() => this.needles());
+    return this.nameIn(input) !== null;
+  }
+
+  /** The name of the first that would be taken out: of a value as it was added, or of a shape; null when there is none. */
+  nameIn(input: string | Buffer): string | null {
+    let first: string | null = null;
+    const redaction = this.open((name) => {
+      first ??= name;
+    });
     redaction.write(typeof input === 'string' ? Buffer.from(input) : input, true);
-    return redaction.marks > 0;
+    return first;
   }
 
   /** For a stream that is cut anywhere. `onMark` is told each name that was taken out. */

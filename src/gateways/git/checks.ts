@@ -31,6 +31,8 @@ export interface PushRequest {
   /** Full name of the ref it is to become. */
   readonly ref: string;
   readonly kind?: GitPushAction['kind'];
+  /** The name of a secret of this run that the bytes hold, in any encoding; null when they hold none. */
+  readonly secretIn?: (bytes: Buffer | string) => string | null;
   readonly limits?: Partial<PushLimits>;
 }
 
@@ -77,7 +79,7 @@ async function inspect(
   await requireDescent(request, findings);
   const walker = new TreeWalker(reader, limits);
   const changedPaths = await inspectChanges({ commits, base: quarantine.base, head, walker, reader, limits, findings });
-  const secrets = await findCredentials(blobs, commits, reader, findings);
+  const secrets = await findCredentials({ blobs, commits, paths: changedPaths }, reader, request.secretIn, findings);
   const authors = new Set(commits.flatMap((commit) => [mailOf(commit.author), mailOf(commit.committer)]));
   return {
     commits,

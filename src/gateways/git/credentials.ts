@@ -7,13 +7,20 @@ const MiB = 1024 * 1024;
 const SCANNED_FILE = 8 * MiB;
 
 export async function findCredentials(
-  blobs: readonly ObjectInfo[],
-  commits: readonly CommitFacts[],
+  change: {
+    readonly blobs: readonly ObjectInfo[];
+    readonly commits: readonly CommitFacts[];
+    readonly paths: readonly string[];
+  },
   reader: ObjectReader,
+  /** The name of a secret of this run in the bytes, or null. */
+  secretIn: ((bytes: Buffer | string) => string | null) | undefined,
   findings: Finding[],
 ): Promise<boolean> {
   let found = false;
-  const note = (kind: string, commit: string | null, where: string) => {
+  const look = (bytes: Buffer | string, commit: string | null, where: string) => {
+    const kind = credentialIn(bytes) ?? secretIn?.(bytes) ?? null;
+    if (kind === null) return;
     found = true;
     findings.push({
       severity: 'note',
@@ -22,14 +29,14 @@ export async function findCredentials(
       message: `${where} holds what looks like a credential (${kind})`,
     });
   };
-  for (const commit of commits) {
-    const kind = credentialIn(commit.message);
-    if (kind !== null) note(kind, commit.oid, 'its message');
+  for (const { oid, message, author, committer } of change.commits) {
+    look(message, oid, 'its message');
+    look(`${author}\n${committer}`, oid, 'its author or committer');
   }
-  for (const blob of blobs) {
+  look(change.paths.join('\n'), null, 'the name of a file');
+  for (const blob of change.blobs) {
     if (blob.size > SCANNED_FILE) continue;
-    const kind = credentialIn((await reader.readSized(blob)) ?? '');
-    if (kind !== null) note(kind, null, `blob ${blob.oid.slice(0, 12)}`);
+    look((await reader.readSized(blob)) ?? '', null, `blob ${blob.oid.slice(0, 12)}`);
   }
   return found;
 }
