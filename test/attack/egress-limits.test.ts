@@ -261,10 +261,36 @@ describe('programs that know no proxy', () => {
     await once(tls, 'error');
     expect(scene.unjudged).toMatchObject([{ via: 'tls', host: 'allowed.example' }]);
     const socket = connect({ host: '127.98.77.77', port });
-    socket.on('error', () => {});
-    await once(socket, 'close');
+    expect([...Buffer.from(await received(socket), 'latin1')]).toEqual([21, 3, 3, 0, 2, 2, 49]); // access_denied
     expect(scene.unjudged).toHaveLength(2);
     expect(scene.resolved).toEqual([]);
+  });
+
+  test('plain HTTP to an address that stands for no name, and to the port of TLS, is told why not', async () => {
+    const port = await scene.egress.attach({ port: 0, host: '0.0.0.0' }, 'http');
+    const tlsPort = await scene.egress.attach({ port: 0, host: '0.0.0.0' }, 'tls');
+    const ask = async (host: string, to: number) => {
+      const socket = connect({ host, port: to });
+      socket.on('error', () => {});
+      const answer = received(socket);
+      socket.write('GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n');
+      return answer;
+    };
+    const nameless = await ask('127.98.77.77', port);
+    expect(nameless).toMatch(
+      /^HTTP\/1\.1 403 [\s\S]*application\/problem\+json[\s\S]*127\.98\.77\.77 stands for no host/,
+    );
+    expect(await ask(addressOf('allowed.example'), tlsPort)).toMatch(/^HTTP\/1\.1 400 [\s\S]*plain HTTP on port/);
+    expect(scene.unjudged).toHaveLength(2);
+    expect(scene.dialled).toEqual([]);
+  });
+
+  test('what says nothing to an address that stands for no name does not hold the line', async () => {
+    const port = await scene.egress.attach({ port: 0, host: '0.0.0.0' }, 'http');
+    const socket = connect({ host: '127.98.77.77', port });
+    socket.on('error', () => {});
+    await once(socket.resume(), 'close');
+    await scene.until(() => scene.egress.connections === 0);
   });
 
   test('TLS to a permitted name on a permitted port', async () => {

@@ -1,4 +1,7 @@
 import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { clientHello, serverNames } from '../fakes/client-hello.ts';
 import { openScene, received, type Scene } from '../fakes/egress-scene.ts';
@@ -14,6 +17,14 @@ beforeAll(async () => {
 afterAll(() => scene.close());
 beforeEach(() => scene.reset());
 
+const ech: [number, Buffer] = [0xfe0d, Buffer.from([0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])];
+/** What TLS 1.3 cannot do without: versions, signatures, groups, and no key yet. */
+const modern: [number, Buffer][] = [
+  [43, Buffer.from([2, 3, 4])],
+  [13, Buffer.from([0, 2, 4, 3])],
+  [10, Buffer.from([0, 2, 0, 0x1d])],
+  [51, Buffer.from([0, 0])],
+];
 const get = (host: string, path: string) => `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
 
 describe('tunnels to hosts that are not inspected', () => {
@@ -37,7 +48,6 @@ describe('tunnels to hosts that are not inspected', () => {
     socket.destroy();
   });
 
-  const ech: [number, Buffer] = [0xfe0d, Buffer.from([0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])];
   test.each<[string, Buffer | string]>([
     ['another name than CONNECT', clientHello({ names: ['evil.example'] })],
     ['a name that only starts alike', clientHello({ names: ['allowed.example.evil.example'] })],
@@ -53,8 +63,6 @@ describe('tunnels to hosts that are not inspected', () => {
     ['an encrypted hello under the permitted name', clientHello({ names: ['allowed.example'], extensions: [ech] })],
     ['an encrypted server name', clientHello({ names: ['allowed.example'], extensions: [[0xffce, Buffer.alloc(8)]] })],
     ['an address for a name', clientHello({ names: ['93.184.216.34'] })],
-    ['plain HTTP', 'GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n'],
-    ['SSH', 'SSH-2.0-OpenSSH_9.2\r\n'],
     ['SOCKS', Buffer.from([5, 1, 0])],
     ['TLS that is no handshake', Buffer.from([23, 3, 3, 0, 1, 0])],
     ['an SSLv2 hello', Buffer.from([0x80, 0x2e, 1, 3, 1, 0, 0x15, 0, 0, 0, 0x10])],
@@ -123,6 +131,70 @@ describe('tunnels to hosts that are not inspected', () => {
     socket.write(clientHello({ names: ['allowed.example'] }).subarray(0, 20));
     await scene.until(() => scene.closed.length === 1);
     expect(scene.closed[0]?.result).toBe('timeout');
+  });
+});
+
+describe('plain HTTP in a tunnel, as some programs send it', () => {
+  const tunnel = async (authority: string) => {
+    const socket = await scene.open();
+    const connected = received(socket, /\r\n\r\n/);
+    socket.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
+    expect(await connected).toMatch(/^HTTP\/1\.1 200 /);
+    return socket;
+  };
+
+  test('is judged request by request, over the connection that is there', async () => {
+    const socket = await tunnel('allowed.example:80');
+    for (const path of ['/1?token=x', '/2']) {
+      const answer = received(socket, /hello from \S+/);
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: allowed.example\r\n\r\n`);
+      expect(await answer).toContain(`hello from allowed.example${path}`);
+    }
+    expect(scene.dialled).toEqual(['93.184.216.34:80']);
+    expect(scene.decided.map(({ method, path }) => [method, path])).toEqual([
+      [null, null],
+      ['GET', '/1'],
+      ['GET', '/2'],
+    ]);
+    socket.destroy();
+  });
+
+  test('a host with rules about requests keeps them', async () => {
+    const socket = await tunnel('inspected.example:80');
+    const answer = received(socket);
+    socket.write(
+      `GET /open/1 HTTP/1.1\r\nHost: inspected.example\r\n\r\nDELETE /open/1 HTTP/1.1\r\nHost: inspected.example\r\n\r\n${get('inspected.example', '/closed')}`,
+    );
+    expect((await answer).match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 403', 'HTTP/1.1 403']);
+    expect(scene.seen.map(({ method, url }) => `${method} ${url}`)).toEqual(['GET /open/1']);
+  });
+
+  test.each<[string, string]>([
+    ['another Host', get('evil.example', '/')],
+    ['another port in Host', get('allowed.example:81', '/')],
+    ['a target in absolute form', get('allowed.example', 'http://evil.example/')],
+    ['a CONNECT in the CONNECT', 'CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n'],
+    [
+      'both lengths',
+      'POST / HTTP/1.1\r\nHost: allowed.example\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n',
+    ],
+    [
+      'an upgrade to h2c',
+      'GET / HTTP/1.1\r\nHost: allowed.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n',
+    ],
+    ['HTTP/2 without asking', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0'],
+    ['SSH', 'SSH-2.0-OpenSSH_9.2\r\n\r\n'],
+    ['SMTP', 'EHLO evil.example\r\nMAIL FROM:<a@evil.example>\r\n\r\n'],
+  ])('%s is refused', async (_name, bytes) => {
+    const heard: string[] = [];
+    scene.raw = (socket) => socket.on('data', (chunk: Buffer) => heard.push(chunk.toString('latin1')));
+    const socket = await tunnel('allowed.example:80');
+    const answer = received(socket);
+    socket.write(Buffer.from(bytes, 'latin1'));
+    expect(await answer).toMatch(/^HTTP\/1\.1 400 /);
+    await scene.until(() => scene.closed.length === 1 && scene.unjudged.length === 1);
+    expect(heard).toEqual([]);
+    expect(scene.dialled).toEqual(['93.184.216.34:80']);
   });
 });
 
@@ -208,6 +280,57 @@ describe('inspected hosts', () => {
     const tls = await tunnel({ alpn: ['h2', 'http/1.1'] });
     expect(tls.alpnProtocol).toBe('http/1.1');
     tls.destroy();
+  });
+
+  test.each([
+    ['inside TLS', (): Promise<Duplex> => tunnel()],
+    ['inside TLS, after HTTP/1.1 was agreed upon', (): Promise<Duplex> => tunnel({ alpn: ['h2', 'http/1.1'] })],
+  ])('HTTP/2 without asking, %s, is answered in HTTP/1.1', async (_name, open) => {
+    const tls = (await open()) as TLSSocket;
+    const answer = received(tls);
+    tls.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+    expect(await answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(scene.dialled).toEqual([]);
+  });
+
+  test('a client of HTTP/2 fails at once, and nobody outside hears of it', async () => {
+    const socket = await scene.open();
+    const connected = received(socket, /\r\n\r\n/);
+    socket.write('CONNECT inspected.example:443 HTTP/1.1\r\nHost: inspected.example:443\r\n\r\n');
+    await connected;
+    const secure = connectTls({ socket, servername: 'inspected.example', ca: inspectionCa, ALPNProtocols: ['h2'] });
+    const failed = once(secure, 'error');
+    const client = connectHttp2('https://inspected.example', { createConnection: () => secure });
+    client.on('error', () => {});
+    const [error] = (await failed) as [NodeJS.ErrnoException];
+    expect(error.code).toBe('ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL');
+    client.destroy();
+    expect(scene.dialled).toEqual([]);
+  });
+
+  // What a client sends that has no key of the host (RFC 9849, GREASE) looks like what one sends that has: it is opened here.
+  test('an encrypted hello, real or not, is answered by the gateway, which knows no inner name', async () => {
+    const socket = await scene.open();
+    const connected = received(socket, /\r\n\r\n/);
+    socket.write('CONNECT inspected.example:443 HTTP/1.1\r\nHost: inspected.example:443\r\n\r\n');
+    await connected;
+    const answer = received(socket, /[\s\S]/);
+    socket.write(clientHello({ names: ['inspected.example'], extensions: [ech, ...modern] }));
+    expect(Buffer.from(await answer, 'latin1')[0]).toBe(22); // a handshake goes on
+    expect(scene.dialled).toEqual([]);
+    socket.destroy();
+  });
+
+  test('an encrypted hello under another name is refused there too', async () => {
+    const socket = await scene.open();
+    const connected = received(socket, /\r\n\r\n/);
+    socket.write('CONNECT inspected.example:443 HTTP/1.1\r\nHost: inspected.example:443\r\n\r\n');
+    await connected;
+    const rest = received(socket);
+    socket.write(clientHello({ names: ['public.example'], extensions: [ech] }));
+    expect(Buffer.from(await rest, 'latin1')[0]).toBe(21);
+    await scene.until(() => scene.closed.length === 1);
+    expect(scene.closed[0]?.result).toBe('handshake_refused');
   });
 
   test('another name in the handshake is refused', async () => {

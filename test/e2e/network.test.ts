@@ -209,8 +209,8 @@ test('a program that knows no proxy: a permitted name has an address that stands
   expect(text.match(/^(?:HTTP\/1\.1 .*|failed:.*)$/gm)).toEqual([
     'HTTP/1.1 403 Forbidden',
     'HTTP/1.1 400 Bad Request',
-    // An address that stands for no name is closed without an answer; a name that is not permitted has none to try.
-    'failed: ',
+    'HTTP/1.1 403 Forbidden', // an address that stands for no name
+    'failed: ', // a name that is not permitted has no address to try
   ]);
   const events = crossings(result.runId);
   expect(events).toContainEqual(

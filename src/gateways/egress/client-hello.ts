@@ -127,12 +127,15 @@ function readServerName(body: Vector): string {
   return text;
 }
 
-/** Throws `Refusal` unless the handshake asks for exactly the host that was judged. */
-export function checkServerName(hello: ClientHello, host: string): void {
-  if (hello.encrypted)
+/**
+ * Throws `Refusal` unless the handshake asks for exactly the host that was judged. Where TLS is opened at the gateway, an
+ * encrypted inner name reaches nobody: the gateway's own TLS knows none.
+ */
+export function checkServerName(hello: ClientHello, host: string, opened = false): void {
+  if (hello.encrypted && !opened)
     throw new Refusal('handshake_refused', `the TLS handshake to ${host} hides the name it is for (ECH)`, {
       host,
-      remedy: 'switch ECH off in the program that connects',
+      remedy: `switch ECH off in the program that connects, or list ${host} with methods, so that the gateway opens its TLS`,
     });
   if (hello.serverName === null) {
     // RFC 6066 §3: a literal address is not sent.

@@ -8,7 +8,7 @@ import { parseRequestHead, type RequestHead } from './head.ts';
 import { Inlet, send } from './inlet.ts';
 import { asRefusal, problemResponse, Refusal, tlsAlert } from './refusal.ts';
 import { parseAbsoluteForm, parseAuthority, parseOriginForm, type RequestTarget, type Target } from './target.ts';
-import { checkHandshake, joinTunnel } from './tunnel.ts';
+import { type Greeting, joinTunnel, readGreeting } from './tunnel.ts';
 import { Upstream } from './upstream.ts';
 
 /** What is known of a connection before its first byte. */
@@ -27,28 +27,44 @@ export function serveProxy(gateway: Gateway, socket: Socket): Promise<void> {
 /** A connection to an address that stands for a name: the program knows nothing of a proxy. */
 export async function serveTransparent(gateway: Gateway, socket: Socket, via: 'http' | 'tls'): Promise<void> {
   const host = gateway.nameOf(socket.localAddress ?? '');
-  if (host === null || socket.localPort === undefined) {
-    gateway.unjudged({ via, host: null, detail: 'an address that stands for no name' });
-    socket.destroy();
-    return;
-  }
-  const fixed = { host, port: socket.localPort };
   const inlet = new Inlet(socket);
+  if (host === null || socket.localPort === undefined) return serveNameless(gateway, inlet, via);
+  const fixed = { host, port: socket.localPort };
   if (via === 'http') return serveRequests(gateway, inlet, { via, scheme: 'http', fixed });
   try {
-    const hello = await checkHandshake(inlet, host, gateway.limits.headTime);
+    const hello = await readGreeting(inlet, host, mustInspect(gateway, fixed), gateway.limits.headTime);
+    if (hello === 'http') throw new Refusal('malformed', `plain HTTP on port ${fixed.port}`, { ...fixed });
     await enterTls(gateway, inlet, fixed, hello);
   } catch (error) {
     const refusal = asRefusal(error);
-    if (refusal.result === 'handshake_refused') gateway.unjudged({ via, host, detail: refusal.message });
-    if (!socket.destroyed) socket.end(tlsAlert(refusal));
+    const { result, message } = refusal;
+    if (result === 'handshake_refused' || result === 'malformed') gateway.unjudged({ via, host, detail: message });
+    if (!socket.destroyed)
+      socket.end(result === 'malformed' ? problemResponse(refusal, false, false) : tlsAlert(refusal));
     linger(socket);
   }
 }
 
+/** Nothing is behind such an address, and the program is told so in the words it understands. */
+async function serveNameless(gateway: Gateway, inlet: Inlet, via: 'http' | 'tls'): Promise<void> {
+  const socket = inlet.stream as Socket;
+  gateway.unjudged({ via, host: null, detail: 'an address that stands for no name' });
+  const refusal = new Refusal('denied', `${socket.localAddress} stands for no host`, {
+    remedy: 'connect to hosts by their names: those that the policy lists have addresses in this run',
+  });
+  const head = via === 'http' ? await nextHead(gateway, inlet).catch(() => null) : null;
+  if (!socket.destroyed)
+    socket.end(via === 'http' ? problemResponse(refusal, false, head?.method === 'HEAD') : tlsAlert(refusal));
+  linger(socket);
+}
+
 /** Every request of the connection, one after the other, each judged as if it were the first. */
-async function serveRequests(gateway: Gateway, inlet: Inlet, entrance: Entrance): Promise<void> {
-  const upstream = new Upstream(gateway, entrance.scheme);
+async function serveRequests(
+  gateway: Gateway,
+  inlet: Inlet,
+  entrance: Entrance,
+  upstream = new Upstream(gateway, entrance.scheme),
+): Promise<void> {
   const x = { gateway, guest: inlet, upstream, scheme: entrance.scheme };
   try {
     for (;;) {
@@ -142,7 +158,7 @@ async function serveConnect(gateway: Gateway, inlet: Inlet, head: RequestHead, e
     await enterTls(gateway, inlet, target.value, async () => {
       await send(inlet.stream, 'HTTP/1.1 200 Connection established\r\n\r\n');
       established = true;
-      return checkHandshake(inlet, target.value.host, gateway.limits.headTime);
+      return readGreeting(inlet, target.value.host, mustInspect(gateway, target.value), gateway.limits.headTime);
     });
   } catch (error) {
     const refusal = asRefusal(error);
@@ -152,23 +168,25 @@ async function serveConnect(gateway: Gateway, inlet: Inlet, head: RequestHead, e
 }
 
 /**
- * A TLS connection to one host. `hello` is the size of its checked ClientHello, or what brings it about once the way is
- * open. Hosts whose requests are judged are never passed through: TLS ends here, or nothing does.
+ * A connection to one host. `hello` is the guest's greeting, or what brings it about once the way is open. Hosts whose
+ * requests are judged are never passed through: TLS ends here, or nothing does. Plain HTTP, which some programs send
+ * through a CONNECT, is judged request by request as everywhere.
  */
 async function enterTls(
   gateway: Gateway,
   inlet: Inlet,
   target: Target,
-  hello: number | (() => Promise<number>),
+  hello: Greeting | (() => Promise<Greeting>),
 ): Promise<void> {
   const connect: PolicyAction = { action: 'net.connect', host: target.host, port: target.port };
   const crossing = await gateway.ledger.enter(target, null, [connect]);
   crossing.onCut(() => inlet.stream.destroy());
-  const greet = () => (typeof hello === 'number' ? hello : hello());
+  const greet = () => (typeof hello === 'function' ? hello() : hello);
+  const plain: Entrance = { via: 'proxy', scheme: 'http', fixed: target };
   try {
     if (mustInspect(gateway, target)) {
-      await greet();
-      await inspect(gateway, inlet, target);
+      if ((await greet()) === 'http') await serveRequests(gateway, inlet, plain);
+      else await inspect(gateway, inlet, target);
       return crossing.end('completed');
     }
     const { socket, address } = await gateway.dialer.dial(target, gateway.ledger.facts(target));
@@ -180,6 +198,12 @@ async function enterTls(
     try {
       const size = await greet();
       inlet.stream.off('close', gone);
+      if (size === 'http') {
+        const upstream = new Upstream(gateway, 'http');
+        upstream.adopt(target, socket, address);
+        await serveRequests(gateway, inlet, plain, upstream);
+        return crossing.end('completed');
+      }
       const guard = new SecondHelloGuard(target.host);
       await joinTunnel(inlet, socket, size, guard, crossing, gateway.limits);
     } catch (error) {

@@ -5,11 +5,14 @@ import type { Crossing } from './ledger.ts';
 import type { EgressLimits } from './limits.ts';
 import { asRefusal, Refusal } from './refusal.ts';
 
+/** How a guest begins: with a ClientHello of so many bytes, or in plain HTTP. */
+export type Greeting = number | 'http';
+
 /**
- * Reads the guest's ClientHello and checks the name in it. The bytes stay in the inlet: they go on to the host, or to
- * the gateway's own TLS. Returns how many they are. Throws `Refusal`.
+ * Reads how the guest begins, and checks the name in its ClientHello. The bytes stay in the inlet: they go on to the host, or
+ * to whatever in the gateway serves them. `opened`: TLS ends at the gateway. Throws `Refusal`.
  */
-export async function checkHandshake(inlet: Inlet, host: string, time: number): Promise<number> {
+export async function readGreeting(inlet: Inlet, host: string, opened: boolean, time: number): Promise<Greeting> {
   let bytes: Buffer = Buffer.alloc(0);
   let late = false;
   const timer = setTimeout(() => {
@@ -21,15 +24,24 @@ export async function checkHandshake(inlet: Inlet, host: string, time: number): 
       const more = await inlet.read();
       if (more === null) throw new Refusal(late ? 'timeout' : 'guest_ended', 'the TLS handshake did not come');
       bytes = bytes.length === 0 ? more : Buffer.concat([bytes, more]);
+      if (isMethodLetter(bytes[0])) {
+        inlet.unread(bytes);
+        return 'http';
+      }
       const hello = readClientHello(bytes);
       if (hello === null) continue;
-      checkServerName(hello, host);
+      checkServerName(hello, host, opened);
       inlet.unread(bytes);
       return hello.size;
     }
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** What begins a request line and never a TLS record. */
+function isMethodLetter(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 65 && byte <= 90;
 }
 
 /** Sees what the guest sends before it goes on. */

@@ -43,10 +43,19 @@ export class Upstream {
     const { socket, address } = await this.#gateway.dialer.dial(target, this.#gateway.ledger.facts(target));
     crossing.address = address;
     const stream = this.#scheme === 'http' ? socket : await secured(this.#gateway, socket, target);
-    const fresh: Link = { key, stream, inlet: new Inlet(stream), address, uses: 1, late: false };
-    stream.setTimeout(this.#gateway.limits.idleTime, () => {
+    return this.#keep({ key, stream, address, uses: 1 });
+  }
+
+  /** A connection that leads there already, for the first request. */
+  adopt(target: Target, socket: Socket, address: string | null): void {
+    this.#keep({ key: `${target.host}:${target.port}`, stream: socket, address, uses: 0 });
+  }
+
+  #keep(link: Pick<Link, 'key' | 'stream' | 'address' | 'uses'>): Link {
+    const fresh: Link = { ...link, inlet: new Inlet(link.stream), late: false };
+    fresh.stream.setTimeout(this.#gateway.limits.idleTime, () => {
       fresh.late = true;
-      stream.destroy();
+      fresh.stream.destroy();
     });
     this.#link = fresh;
     return fresh;
