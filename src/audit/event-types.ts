@@ -63,6 +63,12 @@ const scopesSchema = z.strictObject({
   hosts: patterns,
 });
 
+const secretUse = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('header'), host: text, header: text }),
+  z.strictObject({ kind: z.literal('env'), variable: text }),
+  z.strictObject({ kind: z.literal('file'), path: text }),
+]);
+
 /** The table of all types. An outcome's `cause` is the seq of the intent it closes. */
 export const specs = {
   'run.created': {
@@ -282,15 +288,17 @@ export const specs = {
       secret: text,
       /** Names the grant in the other events; no part of its placeholder. */
       grant: text,
-      use: z.discriminatedUnion('kind', [
-        z.strictObject({ kind: z.literal('header'), host: text, header: text }),
-        z.strictObject({ kind: z.literal('env'), variable: text }),
-        z.strictObject({ kind: z.literal('file'), path: text }),
-      ]),
+      use: secretUse,
       source: text,
       version: text.nullable(),
     }),
     decision: 'optional',
+  },
+  /** Policy, or the secret's own scopes, did not let the run have it. */
+  'secret.refused': {
+    phase: 'fact',
+    resource: z.strictObject({ secret: text, use: secretUse, reason: text }),
+    decision: 'required',
   },
   /** Recorded before the value leaves; what came of it is the outcome of the request that is its cause. */
   'secret.used': {

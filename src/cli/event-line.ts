@@ -86,6 +86,8 @@ function crossing(event: AuditEvent): string {
       return `${event.outcome.result} ${event.resource.secret}${because(event.outcome.reason)}`;
     case 'secret.granted':
       return `${event.resource.secret} for ${useText(event.resource.use)}`;
+    case 'secret.refused':
+      return `${event.resource.secret} for ${useText(event.resource.use)}: ${event.resource.reason}`;
     case 'secret.used':
       return `${event.resource.secret} for ${event.resource.host ?? 'the sandbox'}`;
     case 'secret.revoked':

@@ -9,6 +9,18 @@ export interface StoryCommand {
   exited?: Of<'command.exited'>;
 }
 
+/** One secret that a run was lent. */
+export interface StoryCredential {
+  readonly granted: Of<'secret.granted'>;
+  /** How often its value went out, or into the sandbox. */
+  used: number;
+  lastUsed: string | null;
+  /** When it was taken away before the run's end. */
+  revoked: string | null;
+  /** How often its placeholder was met where it does not belong. */
+  alarms: number;
+}
+
 /** What the log says of one run, gathered for a person. */
 export interface RunStory {
   created: Of<'run.created'> | null;
@@ -18,6 +30,9 @@ export interface RunStory {
   readonly commands: StoryCommand[];
   /** Every event with a decision that was not a permit, in order. */
   readonly refused: AuditEvent[];
+  readonly credentials: StoryCredential[];
+  /** Secrets that it asked for and did not get. */
+  readonly secretsRefused: Of<'secret.refused'>[];
   readonly files: Of<'file.changed'>[];
   filesSummary: Of<'files.summary'> | null;
   readonly limits: Of<'limit.reached'>[];
@@ -36,6 +51,8 @@ export async function readStory(events: AsyncIterable<AuditEvent> | Iterable<Aud
     policy: null,
     commands: [],
     refused: [],
+    credentials: [],
+    secretsRefused: [],
     files: [],
     filesSummary: null,
     limits: [],
@@ -79,6 +96,17 @@ function tell(story: RunStory, running: Map<number, StoryCommand>, event: AuditE
       if (command !== undefined) command.exited = event;
       break;
     }
+    case 'secret.granted':
+      story.credentials.push({ granted: event, used: 0, lastUsed: null, revoked: null, alarms: 0 });
+      break;
+    case 'secret.refused':
+      story.secretsRefused.push(event);
+      break;
+    case 'secret.used':
+    case 'secret.alarm':
+    case 'secret.revoked':
+      tellOfCredential(story, event);
+      break;
     case 'file.changed':
       story.files.push(event);
       break;
@@ -98,5 +126,20 @@ function tell(story: RunStory, running: Map<number, StoryCommand>, event: AuditE
     case 'delivery.patch.done':
       story.deliveries.push(event);
       break;
+  }
+}
+
+function tellOfCredential(story: RunStory, event: Of<'secret.used' | 'secret.alarm' | 'secret.revoked'>): void {
+  for (const credential of story.credentials) {
+    const { secret, grant } = credential.granted.resource;
+    if (event.type === 'secret.revoked') {
+      if (event.resource.secret === secret) credential.revoked ??= event.time;
+    } else if (event.resource.grant === grant) {
+      if (event.type === 'secret.alarm') credential.alarms++;
+      else {
+        credential.used++;
+        credential.lastUsed = event.time;
+      }
+    }
   }
 }

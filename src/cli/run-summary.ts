@@ -36,8 +36,19 @@ export function summaryLines(result: RunResult, request: RunRequest, out: Output
     ...(result.remedy === null ? [] : [`  → ${safeLines(result.remedy)}`]),
     `${dim('run')}     ${result.runId}  ${dim(figures)}`,
   ];
+  rows.push(...lentRows(result, out));
   if (result.branch !== null) rows.push(`${dim('branch')}  ${bold(safeText(result.branch))}`);
   return [...rows, '', ...nextSteps(result, request, cwd).map(([line, why]) => `  ${line.padEnd(58)} ${dim(why)}`)];
+}
+
+/** What it was lent; a value that was in the sandbox is red. */
+function lentRows({ credentials }: RunResult, out: Output): string[] {
+  const { bold, dim, red } = out.style;
+  return credentials.map(({ name, use, where }) =>
+    use === 'header'
+      ? `${dim('secret')}  ${safeText(name)} for ${safeText(where)}`
+      : `${dim('secret')}  ${bold(red(`! the value of ${safeText(name)} was in the sandbox, as ${safeText(where)}`))}`,
+  );
 }
 
 function nextSteps(result: RunResult, request: RunRequest, cwd: string): (readonly [string, string])[] {

@@ -5,6 +5,7 @@ import type { RunRequest, RunResult } from '../runs/request.ts';
 import type { RunRecord } from '../store/index.ts';
 import { storyOf } from './audit-source.ts';
 import { type Context, outputOf } from './context.ts';
+import { credentialJson, credentialLines, credentialNames } from './credentials.ts';
 import { howItEnded, shortDigest, subject } from './event-line.ts';
 import { withRun } from './local.ts';
 import type { Output, OutputOptions } from './output.ts';
@@ -25,6 +26,7 @@ export async function show(context: Context, id: string, options: OutputOptions)
     }
     out.line(
       ...heading(run, story, out),
+      ...credentialLines(story, out),
       ...refusals(story, out),
       ...commandList(run, story, out),
       ...fileList(run, story, out),
@@ -48,7 +50,7 @@ function heading(run: RunRecord, story: RunStory, out: Output): string[] {
     ...(request.task === null ? [] : [['task', safeText(request.task)] as [string, string]]),
     ['agent', safeText(shellLine(request.agent.argv))],
     ['model', 'none: this run had no model provider'],
-    ['credentials', request.grants.secrets.length === 0 ? 'none granted' : safeText(request.grants.secrets.join(', '))],
+    ['credentials', credentialNames(story, out)],
     ['policy', policyText(run, story)],
     ['delivered', delivered(run)],
   ];
@@ -177,6 +179,8 @@ function storyJson(story: RunStory): unknown {
       resource: event.resource,
       decision: event.decision,
     })),
+    credentials: story.credentials.map(credentialJson),
+    secretsRefused: story.secretsRefused.map(({ resource, decision }) => ({ ...resource, decision })),
     files: story.files.map((event) => event.resource),
     controls: story.started?.resource.controls ?? [],
     limits: story.limits.map((event) => event.resource),

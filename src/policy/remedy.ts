@@ -21,6 +21,7 @@ function lineFor(action: PolicyAction): string | undefined {
     case 'llm.request':
       return `llm_policy: {allowed_providers: [${action.provider}], models: ["${action.model}"]}`;
     case 'secret.use':
+      if (action.host === 'sandbox') return `secrets: [{name: ${action.name}, use: {env: ${action.name}}}]`;
       return `secrets: [{name: ${action.name}, use: {host: "${action.host}", header: "Authorization: Bearer {}"}}]`;
     case 'git.sign':
       return `git: {push: {authors: ["${action.author}"]}}`;

@@ -150,19 +150,34 @@ function pushRisks(policy: EffectivePolicy): Risk[] {
   return risks;
 }
 
+/** A secret inside is shown wherever its policy is summed up: it is the one thing that the boundary does not keep. */
 function secretRisks(policy: EffectivePolicy): Risk[] {
-  const inside = (granting(policy).secrets ?? [])
-    .filter((secret) => secret.use.host === undefined)
-    .map((secret) => secret.name);
-  if (inside.length === 0) return [];
-  return [
+  const inside = (granting(policy).secrets ?? []).filter((secret) => secret.use.host === undefined);
+  const places = [
     {
       name: 'secrets.environment',
-      severity: 'high',
-      sentence: `${inside.join(', ')} ${inside.length === 1 ? 'is' : 'are'} in the sandbox's environment: whatever runs there can read and send on what it is.`,
-      remedy: 'use: {host: …, header: "Authorization: Bearer {}"} keeps it outside',
+      where: "in the sandbox's environment",
+      list: inside.filter(({ use }) => use.env !== undefined),
+    },
+    {
+      name: 'secrets.file',
+      where: 'in the sandbox as a file',
+      list: inside.filter(({ use }) => use.file !== undefined),
     },
   ];
+  return places.flatMap(({ name, where, list }) => {
+    const names = list.map((secret) => secret.name);
+    if (names.length === 0) return [];
+    const sentence = `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} ${where}: whatever runs there can read and send on what it is.`;
+    return [
+      {
+        name,
+        severity: 'high' as const,
+        sentence,
+        remedy: 'use: {host: …, header: "Authorization: Bearer {}"} keeps it outside',
+      },
+    ];
+  });
 }
 
 function otherRisks(policy: EffectivePolicy): Risk[] {

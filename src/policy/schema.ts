@@ -139,10 +139,16 @@ const secretUse = keys({
     ),
   ),
   env: optional(text('environment variable', /^[A-Z_][A-Z0-9_]{0,99}$/, 'NPM_TOKEN')),
+  file: optional(
+    text('file below /run/secrets', /^\/run\/secrets\/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/, '/run/secrets/deploy-key'),
+  ),
 }).refine(
-  (use) => (use.host === undefined) !== (use.env === undefined) && (use.header === undefined || use.env === undefined),
+  ({ host, header, env, file }) =>
+    [host, env, file].filter((place) => place !== undefined).length === 1 &&
+    (header === undefined || host !== undefined),
   {
-    error: () => 'a secret is used at a host (with a header), or in the environment (env), not both and not neither',
+    error: () =>
+      'a secret is used in one way: at a host (with a header), in the environment (env), or as a file below /run/secrets (file)',
   },
 );
 

@@ -9,7 +9,7 @@ import type { Decision } from '../policy/index.ts';
 import type { Sandbox, Toolbox } from '../sandbox/sandbox.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import { moveRun } from './registry.ts';
-import type { RunRequest, RunResult, RunStatus } from './request.ts';
+import type { LentCredential, RunRequest, RunResult, RunStatus } from './request.ts';
 import { mayFollow, type RunState } from './run.ts';
 import { RunLog, recorded } from './run-log.ts';
 import type { System } from './system.ts';
@@ -21,6 +21,7 @@ export interface RunFacts {
   branch: string | null;
   changedFiles: number;
   outputBytes: number;
+  credentials: readonly LentCredential[];
 }
 
 /** What has to happen before the record can be closed, and what it then says of the commands. */
@@ -47,7 +48,7 @@ export class RunLedger {
   readonly #system: System;
   readonly #policyDigest: string;
   readonly #base: string;
-  readonly facts: RunFacts = { head: null, branch: null, changedFiles: 0, outputBytes: 0 };
+  readonly facts: RunFacts = { head: null, branch: null, changedFiles: 0, outputBytes: 0, credentials: [] };
   readonly #opened: number;
   #state: RunState = 'created';
   #started: number | null = null;
@@ -170,6 +171,7 @@ export class RunLedger {
       changedFiles: counts.changedFiles,
       commands: counts.commands,
       decisions: counts.decisions,
+      credentials: this.facts.credentials,
       usage: { wallMs: Math.round(this.#system.clock.monotonic() - this.#opened), outputBytes: counts.outputBytes },
       policyDigest: this.#policyDigest,
       auditCheckpoint: this.#system.log.checkpoint() ?? '',

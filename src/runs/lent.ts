@@ -11,11 +11,13 @@ export interface LentSecrets {
   readonly hook: SecretHook | null;
   /** Placeholders, by the names of their secrets; and values, where the policy says `env` in words. */
   readonly env: Readonly<Record<string, string>>;
+  /** Values as files of `/run/secrets`, where the policy says `file` in words. */
+  readonly files: Readonly<Record<string, Buffer>>;
   /** Aborts, for each host, when what was lent for it is taken back. */
   readonly lent: readonly { readonly host: string; readonly signal: AbortSignal }[];
 }
 
-const NOTHING: LentSecrets = { hook: null, env: {}, lent: [] };
+const NOTHING: LentSecrets = { hook: null, env: {}, files: {}, lent: [] };
 
 function lends({ documents }: EffectivePolicy): boolean {
   return [documents.repository, documents.organisation].some((document) => (document?.secrets ?? []).length > 0);

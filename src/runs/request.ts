@@ -53,6 +53,15 @@ export type RunStatus =
   | 'cancelled'
   | 'lost';
 
+/** A secret that was lent to a run. */
+export interface LentCredential {
+  readonly name: string;
+  /** In `env` and `file` the value itself was in the sandbox. */
+  readonly use: 'header' | 'env' | 'file';
+  /** `authorization of packages.acme.example`, `$NPM_TOKEN`, `/run/secrets/key`. */
+  readonly where: string;
+}
+
 /** The one object that `cordon run --json` ends with. */
 export interface RunResult {
   readonly runId: string;
@@ -70,6 +79,7 @@ export interface RunResult {
   readonly changedFiles: number;
   readonly commands: number;
   readonly decisions: { readonly permit: number; readonly deny: number; readonly ask: number };
+  readonly credentials: readonly LentCredential[];
   readonly usage: { readonly wallMs: number; readonly outputBytes: number };
   readonly policyDigest: string;
   /** The signed checkpoint that covers this run's last event. */

@@ -1,7 +1,7 @@
 /**
  * What the trusted side and `cordon-init` (src/guest/init.c) say to each other over a SOCK_SEQPACKET socket.
  *
- *   message   word NUL word NUL …            numbers in decimal, a program of bytes in hex
+ *   message   word NUL word NUL …            numbers in decimal, a program of bytes in hex, bytes of a file as they are
  *   request   to the outer half: operations one after the other, see mount-plan.ts
  *             to process 1 inside: limit RESOURCE SOFT HARD · affinity CPU… · filter FLAGS HEX
  *                · exec ID CWD ARGC ARGV… NAME=VALUE… (with three descriptors) · kill PID SIGNAL · quiesce
@@ -12,15 +12,17 @@
  *
  * Replies of process 1 are made by our own code, but inside the sandbox: they are parsed as an attacker's.
  */
-export type Words = readonly (string | number)[];
+export type Words = readonly (string | number | Buffer)[];
 
 /** Throws `TypeError` for a word with a NUL in it: it would become two. */
 export function encodeWords(words: Words): Buffer {
   const parts: Buffer[] = [];
   for (const word of words) {
-    const text = String(word);
-    if (text.includes('\0')) throw new TypeError(`a NUL byte in ${JSON.stringify(text)}`);
-    parts.push(Buffer.from(text), NUL);
+    const bytes = Buffer.isBuffer(word) ? word : Buffer.from(String(word));
+    if (bytes.includes(0)) {
+      throw new TypeError(`a NUL byte in ${Buffer.isBuffer(word) ? 'the bytes of a file' : JSON.stringify(word)}`);
+    }
+    parts.push(bytes, NUL);
   }
   return Buffer.concat(parts);
 }

@@ -108,6 +108,17 @@ export const copyCheckout: readonly Operation[] = [
   ['run', '/usr/bin/cp', '-dR', '--preserve=mode,timestamps,links', '--', 'lower/.', 'upper/.'],
 ];
 
+/**
+ * Secret files of the main view, in the box's memory only: one request each, as each may be as long as a message has room for.
+ * They belong to the guest, since ssh and others refuse a key that anybody else could read.
+ */
+export function planSecrets(files: Readonly<Record<string, Buffer>>): Operation[][] {
+  return [
+    [['mkdir', 'secrets', 0o755]],
+    ...Object.entries(files).map(([name, bytes]): Operation[] => [['file', `secrets/${name}`, 0o400, bytes]]),
+  ];
+}
+
 export interface RootPlan {
   /** `root`, `root-2`: its name in the box. */
   readonly name: string;
@@ -120,6 +131,8 @@ export interface RootPlan {
   readonly bound?: Readonly<Record<string, number>>;
   /** `/run/cordon/<name>` → content. */
   readonly files: Readonly<Record<string, string>>;
+  /** Whether this view has what {@link planSecrets} put there, at `/run/secrets`. */
+  readonly secrets?: boolean;
 }
 
 /** System files that programs cannot do without; each only where the host has it. */
@@ -194,6 +207,10 @@ export function planRoot(plan: RootPlan): Operation[] {
   for (const [path, index] of Object.entries(plan.bound ?? {})) {
     operations.push(['file', at(path), 0o644, '']);
     bind(`outside/${index}`, path, Attribute.readOnly | Attribute.noExec);
+  }
+  if (plan.secrets === true) {
+    operations.push(...folders.make('/run/secrets'));
+    bind('secrets', '/run/secrets', Attribute.readOnly | Attribute.noExec);
   }
   const writable = list ? Attribute.noExec : 0; // a copy of a tool, or one from memory of a file, is not the tool
   bind('merged', '/workspace', writable);

@@ -134,8 +134,9 @@ function failure(operations: readonly Operation[], index: number, errno: number,
     at += candidate.length;
     return here;
   });
-  const [name = 'request', ...words] = operation ?? [];
-  const shown = words.map((word) => (typeof word === 'string' ? word : `0x${word.toString(16)}`)).join(' ');
+  const [name = 'request', ...all] = operation ?? [];
+  const words = name === 'file' ? all.slice(0, 2) : all; // not what was to be in it
+  const shown = words.map((word) => (typeof word === 'number' ? `0x${word.toString(16)}` : String(word))).join(' ');
   const control = name === 'unshare' ? 'namespaces' : shown.includes('overlay') ? 'workspace.overlay' : 'mounts';
   return new EnforcementError(
     control,

@@ -10,7 +10,7 @@ import { type Cut, GrantBook } from './grant-book.ts';
 import { newPlaceholder, Placeholders } from './placeholder.ts';
 import { outOfScope, type RunFacts } from './scopes.ts';
 import type { Secret } from './secret.ts';
-import { fillHeader, type SecretUse } from './use.ts';
+import { fillHeader, type SecretUse, shownUse } from './use.ts';
 
 /** A run may have one secret used for it in one way, until the run ends or somebody revokes it. */
 export interface Grant {
@@ -60,6 +60,9 @@ interface Held {
   /** How often it had been revoked when it was cut. */
   revoked: number | null;
 }
+
+/** Why a grant's signal is aborted, when somebody revoked it; a run's end has another reason. */
+export const REVOKED = 'revoked';
 
 /** Placeholders of ended runs that are still recognised. */
 const REMEMBERED = 1_000;
@@ -253,7 +256,7 @@ export class Broker {
     if (count <= held.since) return false;
     held.state = 'revoked';
     held.revoked = count;
-    held.controller.abort();
+    held.controller.abort(REVOKED);
     return true;
   }
 
@@ -329,8 +332,7 @@ export class Broker {
 }
 
 function grantedEvent({ id, name, run, use }: Grant, { source, version }: SecretEntry): SecretEvent {
-  const shown = use.kind === 'header' ? { kind: use.kind, host: use.host, header: use.header } : use;
-  return { type: 'secret.granted', run, resource: { secret: name, grant: id, use: shown, source, version } };
+  return { type: 'secret.granted', run, resource: { secret: name, grant: id, use: shownUse(use), source, version } };
 }
 
 function denied(message: string): PolicyDeniedError {

@@ -1,3 +1,5 @@
+import type { ShownUse } from './use.ts';
+
 /** What the broker has recorded, in the words of the audit log (audit/event-types.ts); never with a value. */
 export type SecretEvent =
   | {
@@ -6,10 +8,7 @@ export type SecretEvent =
       readonly resource: {
         readonly secret: string;
         readonly grant: string;
-        readonly use:
-          | { readonly kind: 'header'; readonly host: string; readonly header: string }
-          | { readonly kind: 'env'; readonly variable: string }
-          | { readonly kind: 'file'; readonly path: string };
+        readonly use: ShownUse;
         readonly source: string;
         readonly version: string | null;
       };

@@ -1,7 +1,7 @@
 import { ConflictError, CordonError } from '../base/errors.ts';
 import type { Broker, Grant, Sighting } from './broker.ts';
 import type { RunFacts } from './scopes.ts';
-import type { SecretUse } from './use.ts';
+import { placeOf, type SecretUse, samePlace } from './use.ts';
 
 export interface HeaderField {
   /** As sent. */
@@ -34,13 +34,12 @@ export class RunSecrets {
     this.#run = run;
   }
 
-  /** As {@link Broker.grant}; also throws `ConflictError` for a second secret in one header of one host. */
+  /** As {@link Broker.grant}; also throws `ConflictError` for a second secret in one header of one host, one variable or one file. */
   async grant(name: string, use: SecretUse): Promise<Grant> {
-    const same = this.grants().find((grant) => sameHeader(grant.use, use));
+    const same = this.grants().find((grant) => samePlace(grant.use, use));
     if (same === undefined) return this.#broker.grant(this.#run, { name, use });
-    const header = use.kind === 'header' ? `${use.header} of ${use.host}` : use.kind;
-    throw new ConflictError(`${same.name} and ${name} would both stand in ${header}`, {
-      remedy: 'name one of them in the policy for that host and header',
+    throw new ConflictError(`${same.name} and ${name} would both stand in ${placeOf(use)}`, {
+      remedy: 'name one of them in the policy for that place',
     });
   }
 
@@ -121,10 +120,6 @@ export class RunSecrets {
   end(): Promise<void> {
     return this.#broker.endRun(this.#run.id);
   }
-}
-
-function sameHeader(one: SecretUse, other: SecretUse): boolean {
-  return one.kind === 'header' && other.kind === 'header' && one.host === other.host && one.header === other.header;
 }
 
 /** `%63ordon-secret-…`: nobody has to escape what needs no escaping, but anybody may (RFC 3986 §2.3). */

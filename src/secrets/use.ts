@@ -23,9 +23,18 @@ const FORBIDDEN = new Set(
   'host content-length transfer-encoding connection proxy-connection keep-alive te trailer upgrade expect'.split(' '),
 );
 
-/** From the words of a policy: `{host, header}` or `{env}`. Throws `UsageError` for what cannot be. */
-export function parseUse(use: { readonly host?: string; readonly header?: string; readonly env?: string }): SecretUse {
+/** A secret's use in the words of a policy: one of `host`, `env` and `file`. */
+export interface UseWords {
+  readonly host?: string | undefined;
+  readonly header?: string | undefined;
+  readonly env?: string | undefined;
+  readonly file?: string | undefined;
+}
+
+/** Throws `UsageError` for what cannot be. */
+export function parseUse(use: UseWords): SecretUse {
   if (use.env !== undefined) return { kind: 'env', variable: use.env };
+  if (use.file !== undefined) return { kind: 'file', path: use.file };
   const host = canonicalHost(use.host ?? '');
   if (!host.ok) throw new UsageError(host.message);
   const [, name, template] = HEADER.exec(use.header ?? DEFAULT_HEADER) ?? [];
@@ -35,6 +44,28 @@ export function parseUse(use: { readonly host?: string; readonly header?: string
     });
   }
   return { kind: 'header', host: host.value, header: name.toLowerCase(), template };
+}
+
+/** True when two secrets cannot both be used so: one would stand where the other should. */
+export function samePlace(one: SecretUse, other: SecretUse): boolean {
+  if (one.kind === 'header') return other.kind === 'header' && one.host === other.host && one.header === other.header;
+  if (one.kind === 'env') return other.kind === 'env' && one.variable === other.variable;
+  return other.kind === 'file' && one.path === other.path;
+}
+
+/** As it stands in events: what is around the value in its header is nobody's concern. */
+export type ShownUse =
+  | { readonly kind: 'header'; readonly host: string; readonly header: string }
+  | Exclude<SecretUse, { kind: 'header' }>;
+
+export function shownUse(use: SecretUse): ShownUse {
+  return use.kind === 'header' ? { kind: use.kind, host: use.host, header: use.header } : use;
+}
+
+/** Where a secret is used, for a person. */
+export function placeOf(use: SecretUse): string {
+  if (use.kind === 'header') return `${use.header} of ${use.host}`;
+  return use.kind === 'env' ? `$${use.variable}` : use.path;
 }
 
 /**

@@ -1,6 +1,8 @@
 /** Secrets as a run meets them: a placeholder inside, the value at the one host that the policy names. */
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -9,6 +11,7 @@ import { Installation, Project } from '../fakes/project.ts';
 
 const VALUE = 'a-token-that-nobody-may-see-7431';
 const PLAIN = 'a-value-lent-in-plain-words-0052';
+const KEY = '-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n';
 const HOST = '127.0.0.2';
 const site = new Installation();
 const arrived: (string | undefined)[] = [];
@@ -39,10 +42,11 @@ security:
 secrets:
   - {name: API_TOKEN, use: {host: ${HOST}, header: "Authorization: Bearer {}"}}
   - {name: OPEN_TOKEN, use: {env: OPEN}}
+  - {name: DEPLOY_KEY, use: {file: /run/secrets/deploy-key}}
 `,
   );
   project.commit('first');
-  for (const [name, value] of Object.entries({ API_TOKEN: VALUE, OPEN_TOKEN: PLAIN })) {
+  for (const [name, value] of Object.entries({ API_TOKEN: VALUE, OPEN_TOKEN: PLAIN, DEPLOY_KEY: `${KEY}\n` })) {
     const set = spawnSync(join(import.meta.dirname, '../../cordon'), ['secrets', 'set', name], {
       env: site.env,
       input: value,
@@ -75,7 +79,7 @@ test('a placeholder sent anywhere else goes no further, and is an alarm', async 
   const events = site.cordon('audit', 'show', '--run', result.runId, '--json').stdout.trim().split('\n');
   const types = events.map((line) => (JSON.parse(line) as { type: string }).type);
   expect(types).toContain('secret.alarm');
-  expect(types.filter((type) => type === 'secret.granted')).toHaveLength(2);
+  expect(types.filter((type) => type === 'secret.granted')).toHaveLength(3);
 });
 
 test('what policy lends in plain words is said loudly, and taken out of what the agent writes', async () => {
@@ -84,6 +88,49 @@ test('what policy lends in plain words is said loudly, and taken out of what the
   expect(stderr).toContain('open is [secret:OPEN_TOKEN]');
   expect(stderr).not.toContain(PLAIN);
   expect(site.cordon('runs', 'logs', result.runId).stdout).not.toContain(PLAIN);
+});
+
+test('as a file: for the agent alone, said loudly in every summary', async () => {
+  const { status, stderr, result } = await run(
+    'stat -c "%a %U" /run/secrets/deploy-key; sha256sum < /run/secrets/deploy-key; cat /run/secrets/deploy-key; rm -f /run/secrets/deploy-key; echo; ls /run/secrets',
+  );
+  expect(status).toBe(0);
+  expect(stderr).toContain('│ 400 agent');
+  expect(stderr).toContain(createHash('sha256').update(KEY).digest('hex'));
+  expect(stderr).toContain('│ deploy-key');
+  expect(stderr).not.toContain('b3BlbnNzaC1rZXktdjEA');
+  expect(stderr).toContain('! the value of DEPLOY_KEY is in the sandbox, as /run/secrets/deploy-key: ');
+  expect(result.credentials).toContainEqual({ name: 'DEPLOY_KEY', use: 'file', where: '/run/secrets/deploy-key' });
+  expect(readdirSync(join(site.home, 'runs', result.runId))).toEqual([]);
+  const risks = site.cordon('policy', 'risk', '--policy', join(project.dir, '.cordon/policy.yaml'));
+  expect(risks.stdout, risks.stderr).toContain('DEPLOY_KEY is in the sandbox as a file');
+});
+
+test('the record names what was lent, by which rule, and how often it was used', async () => {
+  arrived.length = 0;
+  const { result } = await run(
+    `for i in 1 2; do perl ask.pl ${HOST}:${port}/$i "Authorization: Bearer $API_TOKEN"; done; perl ask.pl "${HOST}:${port}/$API_TOKEN" "X: 1"`,
+  );
+  expect(arrived).toHaveLength(2);
+  const shown = site.cordon('runs', 'show', result.runId).stdout;
+  expect(shown).toMatch(/credentials +API_TOKEN, OPEN_TOKEN \(in the sandbox\), DEPLOY_KEY \(in the sandbox\)/);
+  expect(shown).toMatch(/API_TOKEN for 127\.0\.0\.2 \(authorization\) +granted .* used 2 times, last /);
+  expect(shown).toContain('its placeholder was sent elsewhere 1 time, and stopped');
+  expect(shown).toContain('OPEN_TOKEN was in the sandbox as $OPEN');
+  const { story } = JSON.parse(site.cordon('runs', 'show', result.runId, '--json').stdout) as {
+    story: { credentials: { name: string; insideSandbox: boolean; used: number; alarms: number; rules: string[] }[] };
+  };
+  expect(story.credentials.map(({ name, insideSandbox, used, alarms }) => [name, insideSandbox, used, alarms])).toEqual(
+    [
+      ['API_TOKEN', false, 2, 1],
+      ['OPEN_TOKEN', true, 1, 0],
+      ['DEPLOY_KEY', true, 1, 0],
+    ],
+  );
+  expect(story.credentials[0]?.rules[0]).toMatch(/policy\.yaml:\d+ secrets: API_TOKEN for 127\.0\.0\.2/);
+  const last = site.cordon('run', '-w', project.dir, '--', 'true').stdout;
+  expect(last).toContain('! the value of DEPLOY_KEY was in the sandbox, as /run/secrets/deploy-key');
+  expect(last).toContain('API_TOKEN for authorization of 127.0.0.2');
 });
 
 test('a secret that nobody has set keeps the run from starting its agent', async () => {

@@ -258,3 +258,12 @@ test('as a stream of Node', async () => {
   expect(Buffer.concat(out).toString()).toBe('one [secret:TOKEN] two Qwerty');
   expect(names).toEqual(['TOKEN']);
 });
+
+test('a value that ends with line feeds is taken out without them too', () => {
+  const redactor = new Redactor({ shapes: false });
+  redactor.add('A', 'first-line\nlast-line\r\n\n');
+  expect(redactor.redact('x first-line\nlast-line y')).toBe('x [secret:A] y');
+  expect(redactor.redact(Buffer.from('first-line\nlast-line').toString('base64'))).toMatch(/^\[secret:A\]/);
+  redactor.add('B', `short\n\n\n`); // eight bytes: what is left of it is too short to be told from other text
+  expect(redactor.redact('short')).toBe('short');
+});

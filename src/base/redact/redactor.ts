@@ -31,7 +31,7 @@ export class Redactor {
   }
 
   /**
-   * From now on the value is taken out, in streams that are open too. A name may have several values (before and after
+   * From now on the value is taken out, with and without line ends at its end, in streams that are open too. A name may have several values (before and after
    * a rotation). Throws `RangeError`, without the value, when it is shorter than 8 or longer than 65,536 bytes.
    */
   add(name: string, value: string | Uint8Array): void {
@@ -43,10 +43,13 @@ export class Redactor {
     }
     const values = this.#values.get(name) ?? new Map<string, Buffer[]>();
     this.#values.set(name, values);
-    const key = bytes.toString('latin1');
-    if (values.has(key)) return;
-    values.set(key, encodingsOf(bytes));
-    this.#needles = null;
+    // A shell's $(…) and most programs that read a secret from a file go on without the line end.
+    for (const form of [bytes, withoutLineEnds(bytes)]) {
+      const key = form.toString('latin1');
+      if (values.has(key) || form.length < SHORTEST_SECRET) continue;
+      values.set(key, encodingsOf(form));
+      this.#needles = null;
+    }
   }
 
   /** Forgets all values of a name. */
@@ -125,4 +128,10 @@ export class Redactor {
   toJSON(): string {
     return `[redactor of ${this.size} secrets]`;
   }
+}
+
+function withoutLineEnds(bytes: Buffer): Buffer {
+  let end = bytes.length;
+  while (end > 0 && (bytes[end - 1] === 0x0a || bytes[end - 1] === 0x0d)) end--;
+  return bytes.subarray(0, end);
 }

@@ -17,6 +17,7 @@ import {
   outsideFiles,
   planBox,
   planRoot,
+  planSecrets,
   separate,
 } from '../mount-plan.ts';
 import { close } from '../native.ts';
@@ -27,8 +28,6 @@ import type {
   ExecSpec,
   Execution,
   FileChange,
-  ListeningPlace,
-  ListeningSocket,
   Sandbox,
   SandboxDriver,
   SandboxEvent,
@@ -107,7 +106,7 @@ class BubblewrapSandbox implements Sandbox {
   async up(): Promise<Sandbox> {
     try {
       await this.#prepare();
-      this.#main = await this.#start(this.#spec.toolbox);
+      this.#main = await this.#start(this.#spec.toolbox, this.#spec.secretFiles);
       return this;
     } catch (error) {
       await this.destroy();
@@ -178,10 +177,12 @@ class BubblewrapSandbox implements Sandbox {
   }
 
   /** One more view of the same files, and process 1 in it. */
-  async #start(toolbox: Toolbox): Promise<Cell> {
+  async #start(toolbox: Toolbox, secretFiles: SandboxSpec['secretFiles'] = {}): Promise<Cell> {
     const [outer, limits, spec] = [this.#outer, this.#limits, this.#spec];
     if (outer === null || limits === null || supervisor === undefined) throw new Error('the sandbox is not prepared');
     const root = `root-${++this.#roots}`;
+    const secrets = Object.keys(secretFiles).length > 0;
+    for (const request of secrets ? planSecrets(secretFiles) : []) await outer.request(request);
     await outer.request(
       planRoot({
         name: root,
@@ -190,6 +191,7 @@ class BubblewrapSandbox implements Sandbox {
         bound: this.#bound(),
         etc: { ...guestEtc, ...spec.etc },
         files: spec.files ?? {},
+        secrets,
       }),
     );
     const ids = new Map<number, number>();
@@ -246,13 +248,11 @@ class BubblewrapSandbox implements Sandbox {
     return this.#current().exec(spec);
   }
 
-  async listen(places: readonly ListeningPlace[]): Promise<readonly ListeningSocket[]> {
+  async listen(port: number, how: 'tcp' | 'tcp-any' | 'udp' = 'tcp'): Promise<number> {
     this.#current();
-    if (places.length === 0) return []; // to the helper, a message without words is the end
-    const sockets = await (this.#outer as Outer).request(places.map(({ port, how }) => ['listen', port, how]));
-    if (sockets.length === places.length) return sockets;
-    for (const fd of sockets) close(fd);
-    throw new EnforcementError('network', `${sockets.length} sockets for ${places.length} ports`);
+    const [fd] = await (this.#outer as Outer).request([['listen', port, how]]);
+    if (fd === undefined) throw new EnforcementError('network', `no socket for port ${port}`);
+    return fd;
   }
 
   async quiesce(): Promise<void> {
@@ -268,7 +268,7 @@ class BubblewrapSandbox implements Sandbox {
       controls: this.#controls,
       events: this.#events,
       exec: (spec) => cell.exec(spec),
-      listen: (places) => this.listen(places),
+      listen: (port) => this.listen(port),
       quiesce: () => cell.quiesce(),
       sibling: (other) => this.sibling(other),
       changes: () => this.changes(),
