@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import { formatDuration } from '../base/duration.ts';
 import { safeText } from '../base/term.ts';
+import { discover } from '../runs/discover.ts';
 import type { RunRequest, RunResult } from '../runs/request.ts';
 import type { Progress } from '../runs/system.ts';
 import type { SecretsSettings } from '../secrets/sources.ts';
@@ -90,6 +91,9 @@ export async function runRequested(
   request: RunRequest,
   secrets?: SecretsSettings,
 ): Promise<RunResult> {
+  // git is asked while the rest is loaded, and started while this process is small: a fork costs by its size.
+  const discovery = discover(request);
+  discovery.catch(() => {});
   const [{ composeSystem }, { executeRun }] = await Promise.all([
     import('../compose.ts'),
     import('../runs/pipeline.ts'),
@@ -98,13 +102,18 @@ export async function runRequested(
   const guest = new GuestOutput(out);
   const ask = approvalPrompt(context, out);
   try {
-    return await executeRun(system, request, {
-      signal: context.signal,
-      onProgress: (progress) => out.progress(progressLine(out, progress)),
-      notes: !out.quiet,
-      onOutput: (stream, chunk) => guest.write(stream, chunk),
-      ...(ask === undefined ? {} : { ask }),
-    });
+    return await executeRun(
+      system,
+      request,
+      {
+        signal: context.signal,
+        onProgress: (progress) => out.progress(progressLine(out, progress)),
+        notes: !out.quiet,
+        onOutput: (stream, chunk) => guest.write(stream, chunk),
+        ...(ask === undefined ? {} : { ask }),
+      },
+      discovery,
+    );
   } finally {
     guest.end();
     await system.close();

@@ -2,21 +2,18 @@
 import { closeSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { OutsideError } from '../base/errors.ts';
 import type { Egress, ListenerKind } from '../gateways/egress/egress.ts';
 import type { EgressLog } from '../gateways/egress/ledger.ts';
 import { type Decision, type PolicyAction, subject } from '../policy/index.ts';
-import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import { decideAsk } from './ask.ts';
 import type { LentSecrets } from './lent.ts';
 import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
 
 /** Where programs inside find the gateway; 3128 is the port of proxies by custom. */
-const LISTENERS: readonly {
-  readonly port: number;
-  readonly how: 'tcp' | 'tcp-any' | 'udp';
-  readonly kind: ListenerKind;
-}[] = [
+const LISTENERS: readonly (ListeningPlace & { readonly kind: ListenerKind })[] = [
   { port: 3128, how: 'tcp', kind: 'proxy' },
   { port: 80, how: 'tcp-any', kind: 'http' },
   { port: 443, how: 'tcp-any', kind: 'tls' },
@@ -36,8 +33,12 @@ export interface RunNetwork {
   readonly env: Readonly<Record<string, string>>;
   /** Guest path → file of the trusted side. */
   readonly hostFiles: Readonly<Record<string, string>>;
-  /** Listens inside. The sandbox has just been made; nothing runs in it yet. */
-  start(sandbox: Sandbox): Promise<void>;
+  /** Where it listens inside. */
+  readonly places: readonly ListeningPlace[];
+  /** Takes the sockets at these places over, and serves them: now, or where nothing is permitted out a little later. */
+  start(sockets: readonly ListeningSocket[]): Promise<void>;
+  /** Nothing runs inside any more that could call. */
+  rest(): void;
   close(): Promise<void>;
 }
 
@@ -53,10 +54,13 @@ class Network implements RunNetwork {
   readonly #secrets: LentSecrets;
   readonly env: Record<string, string> = proxyVariables();
   readonly hostFiles: Record<string, string> = {};
+  readonly places = LISTENERS;
   /** Listening descriptors that nobody serves yet. */
   #waiting: { readonly fd: number; readonly kind: ListenerKind }[] = [];
   #egress: Promise<Egress> | null = null;
   #timer: NodeJS.Timeout | null = null;
+  #attaching: Promise<void> | null = null;
+  #closed = false;
 
   constructor(scope: RunScope, secrets: LentSecrets) {
     this.#scope = scope;
@@ -95,21 +99,47 @@ class Network implements RunNetwork {
     return egress;
   }
 
-  async start(sandbox: Sandbox): Promise<void> {
-    for (const { port, how, kind } of LISTENERS) this.#waiting.push({ fd: await sandbox.listen(port, how), kind });
-    if (this.#egress !== null) await this.#attach();
-    else this.#timer = setTimeout(() => void this.#attach().catch((error) => this.#scope.stop.abort(error)), LAZY);
+  async start(sockets: readonly ListeningSocket[]): Promise<void> {
+    this.#waiting = LISTENERS.flatMap(({ kind }, i) => ({ fd: sockets[i] as number, kind }));
+    if (this.#egress !== null) return this.#attach();
+    const late = () => this.#attach().catch((error) => this.#scope.stop.abort(error));
+    this.#timer = setTimeout(() => void late(), LAZY);
   }
 
-  async #attach(): Promise<void> {
+  /** Fails with all sockets closed: what connects is refused, and does not wait for somebody who never comes. */
+  #attach(): Promise<void> {
+    this.#attaching ??= this.#serve().catch((cause) => {
+      this.#drop();
+      throw new OutsideError(`the way out of this run could not be opened: ${(cause as Error).message}`, { cause });
+    });
+    return this.#attaching;
+  }
+
+  async #serve(): Promise<void> {
     const egress = await this.#open();
-    for (const { fd, kind } of this.#waiting.splice(0)) await egress.attach({ fd }, kind);
+    for (let next = this.#next(); next !== undefined; next = this.#next())
+      await egress.attach({ fd: next.fd }, next.kind);
+  }
+
+  #next() {
+    return this.#closed ? undefined : this.#waiting.shift();
+  }
+
+  #drop(): void {
+    for (const { fd } of this.#waiting.splice(0)) closeSync(fd);
+  }
+
+  rest(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#attaching === null) this.#drop();
   }
 
   async close(): Promise<void> {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#closed = true;
+    this.rest();
+    await this.#attaching?.catch(() => {}); // a listener that is just being attached would outlive the gateway
     const egress = await this.#egress?.catch(() => null);
-    for (const { fd } of this.#waiting.splice(0)) closeSync(fd);
+    this.#drop();
     await egress?.close();
     for (const file of Object.values(this.hostFiles)) await rm(file, { force: true });
   }

@@ -4,14 +4,14 @@ import { openQuarantine, type Quarantine } from '../gateways/git/quarantine.ts';
 import type { RefCommand } from '../gateways/git/receive.ts';
 import { type GitServer, type RefVerdict, startGitServer } from '../gateways/git/server.ts';
 import type { Decision, EffectivePolicy } from '../policy/index.ts';
-import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import type { Checkout } from './checkout.ts';
 import { type RunLog, recorded } from './run-log.ts';
 import type { Repository } from './workspace.ts';
 
 /** The port of the git protocol, on the sandbox's own loopback. */
-const PORT = 9418;
-export const ORIGIN = `http://127.0.0.1:${PORT}/origin`;
+export const ORIGIN_PLACE: ListeningPlace = { port: 9418, how: 'tcp' };
+export const ORIGIN = `http://127.0.0.1:${ORIGIN_PLACE.port}/origin`;
 
 export interface Origin {
   readonly quarantine: Quarantine;
@@ -21,31 +21,32 @@ export interface Origin {
 }
 
 export interface OriginRequest {
-  readonly sandbox: Sandbox;
-  readonly runDir: string;
+  readonly quarantine: Quarantine;
+  /** Listens at {@link ORIGIN_PLACE}; the server's from now on. */
+  readonly socket: ListeningSocket;
   readonly repository: Repository;
-  readonly checkout: Checkout;
   /** Short name of the one branch that is delivered; null when nothing is. */
   readonly branch: string | null;
   readonly policy: EffectivePolicy;
   readonly log: RunLog;
 }
 
+/** Where the run's pushes will arrive; needs no sandbox, and can be made beside it. */
+export function runQuarantine(runDir: string, repository: Repository, checkout: Checkout): Promise<Quarantine> {
+  return openQuarantine({
+    runDir,
+    view: checkout.view,
+    // What a partial checkout leaves out is not in the view, but commits made on top of it refer to it.
+    furtherObjects: checkout.partial ? [repository.objectsDir] : [],
+    base: checkout.base,
+    baseBranch: checkout.branch,
+    shallow: checkout.shallow,
+    objectFormat: repository.objectFormat,
+  });
+}
+
 export async function openOrigin(request: OriginRequest): Promise<Origin> {
-  const { sandbox, repository, checkout } = request;
-  const [quarantine, fd] = await Promise.all([
-    openQuarantine({
-      runDir: request.runDir,
-      view: checkout.view,
-      // What a partial checkout leaves out is not in the view, but commits made on top of it refer to it.
-      furtherObjects: checkout.partial ? [repository.objectsDir] : [],
-      base: checkout.base,
-      baseBranch: checkout.branch,
-      shallow: checkout.shallow,
-      objectFormat: repository.objectFormat,
-    }),
-    sandbox.listen(PORT),
-  ]);
+  const { quarantine } = request;
   let permitted: number | null = null;
   let received: number | null = null;
   const decideRef = async (command: RefCommand): Promise<RefVerdict> => {
@@ -58,7 +59,7 @@ export async function openOrigin(request: OriginRequest): Promise<Origin> {
   const onPush = () => {
     received = permitted; // before that git itself may still find the objects unsound
   };
-  const server: GitServer = await startGitServer({ quarantine, decideRef, onPush }, { fd });
+  const server: GitServer = await startGitServer({ quarantine, decideRef, onPush }, { fd: request.socket });
   return { quarantine, received: () => received, close: () => server.close() };
 }
 

@@ -17,6 +17,7 @@ import { AgentOutput } from './agent-output.ts';
 import { commitAuthor } from './author.ts';
 import { commitAndPush, recordChanges } from './change.ts';
 import { refuseTakenBranch } from './deliver.ts';
+import { discover, type Found } from './discover.ts';
 import { handOver, judge } from './judge.ts';
 import { RunLedger } from './ledger.ts';
 import { learnValues } from './lent.ts';
@@ -27,19 +28,24 @@ import { redactedIo, redactedSystem } from './redaction.ts';
 import type { RunRequest, RunResult } from './request.ts';
 import { RunScope } from './scope.ts';
 import type { RunIo, System } from './system.ts';
-import { inspectRepository } from './workspace.ts';
 
 /**
  * Runs a request to its end. Resolves with the result whatever becomes of the agent; throws only before the run exists:
  * a document or the workspace cannot be used (`DocumentError`, `WorkspaceError`), the branch that was named is taken
  * (`ConflictError`) or none (`UsageError`), or nothing can be recorded.
  */
-export async function executeRun(machine: System, request: RunRequest, person: RunIo): Promise<RunResult> {
+export async function executeRun(
+  machine: System,
+  request: RunRequest,
+  person: RunIo,
+  discovery: Promise<Found> = discover(request),
+): Promise<RunResult> {
   const redactor = new Redactor();
   const [system, io] = [redactedSystem(machine, redactor), redactedIo(person, redactor)];
-  const repository = await inspectRepository(request.workspace, request.base);
+  const found = await discovery;
+  const { repository } = found;
   if (request.branch !== null && request.deliver === 'branch') await refuseTakenBranch(repository, request.branch);
-  const loaded = await loadPolicy(request, repository, system.organisation);
+  const loaded = await loadPolicy(request, found, system.organisation);
   await learnValues(system, request, loaded.policy, redactor);
   const run = await RunLedger.open(system, request, repository, loaded, redactor);
   const scope = new RunScope(system, request, io, repository, loaded, run, redactor);
@@ -67,7 +73,7 @@ function mayStart(decision: Decision): void {
 }
 
 /** The agent at work. Resolves with whether anything in its workspace is other than it was. */
-async function work(scope: RunScope, { sandbox, env }: Prepared): Promise<boolean> {
+async function work(scope: RunScope, { sandbox, network, env }: Prepared): Promise<boolean> {
   const { system, request, io, run, stop, redactor } = scope;
   const { policy } = scope.loaded;
   refuseIfCancelled(io);
@@ -76,6 +82,7 @@ async function work(scope: RunScope, { sandbox, env }: Prepared): Promise<boolea
     () => null,
     (error: unknown) => error,
   );
+  network.rest();
   run.facts.outputBytes = output.bytes;
   if (request.record) await output.keep(run.id, system.content, run.log);
   const { files, touched } = await recordChanges(sandbox, run.id, run.log, system.content);

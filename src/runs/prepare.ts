@@ -1,17 +1,19 @@
 /** From a decided request to a sandbox with the repository in it, its gateway open, and everything about it recorded. */
 import { mkdir } from 'node:fs/promises';
+import type { Quarantine } from '../gateways/git/quarantine.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
 import { lendSecrets } from './lent.ts';
-import { openNetwork } from './network.ts';
-import { ORIGIN, type Origin, openOrigin } from './origin.ts';
+import { openNetwork, type RunNetwork } from './network.ts';
+import { ORIGIN, ORIGIN_PLACE, type Origin, openOrigin, runQuarantine } from './origin.ts';
 import type { RunScope } from './scope.ts';
 import { uncommittedWork } from './workspace.ts';
 
 export interface Prepared {
   readonly sandbox: Sandbox;
   readonly origin: Origin;
+  readonly network: RunNetwork;
   /** What the agent's commands find in their environment besides the usual. */
   readonly env: Readonly<Record<string, string>>;
 }
@@ -33,6 +35,9 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
 
   const secrets = await lendSecrets(scope);
   const network = await openNetwork(scope, secrets);
+  const quarantine = runQuarantine(dir, repository, checkout); // beside the sandbox
+  const made = quarantine.catch(() => {});
+  scope.later(() => made);
   const sandbox = await system.sandbox.create({
     runId: run.id,
     runDir: dir,
@@ -48,17 +53,30 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   scope.record = new CommandRecord(sandbox, run.log, loaded, (why) => scope.stop.abort(why));
 
   scope.later(() => network.close());
-  await network.start(sandbox);
-
-  const { branch } = scope;
-  const origin = await openOrigin({ sandbox, runDir: dir, repository, checkout, branch, policy, log: run.log });
-  scope.later(() => origin.close());
+  const origin = await openGateways(scope, sandbox, network, await quarantine);
   await run.started(sandbox, checkout.base, toolbox);
   if (scope.io.notes) {
     const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null); // beside the agent's own work
     scope.later(async () => scope.note(await uncommitted));
   }
-  return { sandbox, origin, env: { ...network.env, ...secrets.env } };
+  return { sandbox, origin, network, env: { ...network.env, ...secrets.env } };
+}
+
+/** One request for all sockets, since each is a way to the sandbox's helper and back. */
+async function openGateways(
+  scope: RunScope,
+  sandbox: Sandbox,
+  network: RunNetwork,
+  quarantine: Quarantine,
+): Promise<Origin> {
+  const { repository, branch, loaded, run } = scope;
+  const [socket = -1, ...exits] = await sandbox.listen([ORIGIN_PLACE, ...network.places]);
+  const serving = network.start(exits);
+  serving.catch(() => {});
+  const origin = await openOrigin({ quarantine, socket, repository, branch, policy: loaded.policy, log: run.log });
+  scope.later(() => origin.close());
+  await serving;
+  return origin;
 }
 
 /** `/etc/gitconfig` inside: `origin` is the gateway, and there is nothing of the user's own configuration. */

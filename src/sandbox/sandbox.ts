@@ -179,6 +179,15 @@ export type SandboxEvent =
       readonly stopped: boolean;
     };
 
+/** On the sandbox's loopback. `tcp-any` also takes connections to 198.18.0.0/15, addresses that stand for names. */
+export interface ListeningPlace {
+  readonly port: number;
+  readonly how: 'tcp' | 'tcp-any' | 'udp';
+}
+
+/** A descriptor for `net.Server#listen` or `dgram.Socket#bind`, from then on theirs; until then to be closed by whoever asked. */
+export type ListeningSocket = number;
+
 export interface Sandbox {
   readonly id: string;
   /** What enforces each control of this sandbox: goes into the run's record. */
@@ -186,11 +195,8 @@ export interface Sandbox {
   exec(spec: ExecSpec): Promise<Execution>;
   /** Every event from the start, in order; ends after `destroy` when all have been handed over. */
   readonly events: AsyncIterable<SandboxEvent>;
-  /**
-   * A socket inside the sandbox's own network, owned by this process: a descriptor for `net.Server#listen` or
-   * `dgram.Socket#bind`. `tcp-any` also takes connections to 198.18.0.0/15, addresses that stand for names.
-   */
-  listen(port: number, how?: 'tcp' | 'tcp-any' | 'udp'): Promise<number>;
+  /** Sockets inside the sandbox's own network, in the order asked for: all of them, or none and `EnforcementError`. */
+  listen(places: readonly ListeningPlace[]): Promise<readonly ListeningSocket[]>;
   /** Ends every process inside but keeps the files; `exec` works again afterwards. */
   quiesce(): Promise<void>;
   /**

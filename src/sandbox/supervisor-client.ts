@@ -27,6 +27,7 @@ export class Supervisor {
       for (const news of batch) this.#deliver(news);
     });
     this.#worker.on('error', (error) => this.#fail(`the recorder stopped: ${error.message}`));
+    this.#worker.on('exit', () => this.#fail('the recorder stopped'));
     this.#worker.unref();
     process.once('exit', () => {
       Atomics.store(this.#stop, 0, 1);
@@ -41,6 +42,7 @@ export class Supervisor {
   }
 
   #fail(message: string): void {
+    if (this.#failure !== null) return; // the thread's end follows what it died of
     this.#failure = message;
     for (const listener of this.#listeners.values()) listener({ type: 'failed', message });
   }

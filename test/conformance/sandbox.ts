@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer, type Server } from 'node:net';
@@ -549,11 +550,15 @@ export function sandboxConformance(driver: SandboxDriver): void {
         await once(server, 'listening');
         return server;
       };
+      const listen = async (cage: Cage, port: number) => {
+        const [fd = -1] = await cage.sandbox.listen([{ port, how: 'tcp' }]);
+        return fd;
+      };
       const read = (port: number) => `exec 3<>/dev/tcp/127.0.0.1/${port} && cat <&3`;
 
       test('a server of ours is reached from inside, from nowhere else, and nothing else is reached', async () => {
         const [cage, other] = await Promise.all([scene.create(), scene.create()]);
-        const server = await serve(await cage.sandbox.listen(9418), 'hello from outside');
+        const server = await serve(await listen(cage, 9418), 'hello from outside');
         const host = createServer((socket) => socket.end('the host')).listen(0, '0.0.0.0');
         await once(host, 'listening');
         const { port } = host.address() as { port: number };
@@ -572,14 +577,36 @@ export function sandboxConformance(driver: SandboxDriver): void {
 
       test('several ports; one that is taken is an error and harms nothing', async () => {
         const cage = await scene.create();
-        const servers = [
-          await serve(await cage.sandbox.listen(81), 'one'),
-          await serve(await cage.sandbox.listen(82), 'two'),
-        ];
-        expect(await cage.bash(`${read(81)}; ${read(82)}`)).toBe('onetwo');
-        await expect(cage.sandbox.listen(81)).rejects.toThrow(EnforcementError);
+        const sockets = await cage.sandbox.listen([
+          { port: 82, how: 'tcp' },
+          { port: 53, how: 'udp' },
+          { port: 81, how: 'tcp-any' },
+        ]);
+        const [two = -1, names = -1, one = -1] = sockets;
+        const servers = [await serve(one, 'one'), await serve(two, 'two')];
+        const udp = createSocket('udp4').bind({ fd: names });
+        udp.on('message', (message, from) => udp.send(`heard ${message}`, from.port, from.address));
+        const beyond = 'exec 3<>/dev/tcp/198.18.0.7/81 && cat <&3';
+        expect(await cage.bash(`${read(81)}; ${read(82)}; ${beyond}`)).toBe('onetwoone');
+        expect(await cage.bash('exec 3<>/dev/udp/127.0.0.1/53; printf it >&3; head -c 8 <&3')).toBe('heard it');
+        await expect(listen(cage, 81)).rejects.toThrow(EnforcementError);
         expect(await cage.bash(read(82))).toBe('two');
+        udp.close();
         for (const server of servers) server.close();
+      });
+
+      test('all or none: where one port is taken, the others are free again', async () => {
+        const cage = await scene.create();
+        const taken = await serve(await listen(cage, 91), 'taken');
+        const places = [90, 91, 92].map((port) => ({ port, how: 'tcp' as const }));
+        const before = openDescriptors();
+        await expect(cage.sandbox.listen(places)).rejects.toThrow(EnforcementError);
+        expect(openDescriptors()).toEqual(before);
+        await expect(cage.bash(read(90))).rejects.toThrow('refused');
+        const free = await serve(await listen(cage, 90), 'free');
+        expect(await cage.bash(read(90))).toBe('free');
+        expect(await cage.sandbox.listen([])).toEqual([]);
+        for (const server of [taken, free]) server.close();
       });
     });
 
@@ -630,7 +657,7 @@ export function sandboxConformance(driver: SandboxDriver): void {
         await Promise.all([cage.sandbox.destroy(), cage.sandbox.destroy()]);
         await cage.sandbox.destroy();
         await Promise.all(starting);
-        await expect(cage.sandbox.listen(80)).rejects.toThrow(EnforcementError);
+        await expect(cage.sandbox.listen([{ port: 80, how: 'tcp' }])).rejects.toThrow(EnforcementError);
         await expect(cage.sandbox.copyOut('x', 1)).rejects.toThrow(EnforcementError);
       });
 
@@ -645,7 +672,7 @@ export function sandboxConformance(driver: SandboxDriver): void {
           piped.stdin?.end('x');
           await bytesOf(piped.stdout);
           await bytesOf(piped.stderr);
-          const fd = await cage.sandbox.listen(9418);
+          const [fd = -1] = await cage.sandbox.listen([{ port: 9418, how: 'tcp' }]);
           const server = createServer().listen({ fd });
           await once(server, 'listening');
           await changesOf(cage);

@@ -28,6 +28,8 @@ import type {
   ExecSpec,
   Execution,
   FileChange,
+  ListeningPlace,
+  ListeningSocket,
   Sandbox,
   SandboxDriver,
   SandboxEvent,
@@ -248,11 +250,13 @@ class BubblewrapSandbox implements Sandbox {
     return this.#current().exec(spec);
   }
 
-  async listen(port: number, how: 'tcp' | 'tcp-any' | 'udp' = 'tcp'): Promise<number> {
+  async listen(places: readonly ListeningPlace[]): Promise<readonly ListeningSocket[]> {
     this.#current();
-    const [fd] = await (this.#outer as Outer).request([['listen', port, how]]);
-    if (fd === undefined) throw new EnforcementError('network', `no socket for port ${port}`);
-    return fd;
+    if (places.length === 0) return []; // to the helper, a message without words is the end
+    const sockets = await (this.#outer as Outer).request(places.map(({ port, how }) => ['listen', port, how]));
+    if (sockets.length === places.length) return sockets;
+    for (const fd of sockets) close(fd);
+    throw new EnforcementError('network', `${sockets.length} sockets for ${places.length} ports`);
   }
 
   async quiesce(): Promise<void> {
@@ -268,7 +272,7 @@ class BubblewrapSandbox implements Sandbox {
       controls: this.#controls,
       events: this.#events,
       exec: (spec) => cell.exec(spec),
-      listen: (port) => this.listen(port),
+      listen: (places) => this.listen(places),
       quiesce: () => cell.quiesce(),
       sibling: (other) => this.sibling(other),
       changes: () => this.changes(),

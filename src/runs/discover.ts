@@ -1,0 +1,46 @@
+/** What a run starts from, found by asking git alone: it needs nothing of the system, and is begun before that is loaded. */
+import { readFile } from 'node:fs/promises';
+import { DocumentError, UsageError } from '../base/errors.ts';
+import { git, gitBytes } from '../base/git.ts';
+import type { Source } from '../policy/index.ts';
+import type { RunRequest } from './request.ts';
+import { inspectRepository, type Repository } from './workspace.ts';
+
+const POLICY_FILE = '.cordon/policy.yaml';
+const MAX_BYTES = 256 * 1024;
+
+export interface Found {
+  readonly repository: Repository;
+  /** The repository's own policy, or the one named by `--policy`; null when there is none. */
+  readonly document: Source | null;
+}
+
+/**
+ * The repository's document is read as an object of the base commit (of a remote repository, of its default branch's):
+ * what lies in the working tree, or what an agent wrote, does not count. Throws `WorkspaceError`, `UsageError` or
+ * `DocumentError`.
+ */
+export async function discover(request: RunRequest): Promise<Found> {
+  const repository = await inspectRepository(request.workspace, request.base);
+  return { repository, document: await repositoryDocument(request, repository) };
+}
+
+async function repositoryDocument(request: RunRequest, repository: Repository): Promise<Source | null> {
+  if (request.policyFile !== null) {
+    const text = await readFile(request.policyFile, 'utf8').catch((cause) => {
+      throw new UsageError(`--policy ${request.policyFile}: ${(cause as Error).message}`, { cause });
+    });
+    return { file: request.policyFile, text };
+  }
+  const place = { gitDir: repository.commonDir };
+  const name = `${repository.policyCommit}:${POLICY_FILE}`;
+  const found = await git(place, ['cat-file', '--batch-check=%(objecttype) %(objectsize)'], { stdin: `${name}\n` });
+  const [type, size] = found.stdout.toString().trim().split(' ').slice(-2);
+  if (type === undefined || found.stdout.toString().includes('missing')) return null;
+  if (type !== 'blob' || Number(size) > MAX_BYTES) {
+    const message = type === 'blob' ? `is ${size} bytes long, more than ${MAX_BYTES}` : `is a ${type}, not a file`;
+    throw new DocumentError([{ file: POLICY_FILE, line: 1, column: 1, message }]);
+  }
+  const text = await gitBytes(place, ['cat-file', 'blob', name], { maxOutput: MAX_BYTES + 1 });
+  return { file: POLICY_FILE, text: text.toString('utf8') };
+}
