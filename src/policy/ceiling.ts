@@ -175,13 +175,10 @@ class Comparison {
     const [mine, theirs] = [valuesOf(this.#repository), valuesOf(this.#organisation)];
     for (const [i, secret] of (mine.secrets ?? []).entries()) {
       const { name, use } = secret;
-      // Within the sandbox, as a variable or as a file is the organisation's word too: they are not handed on alike.
-      const same = (other: typeof use) =>
-        other.host === use.host && (other.file === undefined) === (use.file === undefined);
-      if (theirs.secrets?.some((other) => other.name === name && same(other.use))) continue;
+      if (theirs.secrets?.some((other) => other.name === name && other.use.host === use.host)) continue;
       this.#report(
         ['secrets', i],
-        `the secret ${name} for ${use.host ?? (use.file === undefined ? 'the sandbox' : 'a file in the sandbox')}`,
+        `the secret ${name} for ${use.host ?? 'the sandbox'}`,
         citeCeiling(this.#organisation, 'secret.use'),
       );
     }
