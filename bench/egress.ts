@@ -60,6 +60,7 @@ async function playCordon(name: string, originPort: string, scratch: string): Pr
       decided: name === 'cordon-durable' ? durable : async () => {},
       closed: () => {},
       unjudged: (event) => console.error(event),
+      dependency: (_token, event) => console.error(event),
     },
   });
   say({ port: await egress.attach({ port: 0 }, 'proxy') });

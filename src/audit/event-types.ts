@@ -214,6 +214,34 @@ export const specs = {
     phase: 'fact',
     resource: z.strictObject({ via: z.enum(['proxy', 'http', 'tls', 'dns']), host: text.nullable(), detail: text }),
   },
+  /** A package came from a registry, every byte of it; its cause is the crossing's decision. */
+  'dependency.downloaded': {
+    phase: 'fact',
+    resource: z.strictObject({
+      purl: text,
+      /** Below which it lies, and where exactly. */
+      registry: text,
+      url: text,
+      integrity: text,
+      sha256: hex,
+      bytes: count,
+      /** As the registry says; null when it does not. */
+      published: time.nullable(),
+      /** The registry's index names its hash. */
+      verified: z.boolean(),
+    }),
+  },
+  /** What came is not what the index says: it was cut before its end. */
+  'dependency.mismatch': {
+    phase: 'fact',
+    resource: z.strictObject({ purl: text, url: text, expected: text, found: text }),
+  },
+  /** Everything a run got from registries, as a CycloneDX document. */
+  'dependencies.recorded': {
+    phase: 'fact',
+    resource: z.strictObject({ count, /** SHA-256 of the document. */ sbom: hex, format: text }),
+    content: 'required',
+  },
   /** A push as it came in: what the guest asks for, before its objects are looked at. */
   'git.received': {
     phase: 'intent',

@@ -1,10 +1,11 @@
 import type { Problem } from '../base/errors.ts';
 import type { ActionName } from './action.ts';
-import { sizeText } from './amounts.ts';
+import { durationText, sizeText } from './amounts.ts';
 import type { RuleRef } from './decision.ts';
 import { parseBranchGlob } from './git-refs.ts';
 import { coversGlob } from './globs.ts';
 import { coversHost } from './hosts.ts';
+import { matchPackage } from './packages.ts';
 import { cite, type Layer, refText, valuesOf } from './rule.ts';
 import type { HostRule } from './schema.ts';
 import { hostRuleText } from './short-forms.ts';
@@ -59,6 +60,7 @@ export function aboveCeiling(organisation: Layer, repository: Layer): Problem[] 
   check.effects();
   check.amounts();
   check.named();
+  check.dependencies();
   return check.problems;
 }
 
@@ -205,6 +207,45 @@ class Comparison {
         ['sandbox', 'isolation'],
         `sandbox.isolation: ${wanted.isolation}`,
         limit('isolation', stated.isolation),
+      );
+    }
+  }
+
+  /** Where the organisation lists nothing, the repository's own word stands. */
+  dependencies(): void {
+    const [mine, theirs] = [valuesOf(this.#repository).dependencies, valuesOf(this.#organisation).dependencies];
+    const limit = (key: 'registries' | 'allow' | 'minimum_age', text: string) =>
+      cite(this.#organisation, ['dependencies', key], `dependencies.${key}: ${text}`, true);
+    for (const [i, host] of (mine?.registries ?? []).entries()) {
+      if (theirs?.registries === undefined || theirs.registries.includes(host)) continue;
+      this.#report(
+        ['dependencies', 'registries', i],
+        `the registry ${host}`,
+        limit('registries', theirs.registries.join(', ')),
+      );
+    }
+    for (const [i, { text, ecosystem, name, version }] of (mine?.allow ?? []).entries()) {
+      if (theirs?.allow === undefined || /[*?]/.test(name)) continue;
+      const covered = (['npm', 'pypi'] as const).some(
+        (each) =>
+          (ecosystem ?? each) === each &&
+          theirs.allow?.some((outer) =>
+            matchPackage(version === null ? { ...outer, version: null } : outer, { ecosystem: each, name }, version),
+          ),
+      );
+      if (!covered)
+        this.#report(
+          ['dependencies', 'allow', i],
+          `the package ${text}`,
+          limit('allow', `${theirs.allow.length} entries`),
+        );
+    }
+    if (mine?.minimum_age !== undefined && mine.minimum_age < (theirs?.minimum_age ?? 0)) {
+      const stated = limit('minimum_age', durationText(theirs?.minimum_age ?? 0));
+      this.#report(
+        ['dependencies', 'minimum_age'],
+        `dependencies.minimum_age: ${durationText(mine.minimum_age)}`,
+        stated,
       );
     }
   }

@@ -6,6 +6,7 @@ import { CEDAR_VERSION } from './cedar.ts';
 import { actionNames, cedarSchema } from './cedar-schema.ts';
 import { aboveCeiling, citeCeiling } from './ceiling.ts';
 import type { ResolvedCommand } from './commands.ts';
+import { combineDependencies, dependencyIdentity, idleDependencies } from './dependencies.ts';
 import { COMPILER, type EffectivePolicy, type Slice } from './effective.ts';
 import { checkMayGrant, findSecret, grantRef, type ParsedGrants, parseGrants, type RequestGrants } from './grants.ts';
 import { hostPatternText } from './hosts.ts';
@@ -213,6 +214,7 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
     filesystem: combineFilesystem(layers, grants),
     git: combineGit(layers),
     network: combineNetwork(layers, grants),
+    dependencies: combineDependencies(layers),
     sandbox: combineSandbox(layers),
   };
   const compiler = `${COMPILER} cedar/${CEDAR_VERSION}`;
@@ -226,6 +228,7 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
       ...settings,
       limits: { ...settings.limits, cpus: String(settings.limits.cpus) },
       commands: settings.commands?.map(({ path, sha256 }) => ({ path, sha256 })) ?? null,
+      dependencies: dependencyIdentity(settings.dependencies),
     },
     resolved:
       book.resolved === undefined
@@ -240,7 +243,10 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
     compiler,
     layers: documents,
     ...settings,
-    warnings: organisation !== undefined && repository !== undefined ? aboveCeiling(organisation, repository) : [],
+    warnings: [
+      ...(organisation !== undefined && repository !== undefined ? aboveCeiling(organisation, repository) : []),
+      ...idleDependencies(layers),
+    ],
     documents: {
       ...(organisation?.document ? { organisation: organisation.document.value } : {}),
       ...(repository?.document ? { repository: repository.document.value } : {}),

@@ -94,5 +94,6 @@ function entryText(item: unknown): string {
   if (typeof item !== 'object' || item === null) return String(item);
   if ('pattern' in item) return hostRuleText(item as Parameters<typeof hostRuleText>[0]);
   if ('path' in item) return String(item.path);
+  if ('text' in item) return String(item.text);
   return JSON.stringify(item);
 }

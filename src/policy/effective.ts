@@ -2,6 +2,7 @@ import type { Problem } from '../base/errors.ts';
 import type { ActionName } from './action.ts';
 import type { PolicySet } from './cedar.ts';
 import type { LayerName, RuleRef } from './decision.ts';
+import type { DependencyRules } from './dependencies.ts';
 import type { Limits } from './limits.ts';
 import type { NetworkHost } from './network.ts';
 import type { GlobLists } from './paths.ts';
@@ -40,6 +41,7 @@ export interface EffectivePolicy {
   };
   /** Every host that a layer lists, for what is no yes or no (network.ts); whether it may be reached is `decide`'s to say. */
   readonly network: readonly NetworkHost[];
+  readonly dependencies: DependencyRules;
   readonly sandbox: {
     readonly driver: 'bubblewrap' | 'docker' | 'kubernetes';
     /** At least this. */

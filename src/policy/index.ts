@@ -5,11 +5,21 @@ export { cedar as warmPolicyEngine } from './cedar.ts';
 export { compilePolicy, type PolicyInput, type RequestGrants, type Source, testPolicy } from './compile.ts';
 export { decide } from './decide.ts';
 export type { AskRequirement, AskTerms, Decision, Effect, LayerName, RuleRef } from './decision.ts';
+export {
+  type AskedPackage,
+  type DependencyRules,
+  type Published,
+  type RefusedPackage,
+  refuseAge,
+  refusePackage,
+  withRefusal,
+} from './dependencies.ts';
 export { diffPolicies } from './diff.ts';
 export type { CommandRule, EffectivePolicy } from './effective.ts';
 export { explain, explainAction } from './explain.ts';
 export { interpreterNote, isInterpreter } from './interpreters.ts';
 export { type HostFacts, hostFacts, mayResolve } from './network.ts';
+export { canonicalPackage, canonicalVersion, type Ecosystem, sameVersion } from './packages.ts';
 export { residualRisk } from './risk.ts';
 export { refText } from './rule.ts';
 export { subject, subjectDigest } from './subject.ts';

@@ -22,6 +22,8 @@ export interface NetworkHost {
 export interface HostFacts {
   /** Every request must be judged: TLS is terminated at the gateway. */
   readonly inspect: boolean;
+  /** Packages come from there: what is asked for and what is answered is looked at. */
+  readonly registry: boolean;
   readonly private: boolean;
   readonly websocket: boolean;
   /** Bytes; the least of all rules that name the host. Null where none says. */
@@ -57,8 +59,10 @@ export function hostFacts(policy: EffectivePolicy, host: string, port: number): 
     const own = rules.filter((rule) => rule.side === side);
     return own.length > 0 && !own.some((rule) => rule.whole);
   });
+  const registry = policy.dependencies.inspected.includes(host);
   return {
-    inspect: restricted || judgesRequests(policy),
+    inspect: restricted || registry || judgesRequests(policy),
+    registry,
     private: everySide((rule) => rule.private),
     websocket: everySide((rule) => rule.websocket),
     maxUpload: least(rules.map((rule) => rule.maxUpload)),

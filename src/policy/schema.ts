@@ -5,6 +5,7 @@ import { type CommandPattern, canonicalSha256, parseCommandPath } from './comman
 import { field, keys, list, shortOrLong, textField, whole, word } from './fields.ts';
 import { parseBranchGlob } from './git-refs.ts';
 import { canonicalHost, type HostPattern, hostPatternText, parseHostPattern } from './hosts.ts';
+import { parsePackagePattern } from './packages.ts';
 import { type Parsed, parsed, refused, shown } from './parsed.ts';
 import { parsePathGlob } from './paths.ts';
 import { canonicalMethod, parseRequestPathGlob } from './request-paths.ts';
@@ -44,6 +45,7 @@ const size = field(parseSize);
 const duration = field(parseDuration);
 const effect = word('deny', 'ask', 'permit');
 const host = textField('a host', canonicalHost);
+const packagePattern = textField('a package', parsePackagePattern);
 const truth = field((value) =>
   typeof value === 'boolean'
     ? parsed(value)
@@ -195,7 +197,15 @@ const documentSchema = keys({
       ),
     }),
   ),
-  dependencies: optional(keys({ registries: optional(list(host)), minimum_age: optional(duration) })),
+  dependencies: optional(
+    keys({
+      registries: optional(list(host)),
+      minimum_age: optional(duration),
+      allow: optional(list(packagePattern)),
+      deny: optional(list(packagePattern)),
+      recorded: optional(truth),
+    }),
+  ),
   secrets: optional(
     list(keys({ name: text('name of a secret', /^[A-Z_][A-Z0-9_]{0,99}$/, 'NPM_TOKEN'), use: secretUse })),
   ),

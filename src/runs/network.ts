@@ -2,10 +2,12 @@
 import { closeSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { timestamp } from '../base/clock.ts';
 import { OutsideError } from '../base/errors.ts';
 import type { Egress, ListenerKind } from '../gateways/egress/egress.ts';
-import type { EgressLog } from '../gateways/egress/ledger.ts';
-import { type Decision, type PolicyAction, subject } from '../policy/index.ts';
+import type { EgressLog, Narrow } from '../gateways/egress/ledger.ts';
+import type { DependencyEvent } from '../gateways/egress/packages/hook.ts';
+import { type Decision, decide, type PolicyAction, subject } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import { decideAsk } from './ask.ts';
 import type { LentSecrets } from './lent.ts';
@@ -87,7 +89,7 @@ class Network implements RunNetwork {
     const { hook, lent } = this.#secrets;
     const egress = await openEgress({
       policy: loaded.policy,
-      decide: (action) => decideCrossing(this.#scope, action),
+      decide: (action, narrow) => decideCrossing(this.#scope, action, narrow),
       log: egressLog(this.#scope),
       clock: system.clock,
       runId: run.id,
@@ -145,9 +147,10 @@ class Network implements RunNetwork {
   }
 }
 
-async function decideCrossing(scope: RunScope, action: PolicyAction): Promise<Decision> {
+async function decideCrossing(scope: RunScope, action: PolicyAction, narrow?: Narrow): Promise<Decision> {
   const { run, loaded, request, io } = scope;
-  const decision = run.log.decide(loaded.policy, action);
+  const ruled = decide(loaded.policy, action);
+  const decision = run.log.count(ruled.effect === 'deny' || narrow === undefined ? ruled : await narrow(ruled), action);
   if (decision.effect !== 'ask') return decision;
   try {
     await decideAsk(decision, action.action, subject(action), request, run.log, io);
@@ -188,7 +191,19 @@ function egressLog({ run }: RunScope): EgressLog {
         resource: { via, host: host?.slice(0, 512) ?? null, detail: detail.slice(0, 1024) },
       });
     },
+    dependency: (token, event) => void run.log.enqueue({ ...dependencyEvent(event), cause: token as number }),
   };
+}
+
+function dependencyEvent(event: DependencyEvent) {
+  if (event.kind === 'mismatch') {
+    const { purl, url, expected, found } = event;
+    return { type: 'dependency.mismatch', action: null, resource: { purl, url, expected, found } } as const;
+  }
+  const { purl, registry, url, integrity, sha256, bytes, published, verified } = event;
+  const when = published === null ? null : timestamp(published);
+  const resource = { purl, registry, url, integrity, sha256, bytes, published: when, verified };
+  return { type: 'dependency.downloaded', action: null, resource } as const;
 }
 
 /** What programs of all kinds go by: curl, git, wget, pip and Go read these; Node when it is told to. */

@@ -192,7 +192,12 @@ describe('slow and hostile hosts', () => {
 describe('the log', () => {
   test('what cannot be recorded does not happen', async () => {
     const silent = await openScene({
-      log: { decided: () => Promise.reject(new Error('disk full')), closed: () => {}, unjudged: () => {} },
+      log: {
+        decided: () => Promise.reject(new Error('disk full')),
+        closed: () => {},
+        unjudged: () => {},
+        dependency: () => {},
+      },
     });
     try {
       expect(await silent.send(get('allowed.example'))).toMatch(/^HTTP\/1\.1 503 /);
@@ -212,6 +217,7 @@ describe('the log', () => {
         },
         closed: () => {},
         unjudged: () => {},
+        dependency: () => {},
       },
       resolver: async () => {
         order.push('resolved');
@@ -228,7 +234,12 @@ describe('the log', () => {
 
   test('an outcome that cannot be recorded ends the gateway', async () => {
     const broken = await openScene({
-      log: { decided: async () => 1, closed: () => Promise.reject(new Error('disk full')), unjudged: () => {} },
+      log: {
+        decided: async () => 1,
+        closed: () => Promise.reject(new Error('disk full')),
+        unjudged: () => {},
+        dependency: () => {},
+      },
     });
     try {
       await broken.send(get('allowed.example'));

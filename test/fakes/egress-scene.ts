@@ -7,6 +7,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { createAuthority } from '../../src/gateways/egress/authority.ts';
 import { type Egress, type EgressOptions, openEgress } from '../../src/gateways/egress/egress.ts';
 import type { CrossingClosed, CrossingDecided, Unjudged } from '../../src/gateways/egress/ledger.ts';
+import type { DependencyEvent } from '../../src/gateways/egress/packages/hook.ts';
 import { compilePolicy, decide } from '../../src/policy/index.ts';
 
 /**
@@ -58,6 +59,7 @@ export interface Scene {
   readonly decided: CrossingDecided[];
   readonly closed: CrossingClosed[];
   readonly unjudged: Unjudged[];
+  readonly dependencies: DependencyEvent[];
   /** Replaces what hosts answer. */
   answer: (request: IncomingMessage, response: ServerResponse) => void;
   /** Replaces what a name resolves to. */
@@ -132,6 +134,7 @@ export async function openScene(options: Partial<EgressOptions> & { policyText?:
   const decided: CrossingDecided[] = [];
   const closed: CrossingClosed[] = [];
   const unjudged: Unjudged[] = [];
+  const dependencies: DependencyEvent[] = [];
   const egress = await openEgress({
     policy,
     decide: (action) => decide(policy, action),
@@ -154,6 +157,9 @@ export async function openScene(options: Partial<EgressOptions> & { policyText?:
       },
       unjudged: (event) => {
         unjudged.push(event);
+      },
+      dependency: (_token, event) => {
+        dependencies.push(event);
       },
     },
     ...options,
@@ -178,6 +184,7 @@ export async function openScene(options: Partial<EgressOptions> & { policyText?:
     decided,
     closed,
     unjudged,
+    dependencies,
     answer: (request, response) => {
       request.resume();
       request.on('end', () => response.end(`hello from ${request.headers.host}${request.url}`));
@@ -217,7 +224,8 @@ export async function openScene(options: Partial<EgressOptions> & { policyText?:
       for (const guest of guests) guest.destroy();
       guests.clear();
       await scene.until(() => closed.length === decided.length && egress.connections === 0);
-      for (const list of [resolved, dialled, scene.seen, scene.leaked, decided, closed, unjudged]) list.length = 0;
+      for (const list of [resolved, dialled, scene.seen, scene.leaked, decided, closed, unjudged, dependencies])
+        list.length = 0;
       scene.raw = null;
       scene.answer = calm.answer;
       scene.resolve = calm.resolve;

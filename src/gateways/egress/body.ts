@@ -10,6 +10,13 @@ const TRAILER_LIMIT = 8 * 1024;
 export type Look = (piece: Buffer, last: boolean) => void;
 const NOTHING = Buffer.alloc(0);
 
+/** Sees a body's bytes, without their framing. What it throws in `end` keeps the last of them back, and cuts the body. */
+export interface BodyWatch {
+  take(part: Buffer): void;
+  /** All bytes came, and all but the last have gone on. */
+  end(): Promise<void>;
+}
+
 /**
  * Passes one message's body on and no byte more. A chunked body is decoded and framed anew: what the next server reads
  * as its end is what was read as its end here. Chunk extensions and trailers are dropped, as RFC 9112 §7.1 allows.
@@ -25,27 +32,88 @@ export async function relayBody(
   if (framing.kind === 'none') return;
   if (framing.kind === 'length') return relayLength(from, to, framing.length, count, look);
   if (framing.kind === 'close') return relayToEnd(from, to, count);
-  for (;;) {
-    const size = chunkSize(await readLine(from, LINE_LIMIT));
-    if (size === 0) break;
+  for (let size = await nextSize(from); size > 0; size = await nextSize(from)) {
     count(size);
     await send(to, `${size.toString(16)}\r\n`);
     const seen: Look = (piece) => look(piece, false);
     await relayLength(from, to, size, () => {}, seen);
-    if ((await readLine(from, LINE_LIMIT)) !== '')
-      throw new Refusal('malformed', 'a chunk that is longer than it says');
+    await endOfChunk(from);
     await send(to, '\r\n');
   }
+  await skipTrailers(from);
+  look(NOTHING, true);
+  await send(to, '0\r\n\r\n');
+}
+
+/** One message's body as it is meant, without chunk sizes. Throws as {@link relayBody}. */
+export async function* bodyParts(from: Inlet, framing: Framing): AsyncGenerator<Buffer> {
+  if (framing.kind === 'none') return;
+  if (framing.kind === 'length') yield* lengthParts(from, framing.length);
+  else if (framing.kind === 'close') {
+    for (let chunk = await from.read(); chunk !== null; chunk = await from.read()) yield chunk;
+    if (from.cut) throw new Refusal('upstream_ended', 'the connection was cut in the middle of a body');
+  } else {
+    for (let size = await nextSize(from); size > 0; size = await nextSize(from)) {
+      yield* lengthParts(from, size);
+      await endOfChunk(from);
+    }
+    await skipTrailers(from);
+  }
+}
+
+/** As {@link relayBody}, one piece behind: the last goes on when the watch has ended well. */
+export async function relayWatched(
+  from: Inlet,
+  to: Duplex,
+  framing: Framing,
+  count: (bytes: number) => void,
+  watch: BodyWatch,
+): Promise<void> {
+  const pass = (part: Buffer) =>
+    framing.kind === 'chunked'
+      ? send(to, Buffer.concat([Buffer.from(`${part.length.toString(16)}\r\n`), part, Buffer.from('\r\n')]))
+      : send(to, part);
+  let held: Buffer | null = null;
+  for await (const part of bodyParts(from, framing)) {
+    count(part.length);
+    watch.take(part);
+    if (held !== null) await pass(held);
+    held = part;
+  }
+  await watch.end();
+  if (held !== null) await pass(held);
+  if (framing.kind === 'chunked') await send(to, '0\r\n\r\n');
+}
+
+async function* lengthParts(from: Inlet, length: number): AsyncGenerator<Buffer> {
+  let left = length;
+  while (left > 0) {
+    const chunk = await from.read();
+    if (chunk === null) throw new Refusal('upstream_ended', 'the connection ended in the middle of a body');
+    const part = chunk.length > left ? chunk.subarray(0, left) : chunk;
+    if (part.length < chunk.length) from.unread(chunk.subarray(left));
+    left -= part.length;
+    yield part;
+  }
+}
+
+async function nextSize(from: Inlet): Promise<number> {
+  return chunkSize(await readLine(from, LINE_LIMIT));
+}
+
+async function endOfChunk(from: Inlet): Promise<void> {
+  if ((await readLine(from, LINE_LIMIT)) !== '') throw new Refusal('malformed', 'a chunk that is longer than it says');
+}
+
+async function skipTrailers(from: Inlet): Promise<void> {
   let left = TRAILER_LIMIT;
   for (;;) {
     const line = await readLine(from, left);
-    if (line === '') break;
+    if (line === '') return;
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*$/.test(line))
       throw new Refusal('malformed', 'trailers that are no header lines');
     left -= line.length + 2;
   }
-  look(NOTHING, true);
-  await send(to, '0\r\n\r\n');
 }
 
 async function relayLength(

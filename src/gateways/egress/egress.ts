@@ -11,6 +11,8 @@ import type { Gateway, SecretHook } from './gateway.ts';
 import { type Decide, type EgressLog, Ledger, type Revocation } from './ledger.ts';
 import { defaultEgressLimits, type EgressLimits } from './limits.ts';
 import { Names } from './names.ts';
+import type { Packages } from './packages/packages.ts';
+import type { PackageRecord } from './packages/record.ts';
 import { serveProxy, serveTransparent } from './serve.ts';
 import { throughProxy, type UpstreamProxy } from './upstream-proxy.ts';
 
@@ -51,6 +53,8 @@ export interface Egress {
   readonly caBundle: string;
   /** Names the policy lists one by one → the address that stands for each inside the run. */
   readonly names: ReadonlyMap<string, string>;
+  /** What came from registries; null where the policy names none. */
+  readonly packages: PackageRecord | null;
   /** Connections of the guest that are open now. */
   readonly connections: number;
   /** Ends every connection and listener. Idempotent. */
@@ -58,12 +62,15 @@ export interface Egress {
 }
 
 export async function openEgress(options: EgressOptions): Promise<Egress> {
-  return new EgressGateway(options);
+  // Not the caller's to forget: where the policy names registries, what comes from them is looked at.
+  const watched = options.policy.dependencies.inspected.length > 0;
+  return new EgressGateway(options, watched ? (await import('./packages/packages.ts')).Packages : null);
 }
 
 class EgressGateway implements Egress {
   readonly #options: EgressOptions;
   readonly #gateway: Gateway;
+  readonly #packages: Packages | null;
   readonly #ledger: Ledger;
   readonly #names: Names;
   readonly #limits: EgressLimits;
@@ -73,7 +80,7 @@ class EgressGateway implements Egress {
   #trust: SecureContext | null = null;
   #closed = false;
 
-  constructor(options: EgressOptions) {
+  constructor(options: EgressOptions, Watcher: typeof Packages | null) {
     const { policy, decide, log, clock } = options;
     this.#options = options;
     this.#limits = { ...defaultEgressLimits, ...options.limits };
@@ -83,7 +90,7 @@ class EgressGateway implements Egress {
     const { resolver = systemResolver, connect = systemConnector } = options;
     const direct = openDialer(resolver, connect, this.#limits.connectTime);
     const { upstreamProxy } = options;
-    this.#gateway = {
+    const gateway: { -readonly [K in keyof Gateway]: Gateway[K] } = {
       ledger: this.#ledger,
       dialer:
         upstreamProxy === undefined
@@ -91,15 +98,23 @@ class EgressGateway implements Egress {
           : throughProxy(upstreamProxy, direct, resolver, connect, this.#limits.connectTime),
       limits: this.#limits,
       secrets: options.secrets ?? null,
+      packages: null,
       authority: () => this.#certificates(),
       trust: () => this.#trusted(),
       unjudged: (event) => log.unjudged(event),
       nameOf: (address) => this.#names.nameOf(address),
     };
+    this.#packages = Watcher === null ? null : new Watcher({ gateway, policy, log, clock });
+    gateway.packages = this.#packages;
+    this.#gateway = gateway;
   }
 
   get names(): ReadonlyMap<string, string> {
     return this.#names.all;
+  }
+
+  get packages(): PackageRecord | null {
+    return this.#packages?.record ?? null;
   }
 
   get connections(): number {
@@ -188,6 +203,7 @@ class EgressGateway implements Egress {
     if (this.#closed) return;
     this.#closed = true;
     this.#ledger.cutAll();
+    this.#packages?.close();
     for (const guest of this.#guests) guest.destroy();
     await Promise.all(
       this.#servers.map(

@@ -1,11 +1,12 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PolicyAction } from '../../policy/index.ts';
-import { relayBody } from './body.ts';
+import { type BodyWatch, relayBody, relayWatched } from './body.ts';
 import { type Gateway, mustInspect } from './gateway.ts';
 import { type Framing, type Header, parseResponseHead, type RequestHead, type ResponseHead } from './head.ts';
 import { type Inlet, send } from './inlet.ts';
 import type { Crossing } from './ledger.ts';
+import type { PackageExchange } from './packages/hook.ts';
 import { asRefusal, problemResponse, Refusal } from './refusal.ts';
 import { watchBody, withSecrets } from './request-secrets.ts';
 import { hostHeader, judgedPath, type RequestTarget } from './target.ts';
@@ -88,6 +89,8 @@ interface Judged {
   readonly crossing: Crossing;
   /** As it is sent. */
   readonly path: string;
+  /** Null where the host is no registry. */
+  readonly packages: PackageExchange | null;
 }
 
 async function judge(x: Exchange, head: RequestHead, target: RequestTarget): Promise<Judged> {
@@ -99,8 +102,16 @@ async function judge(x: Exchange, head: RequestHead, target: RequestTarget): Pro
   const actions: PolicyAction[] = x.scheme === 'https' ? [] : [connect];
   if (inspected && path.ok) actions.push({ action: 'net.request', host, port, method: head.method, path: path.value });
   const request = { method: head.method, path: path.ok ? path.value : null };
-  const crossing = await x.gateway.ledger.enter({ host, port }, request, actions);
-  return { crossing, path: inspected && path.ok ? path.value : target.path };
+  const packages = path.ok && inspected ? lookAt(x, head, target, path.value) : null;
+  const crossing = await x.gateway.ledger.enter({ host, port }, request, actions, packages?.narrow);
+  return { crossing, path: inspected && path.ok ? path.value : target.path, packages };
+}
+
+function lookAt(x: Exchange, head: RequestHead, target: RequestTarget, path: string): PackageExchange | null {
+  const { host, port, query } = target;
+  const { method, headers, upgrade } = head;
+  const seen = { scheme: x.scheme, host, port, method, path, query, headers, upgrade: upgrade !== null };
+  return x.gateway.packages?.look(seen) ?? null;
 }
 
 function malformed(x: Exchange, target: RequestTarget, detail: string): Refusal {
@@ -122,11 +133,12 @@ async function transfer(
       decision: crossing.decision,
       remedy: `where the policy lists it: {host: "${target.host}", port: ${target.port}, websocket: true}`,
     });
+  const own = head.headers.filter((header) => !HOP.has(header.lower) && !hides(x, head, header));
   const headers = await withSecrets(x.gateway, {
     ...target,
     method: head.method,
     path: judged.path,
-    headers: head.headers.filter((header) => !HOP.has(header.lower) && !hides(x, head, header)),
+    headers: judged.packages?.headers(own) ?? own,
   });
   const link = await x.upstream.open(target, crossing);
   const bytes = requestBytes(x.scheme, head, headers, target, judged.path);
@@ -157,8 +169,9 @@ async function transfer(
       return false;
     }
     const keepAlive = head.keepAlive && response.framing.kind !== 'close' && (sent || head.framing.kind === 'none');
+    const watch = judged.packages?.answer(response, crossing.token) ?? null;
     onStart();
-    await respond(x.guest.stream, link, response, keepAlive, crossing);
+    await respond(x.guest.stream, link, response, keepAlive, crossing, watch);
     if (head.framing.kind === 'none' || sent) await sending;
     if (!response.keepAlive || !keepAlive) x.upstream.drop();
     crossing.end('completed');
@@ -222,12 +235,15 @@ async function respond(
   response: ResponseHead,
   keepAlive: boolean,
   crossing: Crossing,
+  watch: BodyWatch | null,
 ): Promise<void> {
   // Head and first bytes in one write: the uncork runs when everything that is here already has been passed on.
   guest.cork();
   process.nextTick(() => guest.uncork());
   await send(guest, responseBytes(response, keepAlive));
-  await relayBody(link.inlet, guest, response.framing, (count) => crossing.down(count));
+  const count = (bytes: number) => crossing.down(bytes);
+  if (watch === null) await relayBody(link.inlet, guest, response.framing, count);
+  else await relayWatched(link.inlet, guest, response.framing, count, watch);
 }
 
 function requestBytes(

@@ -4,6 +4,7 @@ import type { Dialer } from './dial.ts';
 import type { Header } from './head.ts';
 import type { Ledger, Unjudged } from './ledger.ts';
 import type { EgressLimits } from './limits.ts';
+import type { PackageHook } from './packages/hook.ts';
 import type { Target } from './target.ts';
 
 /** What the parts of one run's gateway share. */
@@ -12,6 +13,8 @@ export interface Gateway {
   readonly dialer: Dialer;
   readonly limits: EgressLimits;
   readonly secrets: SecretHook | null;
+  /** Null where the policy names no registry. */
+  readonly packages: PackageHook | null;
   readonly authority: () => Authority;
   /** Trust for upstream certificates. */
   readonly trust: () => SecureContext;

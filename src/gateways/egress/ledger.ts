@@ -8,6 +8,7 @@ import {
   refText,
 } from '../../policy/index.ts';
 import type { EgressLimits } from './limits.ts';
+import type { DependencyEvent } from './packages/hook.ts';
 import { Refusal, type Result } from './refusal.ts';
 import type { Target } from './target.ts';
 
@@ -46,9 +47,15 @@ export interface EgressLog {
   /** A rejection ends the whole gateway: what cannot be recorded does not go on. */
   closed(token: unknown, event: CrossingClosed): void | Promise<void>;
   unjudged(event: Unjudged): void;
+  /** Of the crossing with that token; in order with the others. */
+  dependency(token: unknown, event: DependencyEvent): void;
 }
 
-export type Decide = (action: PolicyAction) => Decision | Promise<Decision>;
+/** A decision that is no denial, or a stricter one in its place. Asked again, it answers the same. */
+export type Narrow = (decision: Decision) => Promise<Decision>;
+
+/** `narrow` is for whoever counts: the ledger asks it in any case. */
+export type Decide = (action: PolicyAction, narrow?: Narrow) => Decision | Promise<Decision>;
 
 interface Budget {
   up: number;
@@ -104,11 +111,15 @@ export class Ledger {
     target: Target,
     request: { readonly method: string; readonly path: string | null } | null,
     actions: readonly PolicyAction[],
+    narrow?: Narrow,
   ): Promise<Crossing> {
     const { decide, log } = this.#options;
     let decision: Decision | undefined;
     for (const action of actions) {
-      decision = this.#withRevocations(await decide(action), target);
+      const own = action.action === 'net.request' ? narrow : undefined;
+      decision = this.#withRevocations(await decide(action, own), target);
+      if (decision.effect === 'permit' && own !== undefined)
+        decision = this.#withRevocations(await own(decision), target);
       if (decision.effect !== 'permit') break;
     }
     if (decision === undefined) throw new RangeError('a crossing needs an action');
@@ -214,7 +225,8 @@ export class Crossing {
   #bytesIn = 0;
   #ended = false;
   readonly #ledger: Ledger;
-  readonly #token: unknown;
+  /** What the log gave for its decision. */
+  readonly token: unknown;
   readonly #clock: Clock;
   readonly #started: number;
   readonly #budget: Budget;
@@ -225,7 +237,7 @@ export class Crossing {
     this.target = target;
     this.decision = decision;
     this.#ledger = ledger;
-    this.#token = token;
+    this.token = token;
     this.#clock = clock;
     this.#started = clock.monotonic();
     this.#budget = ledger.budget(target);
@@ -263,7 +275,7 @@ export class Crossing {
     if (this.#ended) return;
     this.#ended = true;
     this.#cutters = [];
-    this.#ledger.closed(this, this.#token, {
+    this.#ledger.closed(this, this.token, {
       ...this.target,
       address: this.address,
       result,

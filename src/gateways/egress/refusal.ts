@@ -18,6 +18,8 @@ export type Result =
   | 'timeout'
   | 'too_many'
   | 'secret_refused'
+  | 'package_unknown'
+  | 'package_mismatch'
   | 'closed'
   | 'audit_unavailable';
 
@@ -38,6 +40,8 @@ const STATUS: Readonly<Record<Result, number>> = {
   timeout: 504,
   too_many: 429,
   secret_refused: 403,
+  package_unknown: 403,
+  package_mismatch: 502,
   closed: 503,
   audit_unavailable: 503,
 };
@@ -86,6 +90,7 @@ export function problemResponse(refusal: Refusal, keepAlive: boolean, head: bool
       title: refusal.status === 403 ? 'This crossing is not permitted' : 'This crossing failed',
       status: refusal.status,
       detail: refusal.message,
+      error: refusal.message, // what npm shows of an answer
       ...(host === undefined ? {} : { host: port === undefined ? host : `${host}:${port}` }),
       ...(decision === undefined ? {} : { rules: decision.rules.map((rule) => `${refText(rule)} ${rule.text}`) }),
       ...optional('remedy', remedy ?? decision?.remedy),

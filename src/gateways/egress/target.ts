@@ -52,12 +52,15 @@ function splitQuery(text: string): { path: string; query: string | null } {
 }
 
 /**
- * The path of a request that is judged. npm asks for `/@scope%2fname`, which registries read as `/@scope/name`: judged,
+ * The path of a request that is judged. npm asks for `/@scope%2fname`, or for it below the registry's own path, which
+ * registries read as `/@scope/name`: judged,
  * sent and logged as the latter. Any other escaped separator stays refused.
  */
 export function judgedPath(path: string): Parsed<string> {
-  const scoped = /^\/(@[a-z0-9-_~][a-z0-9-._~]*)%2f([a-z0-9-_~][a-z0-9-._~]*)((?:\/.*)?)$/i.exec(path);
-  return canonicalRequestPath(scoped === null ? path : `/${scoped[1]}/${scoped[2]}${scoped[3]}`);
+  const scoped = /^((?:\/[^/%]+)*)\/(?:@|%40)([a-z0-9-_~][a-z0-9-._~]*)%2f([a-z0-9-_~][a-z0-9-._~]*)((?:\/.*)?)$/i.exec(
+    path,
+  );
+  return canonicalRequestPath(scoped === null ? path : `${scoped[1]}/@${scoped[2]}/${scoped[3]}${scoped[4]}`);
 }
 
 export function hostHeader(target: Target, defaultPort: number): string {
