@@ -35,6 +35,13 @@ export function parseRequestPathGlob(text: string): Parsed<Glob> {
     );
   }
   if (text === '/') return parsed({ text: '', segments: [''], literal: true });
+  // `/simple/` is another resource than `/simple`: the last, empty segment is part of the pattern.
+  if (text.endsWith('/') && !text.endsWith('//')) {
+    const folder = parseRequestPathGlob(text.slice(0, -1));
+    if (!folder.ok) return folder;
+    const { text: name, segments, literal } = folder.value;
+    return parsed({ text: `${name}/`, segments: [...segments, ''], literal });
+  }
   const glob = parseGlob(text.slice(1));
   return glob.ok ? glob : refused(glob.message.replace(shown(text.slice(1)), shown(text)), glob.remedy);
 }
