@@ -8,16 +8,20 @@ type OutputKept = Extract<AuditEvent, { type: 'output.kept' }>;
 
 /** What the log says of a run. Its range, when the store knows it, saves reading the rest of the log. */
 export async function storyOf(paths: Paths, run: RunRecord): Promise<RunStory> {
+  return readStory(await eventsOf(paths, run));
+}
+
+export async function eventsOf(paths: Paths, run: RunRecord): Promise<Iterable<AuditEvent>> {
   const { readEvents } = await import('../audit/read.ts');
   const stored = readEvents(paths.audit, {
     run: run.id,
     ...(run.firstAuditSeq === null ? {} : { from: run.firstAuditSeq }),
     ...(run.lastAuditSeq === null ? {} : { to: run.lastAuditSeq }),
   });
-  return readStory(eventsOf(stored));
+  return onlyEvents(stored);
 }
 
-function* eventsOf(stored: Iterable<{ readonly event: AuditEvent }>): Generator<AuditEvent> {
+function* onlyEvents(stored: Iterable<{ readonly event: AuditEvent }>): Generator<AuditEvent> {
   for (const { event } of stored) yield event;
 }
 

@@ -30,6 +30,7 @@ export interface RunOptions {
   readonly pids?: number;
   readonly disk?: number;
   readonly record?: boolean;
+  readonly observe?: boolean;
 }
 
 export interface RequestSurroundings {

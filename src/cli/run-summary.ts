@@ -64,6 +64,7 @@ function nextSteps(result: RunResult, request: RunRequest, cwd: string): (readon
     `cordon runs show ${id}`,
     result.decisions.deny > 0 ? 'what was denied, and by which rule' : 'all about it',
   ]);
+  if (result.decisions.deny > 0) steps.push([`cordon runs show ${id} --observe`, 'what would have permitted it']);
   steps.push([`cordon audit verify`, 'that the record is whole']);
   return steps;
 }

@@ -18,6 +18,7 @@ Examples:
   cordon run -- sh -c 'make test > result.txt'
   cordon run --workspace ~/src/app --path 'services/billing/**' "fix the rounding" -- ./agent.sh
   cordon run --read-only --timeout 5m -- /usr/bin/grep -rn password .
+  cordon run --observe -- npm ci             what the policy lacks for it, to review
 
 The command runs in a sandbox that sees this one repository at one commit, and nothing else of this machine. What it
 changed arrives as a branch; your working tree is not touched. Exit codes: 0 delivered, 1 the command failed, 2 wrong
@@ -64,6 +65,7 @@ export function command(context: Context): Command {
     .option('--cpus <n>', 'processors', cpusOption)
     .option('--pids <n>', 'processes and threads together', countOption)
     .option('--disk <size>', 'written to /workspace, /tmp and $HOME together', sizeOption)
+    .option('--observe', 'in the end, the least that would have permitted what was denied, as YAML to review')
     .option('--record', 'keep the agent’s output (default)')
     .option('--no-record', 'do not')
     .addHelpText('after', EXAMPLES)
@@ -80,7 +82,12 @@ async function run(context: Context, out: Output, task: string | undefined, opti
   const request = toRunRequest(task, context.rest, options, { cwd, interactive, settings });
   const result = await runRequested(context, out, request, settings.secrets);
   context.exitCode = exitCodeOf(result.status);
-  if (out.json) out.document(result);
+  if (options.observe === true) {
+    const { observe } = await import('./observed.ts');
+    const { observed, lines } = await observe(context, result.runId, out);
+    if (out.json) out.document({ ...result, observed });
+    else out.line(...summaryLines(result, request, out, context.cwd), ...lines);
+  } else if (out.json) out.document(result);
   else out.line(...summaryLines(result, request, out, context.cwd));
 }
 

@@ -8,6 +8,7 @@ import { type Context, outputOf } from './context.ts';
 import { credentialJson, credentialLines, credentialNames } from './credentials.ts';
 import { howItEnded, shortDigest, subject } from './event-line.ts';
 import { withRun } from './local.ts';
+import { observedLines, observedOf } from './observed.ts';
 import type { Output, OutputOptions } from './output.ts';
 import type { RunStory, StoryCommand } from './run-story.ts';
 import { counted, markedStatus } from './run-summary.ts';
@@ -16,18 +17,24 @@ import { runJson, stateOf } from './run-view.ts';
 /** Lines of a list before it is cut, with the verb that shows all of it. */
 const SHOWN = 12;
 
-export async function show(context: Context, id: string, options: OutputOptions): Promise<void> {
+export interface ShowOptions extends OutputOptions {
+  readonly observe?: boolean;
+}
+
+export async function show(context: Context, id: string, options: ShowOptions): Promise<void> {
   const out = outputOf(context, options);
   await withRun(context, id, async (run, { paths }) => {
     const story = await storyOf(paths, run);
+    const observed = options.observe === true ? await observedOf(paths, run) : null;
     if (out.json) {
-      out.document({ ...(runJson(run) as object), story: storyJson(story) });
+      out.document({ ...(runJson(run) as object), story: storyJson(story), ...(observed && { observed }) });
       return;
     }
     out.line(
       ...heading(run, story, out),
       ...credentialLines(story, out),
       ...refusals(story, out),
+      ...(observed === null ? [] : observedLines(observed, out)),
       ...commandList(run, story, out),
       ...fileList(run, story, out),
     );

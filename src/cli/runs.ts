@@ -12,6 +12,7 @@ import type { OutputOptions } from './output.ts';
 import { countOption } from './run-request.ts';
 import { runJson, stateOf } from './run-view.ts';
 import type { LogOptions } from './runs-files.ts';
+import type { ShowOptions } from './runs-show.ts';
 
 const RUN = 'the run’s id, or its first characters';
 
@@ -27,9 +28,9 @@ export function command(context: Context): Command {
   );
   const one = (name: string, description: string) => newCommand(name).description(description).argument('<run>', RUN);
   runs.addCommand(
-    one('show', 'who asked, what ran, what changed, what was denied, why it ended').action(
-      async (id: string, options: OutputOptions) => (await import('./runs-show.ts')).show(context, id, options),
-    ),
+    one('show', 'who asked, what ran, what changed, what was denied, why it ended')
+      .option('--observe', 'also the least that would permit what was denied, as YAML to review')
+      .action(async (id: string, options: ShowOptions) => (await import('./runs-show.ts')).show(context, id, options)),
   );
   runs.addCommand(
     one('commands', 'every program that ran, as seen from outside the sandbox').action(

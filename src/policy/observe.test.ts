@@ -104,7 +104,7 @@ describe('the least that would have permitted what was denied', () => {
       ],
     });
     expect(text).toContain('- {host: "10.0.0.5", port: 443, private: true}  # denied once; an address of a private');
-    expect(text).toContain('- {host: a.example, port: 80, methods: [GET], paths: ["/live"], websocket: true}');
+    expect(text).toContain('- {host: a.example, port: 80, methods: [GET], paths: [/live], websocket: true}');
     expect(text).toContain('- "[2001:4860::1]:443"');
     const policy = await permits(text);
     expect(policy.network.filter((rule) => rule.private).map(({ pattern }) => pattern.host)).toEqual(['10.0.0.5']);

@@ -229,7 +229,7 @@ export function additionsYaml({ hosts, commands }: Additions): string | null {
   if (hosts.length > 0) lines.push('  allowed_network_hosts:', ...hosts.map(hostLine));
   if (commands.length > 0) {
     lines.push('  allowed_commands:');
-    for (const { path, count } of commands) lines.push(`    - ${JSON.stringify(path)}  # ${times(count)}`);
+    for (const { path, count } of commands) lines.push(`    - ${quoted(path)}  # ${times(count)}`);
   }
   return `${lines.join('\n')}\n`;
 }
@@ -257,7 +257,6 @@ function times(count: number): string {
 
 /** Every string that JSON writes is the same string to YAML 1.2. */
 function quoted(text: string): string {
-  return /^[A-Za-z][A-Za-z0-9.-]*(:[0-9]+)?$/.test(text) && !/^(true|false|null)$/i.test(text)
-    ? text
-    : JSON.stringify(text);
+  const plain = /^[A-Za-z][A-Za-z0-9.-]*(:[0-9]+)?$/.test(text) || /^(\/[A-Za-z0-9][A-Za-z0-9._+-]*)+$/.test(text);
+  return plain && !/^(true|false|null)$/i.test(text) ? text : JSON.stringify(text);
 }
