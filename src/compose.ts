@@ -47,6 +47,7 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
   let secrets: Promise<OpenedSecrets> | null = null;
   return {
     home: paths.home,
+    keys: paths.keys,
     runs: paths.runs,
     clock: systemClock,
     store,

@@ -68,6 +68,14 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.commands.map((c) => c.ref).join(', ')}, ${formatSize(event.resource.packBytes)}`;
     case 'git.decided':
       return `${event.outcome.result} ${event.resource.kind} of ${event.resource.ref}${because(event.outcome.reason)}`;
+    case 'git.certified':
+      return `${event.resource.key} until ${event.resource.validBefore}, serial ${event.resource.serial}`;
+    case 'git.sign.decided':
+      return `a commit by ${event.resource.author ?? 'nobody'}`;
+    case 'git.signed':
+      return `${event.outcome.result} ${event.resource.commit ?? ''}${because(event.outcome.reason)}`;
+    case 'git.revoked':
+      return `the key of run ${event.resource.run}, serial ${event.resource.serial}`;
     case 'git.forwarded':
       return `${event.resource.ref} to ${event.resource.target}`;
     case 'git.forward.done':

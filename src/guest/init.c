@@ -1,13 +1,16 @@
 /*
- * cordon-init: the only native code of Cordon. Two roles, chosen by argv[1]:
+ * cordon-init: the only native code of Cordon. Three roles, chosen by argv[1]:
  *
  *   outer   runs on the trusted side of one sandbox. Moves itself into fresh user, mount, network and ipc namespaces,
  *           carries out a list of mount operations made by mount-plan.ts, then starts bubblewrap. Knows no policy.
  *   init    is process 1 inside. Applies limits and the seccomp program it is sent, hands the notification descriptor
  *           to the trusted side, then starts commands and reaps. Its own memory and descriptors are closed to the guest
  *           (not dumpable, close-on-exec), and it holds nothing secret.
+ *   -Y sign   the guest's stand-in for ssh-keygen, bound at /run/cordon/git-sign: hands the commit that git wants signed to the
+ *             git gateway, and writes the signature where git looks for it. An ordinary program of the guest's, with no
+ *             privilege and no key.
  *
- * Both speak over descriptor 3, a SOCK_SEQPACKET socket: one message, one request. Every string ends with NUL, numbers
+ * The first two speak over descriptor 3, a SOCK_SEQPACKET socket: one message, one request. Every string ends with NUL, numbers
  * are decimal strings, so that messages can be read in a debugger. The wire format stands in src/sandbox/control-protocol.ts.
  *
  * No libc: a static program of a few kilobytes that needs nothing in the sandbox to load, and is the same bytes from the
@@ -21,7 +24,7 @@ typedef unsigned long long u64;
 
 #if defined(__x86_64__)
 enum {
-  SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_ioctl = 16, SYS_socket = 41, SYS_sendmsg = 46, SYS_recvmsg = 47,
+  SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_ioctl = 16, SYS_socket = 41, SYS_connect = 42, SYS_sendto = 44, SYS_sendmsg = 46, SYS_recvmsg = 47,
   SYS_bind = 49, SYS_listen = 50, SYS_setsockopt = 54, SYS_clone = 56, SYS_execve = 59, SYS_exit = 60, SYS_exit_group = 231, SYS_wait4 = 61,
   SYS_kill = 62, SYS_fcntl = 72, SYS_chdir = 80, SYS_fchdir = 81, SYS_setsid = 112, SYS_setgroups = 116,
   SYS_setresuid = 117, SYS_setresgid = 119, SYS_umask = 95, SYS_rt_sigprocmask = 14, SYS_prctl = 157, SYS_mount = 165,
@@ -40,7 +43,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f) 
 __asm__(".globl _start\n_start:\n xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call entry\n hlt\n");
 #elif defined(__aarch64__)
 enum {
-  SYS_read = 63, SYS_write = 64, SYS_close = 57, SYS_ioctl = 29, SYS_socket = 198, SYS_sendmsg = 211, SYS_recvmsg = 212,
+  SYS_read = 63, SYS_write = 64, SYS_close = 57, SYS_ioctl = 29, SYS_socket = 198, SYS_connect = 203, SYS_sendto = 206, SYS_sendmsg = 211, SYS_recvmsg = 212,
   SYS_bind = 200, SYS_listen = 201, SYS_setsockopt = 208, SYS_clone = 220, SYS_execve = 221, SYS_exit = 93,
   SYS_exit_group = 94,
   SYS_wait4 = 260, SYS_kill = 129, SYS_fcntl = 25, SYS_chdir = 49, SYS_fchdir = 50, SYS_setsid = 157,
@@ -492,11 +495,123 @@ static void init(void) {
   }
 }
 
+/* ---- sign ----------------------------------------------------------------------------------------------------- */
+
+enum { PAYLOAD = 1 << 20, ANSWER = 1 << 16 };
+
+static void say(const char *text) { S3(SYS_write, 2, text, length(text)); }
+
+__attribute__((noreturn)) static void give_up(const char *why) {
+  say("cordon: ");
+  say(why);
+  say("\n");
+  S1(SYS_exit_group, 1);
+  leave(1);
+}
+
+/* All of `n` bytes, or less at the end of the stream; negative for an error. */
+static long read_all(long fd, char *at, long n) {
+  long have = 0;
+  while (have < n) {
+    long r = S3(SYS_read, fd, at + have, n - have);
+    if (r == -EINTR) continue;
+    if (r < 0) return r;
+    if (r == 0) break;
+    have += r;
+  }
+  return have;
+}
+static long write_all(long fd, const char *at, long n) {
+  while (n > 0) {
+    long r = S3(SYS_write, fd, at, n);
+    if (r == -EINTR) continue;
+    if (r < 0) return r;
+    at += r, n -= r;
+  }
+  return 0;
+}
+/* Likewise, to a socket whose other end may have gone: that is an error here and no signal. */
+static long send_all(long fd, const char *at, long n) {
+  while (n > 0) {
+    long r = sys6(SYS_sendto, fd, (long)at, n, 0x4000 /* MSG_NOSIGNAL */, 0, 0);
+    if (r == -EINTR) continue;
+    if (r < 0) return r;
+    at += r, n -= r;
+  }
+  return 0;
+}
+
+/* Appends without a NUL. */
+static char *add(char *at, const char *text) {
+  ulong n = length(text);
+  memcpy(at, text, n);
+  return at + n;
+}
+
+/* One request to the gateway (src/gateways/git/sign.ts); the answer, headers and all, ends with the connection. */
+static long ask(const char *payload, long size, char *answer) {
+  struct { u16 family; u8 port[2]; u8 address[4]; u8 zero[8]; } a = {2, {9418 >> 8, 9418 & 255}, {127, 0, 0, 1}, {0}};
+  char head[256];
+  char *end = add(head, "POST /sign/git HTTP/1.1\r\nHost: 127.0.0.1:9418\r\nConnection: close\r\n"
+                        "Content-Type: application/x-git-commit\r\nContent-Length: ");
+  end = put_number(end, size) - 1;
+  end = add(end, "\r\n\r\n");
+  long fd = S3(SYS_socket, 2, 1 | O_CLOEXEC, 0), r;
+  if (fd < 0) return fd;
+  r = S3(SYS_connect, fd, &a, 16);
+  if (r >= 0) {
+    /* A gateway that refuses early does not read to the end: what it says is worth reading all the same. */
+    if (send_all(fd, head, end - head) >= 0) send_all(fd, payload, size);
+    r = read_all(fd, answer, ANSWER);
+  }
+  S1(SYS_close, fd);
+  return r;
+}
+
+/* `-Y sign -n git -f KEY [-U] FILE`, as git calls it. The key's name says nothing: there is one key, and it is not here. */
+static void git_sign(long argc, char **argv) {
+  static char payload[PAYLOAD + 1], answer[ANSWER + 1], name[4096 + 8];
+  const char *space = 0, *file = 0;
+  if (argc < 3 || !same(argv[2], "sign"))
+    give_up("signatures are made here, not verified: look at them outside, with git verify-commit or cordon verify");
+  for (long i = 3; i < argc; i++) {
+    if (same(argv[i], "-n") && i + 1 < argc) space = argv[++i];
+    else if (same(argv[i], "-f") && i + 1 < argc) i++;
+    else if (same(argv[i], "-U")) continue;
+    else if (argv[i][0] != '-' && !file) file = argv[i];
+    else give_up("expected -Y sign -n git -f KEY FILE, as git calls it");
+  }
+  if (!space || !same(space, "git")) give_up("only commits are signed here, in the namespace git");
+  if (!file || length(file) > 4096) give_up("expected the file to sign");
+  long fd = S4(SYS_openat, AT_FDCWD, file, O_CLOEXEC, 0);
+  if (fd < 0) give_up("the file to sign cannot be opened");
+  long size = read_all(fd, payload, PAYLOAD + 1);
+  S1(SYS_close, fd);
+  if (size < 0) give_up("the file to sign cannot be read");
+  if (size > PAYLOAD) give_up("refuses to sign: it is larger than 1048576 bytes");
+  long got = ask(payload, size, answer);
+  if (got < 0) give_up("the git gateway of this run cannot be reached: nothing is signed");
+  answer[got] = 0;
+  long body = 0;
+  while (body + 4 <= got && !(answer[body] == '\r' && answer[body + 1] == '\n' && answer[body + 2] == '\r' && answer[body + 3] == '\n')) body++;
+  if (body + 4 > got || got < 12) give_up("the git gateway of this run gave no answer: nothing is signed");
+  body += 4;
+  if (answer[9] != '2' || answer[10] != '0' || answer[11] != '0') {
+    write_all(2, answer + body, got - body);
+    S1(SYS_exit_group, 1);
+  }
+  add(add(name, file), ".sig")[0] = 0;
+  fd = S4(SYS_openat, AT_FDCWD, name, 01 | 0100 | 01000 | O_CLOEXEC, 0666);
+  if (fd < 0 || write_all(fd, answer + body, got - body) < 0) give_up("the signature cannot be written beside the file");
+  S1(SYS_exit_group, 0);
+}
+
 __attribute__((used)) void entry(long *stack) {
   long argc = stack[0];
   char **argv = (char **)(stack + 1);
   char **env = argv + argc + 1;
   if (argc > 1 && same(argv[1], "outer")) outer(env);
   if (argc > 1 && same(argv[1], "init")) init();
+  if (argc > 1 && same(argv[1], "-Y")) git_sign(argc, argv);
   leave(2);
 }

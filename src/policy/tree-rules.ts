@@ -227,7 +227,7 @@ function compilePushLimits(layer: Layer, book: RuleBook): void {
     forbid('signed', 'required', {
       when: is('signed', false),
       remedy: 'git: {push: {signed: optional}}',
-      why: () => 'not every commit of it is signed',
+      why: () => 'not every commit of it is signed by this run (git commit -S; earlier ones: git rebase -S)',
     });
   }
 }

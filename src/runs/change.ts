@@ -1,8 +1,9 @@
 /** From what an agent left in its workspace to a commit in quarantine: everything here still happens in the sandbox. */
 import type { ContentStore } from '../audit/content.ts';
 import { type CordonError, OutsideError } from '../base/errors.ts';
+import { safeText } from '../base/term.ts';
 import { guestEnvironment } from '../sandbox/guest-etc.ts';
-import type { ExitStatus, FileChange, Sandbox } from '../sandbox/sandbox.ts';
+import { type ExitStatus, type FileChange, GIT_SIGN, type Sandbox } from '../sandbox/sandbox.ts';
 import type { RunLog } from './run-log.ts';
 
 /** Files recorded one by one; the whole list is kept beside the log. */
@@ -64,17 +65,34 @@ const TIMEOUT = 300_000;
  * Commits what the agent left uncommitted and pushes the branch to the gateway, by plain git inside the sandbox.
  * The agent's repository may be anything by now; what git makes of it concerns nobody outside, who judge only what
  * arrives. Throws `OutsideError` with git's own words when it does not arrive.
+ *
+ * The commit is signed as the agent's own are. Where that is refused it is made without: whether such a commit may be
+ * delivered is for the judgement. Resolves with why it was refused, in git's words; null when all is well.
  */
-export async function commitAndPush(request: CommitRequest): Promise<void> {
+export async function commitAndPush(request: CommitRequest): Promise<string | null> {
   const { sandbox, message, branch, origin } = request;
   const git = (...args: string[]) => runGit(sandbox, request, args);
   await must(git('add', '--all'));
   const staged = await git('diff-index', '--cached', '--quiet', 'HEAD', '--');
+  let unsigned: string | null = null;
   if (staged.exit.kind === 'exited' && staged.exit.code === 1) {
-    await must(git('commit', '--quiet', '--no-verify', '--no-gpg-sign', '--message', message));
+    const commit = ['commit', '--quiet', '--no-verify', '--message', message];
+    const signed = await runGit(sandbox, request, [...signing, ...commit, '--gpg-sign']);
+    if (signed.exit.kind !== 'exited' || signed.exit.code !== 0) {
+      unsigned = safeText(signed.output.split('\n').slice(0, 2).join(' ').slice(0, 500));
+      await must(git(...commit, '--no-gpg-sign'));
+    }
   } else if (staged.exit.kind !== 'exited' || staged.exit.code !== 0) throw failure(staged);
   await must(git('push', '--quiet', '--force', '--no-verify', '--no-signed', origin, `HEAD:refs/heads/${branch}`));
+  return unsigned;
 }
+
+/** Whatever the agent's repository says of signing. */
+const signing = [
+  ['gpg.format', 'ssh'],
+  ['gpg.ssh.program', GIT_SIGN],
+  ['user.signingKey', GIT_SIGN],
+].flatMap(([key, value]) => ['-c', `${key}=${value}`]);
 
 interface GitRun {
   readonly args: readonly string[];

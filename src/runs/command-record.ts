@@ -1,6 +1,7 @@
 import { timestamp } from '../base/clock.ts';
 import { type CordonError, EnforcementError, LimitError } from '../base/errors.ts';
 import type { EffectivePolicy } from '../policy/index.ts';
+import { guestProgramDigest } from '../sandbox/guest-binary.ts';
 import type { Sandbox, SandboxEvent, Toolbox } from '../sandbox/sandbox.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import { type RunLog, recorded } from './run-log.ts';
@@ -52,7 +53,7 @@ export class CommandRecord {
     this.#log = log;
     this.#policy = policy;
     this.#stop = stop;
-    this.#listed = toolbox.kind === 'list' ? new Set() : null;
+    this.#listed = toolbox.kind === 'list' ? new Set([guestProgramDigest()]) : null;
     this.allow(toolbox);
     this.#done = this.#follow(sandbox);
     this.#done.catch(() => {}); // finished() tells

@@ -23,6 +23,7 @@ export interface Arrival {
   readonly received: number;
   /** The name of a secret that the bytes hold, or the shape of one; null when they hold none. */
   readonly secretIn?: (bytes: Buffer | string) => string | null;
+  readonly isSigned?: (commit: Buffer) => Promise<boolean>;
 }
 
 /** Throws `PolicyDeniedError` with every reason why not; resolves when all of it may leave. */
@@ -36,8 +37,9 @@ export async function judge(
   const { quarantine, head, branch, received } = arrival;
   const repository = arrival.repository.name;
   const ref = `refs/heads/${branch}`;
-  const { secretIn } = arrival;
-  const inspection = await inspectPush({ quarantine, head, repository, ref, ...(secretIn && { secretIn }) });
+  const { secretIn, isSigned } = arrival;
+  const asked = { ...(secretIn && { secretIn }), ...(isSigned && { isSigned }) };
+  const inspection = await inspectPush({ quarantine, head, repository, ref, ...asked });
   const refusals = inspection.findings.filter((finding) => finding.severity === 'refuse');
   for (const { severity, message, path } of inspection.findings) {
     if (severity === 'note') io.onProgress({ step: `note: ${path === null ? '' : `${path}: `}${message}` });

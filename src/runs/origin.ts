@@ -7,6 +7,7 @@ import type { Decision, EffectivePolicy } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import type { Checkout } from './checkout.ts';
 import { type RunLog, recorded } from './run-log.ts';
+import type { RunSigner, SignerOptions } from './signing.ts';
 import type { Repository } from './workspace.ts';
 
 /** The port of the git protocol, on the sandbox's own loopback. */
@@ -17,6 +18,8 @@ export interface Origin {
   readonly quarantine: Quarantine;
   /** Seq of the event that recorded the last accepted push; null when there was none. */
   received(): number | null;
+  /** True for a commit object that this run's own key signed. */
+  isSigned(commit: Buffer): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -29,6 +32,7 @@ export interface OriginRequest {
   readonly branch: string | null;
   readonly policy: EffectivePolicy;
   readonly log: RunLog;
+  readonly signer: Pick<SignerOptions, 'run' | 'requester' | 'clock' | 'keys' | 'ask'>;
 }
 
 /** Where the run's pushes will arrive; needs no sandbox, and can be made beside it. */
@@ -59,8 +63,27 @@ export async function openOrigin(request: OriginRequest): Promise<Origin> {
   const onPush = () => {
     received = permitted; // before that git itself may still find the objects unsound
   };
-  const server: GitServer = await startGitServer({ quarantine, decideRef, onPush }, { fd: request.socket });
-  return { quarantine, received: () => received, close: () => server.close() };
+  const started = request.signer.clock.now();
+  let signer: Promise<RunSigner> | null = null;
+  // Made with the first signature: neither the key nor what makes it costs a run that commits nothing.
+  const own = () => {
+    signer ??= import('./signing.ts').then(({ RunSigner }) => {
+      const { policy, log } = request;
+      return new RunSigner({ ...request.signer, policy, log, quarantine, started });
+    });
+    return signer;
+  };
+  const sign = request.branch === null ? {} : { sign: async (payload: Buffer) => (await own()).sign(payload) };
+  const server: GitServer = await startGitServer({ quarantine, decideRef, onPush, ...sign }, { fd: request.socket });
+  return {
+    quarantine,
+    received: () => received,
+    isSigned: async (commit) => (await signer)?.isSigned(commit) ?? false,
+    async close() {
+      (await signer)?.close();
+      await server.close();
+    },
+  };
 }
 
 function recordPush({ log, repository }: OriginRequest, command: RefCommand): Promise<number> {

@@ -107,13 +107,15 @@ async function deliver(scope: RunScope, { sandbox, origin }: Prepared, touched: 
   scope.record?.allow(gitOnly);
   const trusted = await sandbox.sibling(gitOnly);
   const [author, message] = [await commitAuthor(repository), commitMessage(request, run.id)];
-  await commitAndPush({ sandbox: trusted, run: run.id, message, author, origin: ORIGIN, branch });
+  const unsigned = await commitAndPush({ sandbox: trusted, run: run.id, message, author, origin: ORIGIN, branch });
+  if (unsigned !== null) scope.warn(`what was left uncommitted is committed without a signature: ${unsigned}`);
   await trusted.destroy();
   const head = await origin.quarantine.head(`refs/heads/${branch}`);
   const received = origin.received();
   if (head === null || received === null || head === repository.base) return false;
   refuseIfCancelled(io);
-  const arrival = { quarantine: origin.quarantine, head, repository, branch, received };
+  const { quarantine, isSigned } = origin;
+  const arrival = { quarantine, head, repository, branch, received, isSigned };
   await judge({ ...arrival, secretIn: (bytes) => redactor.nameIn(bytes) }, request, loaded.policy, run.log, io);
   await handOver(arrival, request, scope.dir, run.log);
   run.facts.head = head;

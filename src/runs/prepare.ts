@@ -1,7 +1,9 @@
 /** From a decided request to a sandbox with the repository in it, its gateway open, and everything about it recorded. */
 import { mkdir } from 'node:fs/promises';
 import type { Quarantine } from '../gateways/git/quarantine.ts';
-import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { Decision } from '../policy/index.ts';
+import { GIT_SIGN, type Sandbox } from '../sandbox/sandbox.ts';
+import { decideAsk } from './ask.ts';
 import { prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
 import { lendSecrets } from './lent.ts';
@@ -38,15 +40,21 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   const quarantine = runQuarantine(dir, repository, checkout); // beside the sandbox
   const made = quarantine.catch(() => {});
   scope.later(() => made);
+  // What is never delivered needs no signature, and gets none.
+  const signs = scope.branch !== null;
   const sandbox = await system.sandbox.create({
     runId: run.id,
     runDir: dir,
     workspace: { kind: 'checkout', dir: checkout.dir },
     toolbox,
     limits: policy.limits,
-    etc: { gitconfig: GIT_CONFIGURATION, 'resolv.conf': 'nameserver 127.0.0.1\n' },
+    etc: {
+      gitconfig: signs ? GIT_CONFIGURATION + SIGNED_WORKSPACE : GIT_CONFIGURATION,
+      'resolv.conf': 'nameserver 127.0.0.1\n',
+    },
     hostFiles: network.hostFiles,
-    files: { task: `${request.task ?? ''}\n` },
+    gitSign: signs,
+    files: { task: `${request.task ?? ''}\n`, ...(signs ? { gitconfig: SIGNING } : {}) },
     secretFiles: secrets.files,
   });
   scope.later(() => sandbox.destroy());
@@ -69,11 +77,19 @@ async function openGateways(
   network: RunNetwork,
   quarantine: Quarantine,
 ): Promise<Origin> {
-  const { repository, branch, loaded, run } = scope;
+  const { repository, branch, loaded, run, request, system } = scope;
   const [socket = -1, ...exits] = await sandbox.listen([ORIGIN_PLACE, ...network.places]);
   const serving = network.start(exits);
   serving.catch(() => {});
-  const origin = await openOrigin({ quarantine, socket, repository, branch, policy: loaded.policy, log: run.log });
+  const signer = {
+    run: run.id,
+    requester: request.requester.id,
+    clock: system.clock,
+    keys: system.keys,
+    ask: (decision: Decision, what: string) => decideAsk(decision, 'git.sign', what, request, run.log, scope.io),
+  };
+  const { policy } = loaded;
+  const origin = await openOrigin({ quarantine, socket, repository, branch, policy, log: run.log, signer });
   scope.later(() => origin.close());
   await serving;
   return origin;
@@ -90,4 +106,20 @@ const GIT_CONFIGURATION = `[remote "origin"]
 	detachedHead = false
 [init]
 	defaultBranch = main
+`;
+
+/** In the workspace alone: repositories that a test suite makes for itself elsewhere are not this run's commits. */
+const SIGNED_WORKSPACE = ['/workspace/.git', '/workspace/.git/']
+  .map((dir) => `[includeIf "gitdir:${dir}"]\n\tpath = /run/cordon/gitconfig\n`)
+  .join('');
+
+/** Each commit is signed by the run's key, which is outside: git calls our program in place of ssh-keygen. */
+const SIGNING = `[gpg]
+	format = ssh
+[gpg "ssh"]
+	program = ${GIT_SIGN}
+[user]
+	signingKey = ${GIT_SIGN}
+[commit]
+	gpgSign = true
 `;

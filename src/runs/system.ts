@@ -11,6 +11,8 @@ import type { DecisionMemo } from './decision-memo.ts';
 /** Everything a run needs of the machine, wired by compose.ts. */
 export interface System {
   readonly home: string;
+  /** Folder of the installation's keys. */
+  readonly keys: string;
   /** Folder of the runs' folders. */
   readonly runs: string;
   readonly clock: Clock;

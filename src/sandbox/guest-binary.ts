@@ -33,3 +33,8 @@ export function guestBinary(): string {
   verified = path;
   return path;
 }
+
+/** SHA-256 of this machine's `cordon-init`, which the guest may execute as `GIT_SIGN`. */
+export function guestProgramDigest(): string {
+  return guestDigests[process.arch as keyof typeof names];
+}

@@ -1,5 +1,5 @@
 /** SHA-256 of the programs in src/guest/bin; written by scripts/build-guest.ts. */
 export const guestDigests = {
-  x64: 'e96505d760270847300e962abc97a225f70b2dde6f345d4fa843598760316559',
-  arm64: '5a0b03d62d8bde8a3ad9e3d590febe351e6d68878a400de38cd9ab28f3b2bbd1',
+  x64: '50a9d988e3fdbf7ac5292cee4ed27fb9b69595ee3026d91b35467bcc1b6ed3bc',
+  arm64: '5c23ddcb6f7a3f307d859d998e397a3f4bdf705b5d95a03e94d1017e5073f935',
 } as const;

@@ -129,6 +129,8 @@ export interface RootPlan {
   readonly etc: Readonly<Record<string, string>>;
   /** Guest path → index in `outside`. */
   readonly bound?: Readonly<Record<string, number>>;
+  /** Likewise, for programs of Cordon's own: they can be executed, whatever the toolbox is. */
+  readonly programs?: Readonly<Record<string, number>>;
   /** `/run/cordon/<name>` → content. */
   readonly files: Readonly<Record<string, string>>;
   /** Whether this view has what {@link planSecrets} put there, at `/run/secrets`. */
@@ -204,9 +206,11 @@ export function planRoot(plan: RootPlan): Operation[] {
       if (!underSystemFolder(path)) operations.push(...folders.make(dirname(path)), ['link', target, at(path)]);
     }
   }
-  for (const [path, index] of Object.entries(plan.bound ?? {})) {
+  const bound = Object.entries(plan.bound ?? {});
+  for (const [path, index] of [...bound, ...Object.entries(plan.programs ?? {})]) {
     operations.push(['file', at(path), 0o644, '']);
-    bind(`outside/${index}`, path, Attribute.readOnly | Attribute.noExec);
+    const noExec = plan.bound?.[path] === undefined ? 0 : Attribute.noExec;
+    bind(`outside/${index}`, path, Attribute.readOnly | noExec);
   }
   if (plan.secrets === true) {
     operations.push(...folders.make('/run/secrets'));

@@ -94,6 +94,8 @@ export interface SandboxSpec {
   readonly etc?: Readonly<Record<string, string>>;
   /** Read-only files of the trusted side: path inside → path outside. Only below `/run/cordon`. */
   readonly hostFiles?: Readonly<Record<string, string>>;
+  /** Puts {@link GIT_SIGN} inside. Whatever the toolbox is, it can be executed. */
+  readonly gitSign?: boolean;
   /** Read-only files at `/run/cordon/<name>`. */
   readonly files?: Readonly<Record<string, string>>;
   /**
@@ -102,6 +104,9 @@ export interface SandboxSpec {
    */
   readonly secretFiles?: Readonly<Record<string, Buffer>>;
 }
+
+/** Cordon's own program inside: what git calls to have a commit signed (src/guest/init.c). */
+export const GIT_SIGN = '/run/cordon/git-sign';
 
 export interface ExecSpec {
   /** An absolute path, or a name looked up in the toolbox's PATH, inside the sandbox. */

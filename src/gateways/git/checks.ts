@@ -33,6 +33,8 @@ export interface PushRequest {
   readonly kind?: GitPushAction['kind'];
   /** The name of a secret of this run that the bytes hold, in any encoding; null when they hold none. */
   readonly secretIn?: (bytes: Buffer | string) => string | null;
+  /** True for a commit object that this run's own key signed; absent = there is no such key. */
+  readonly isSigned?: (commit: Buffer) => Promise<boolean>;
   readonly limits?: Partial<PushLimits>;
 }
 
@@ -95,8 +97,8 @@ async function inspect(
       largestFile: blobs.reduce((largest, blob) => Math.max(largest, blob.size), 0),
       commits: commits.length,
       authors: [...authors].map(safeText).sort(),
-      // No key of a run signs yet; a signature that nobody has verified is none.
-      signed: false,
+      // By the run's own key; a signature of anybody else's, or one that nobody can verify, is none here.
+      signed: commits.length > 0 && commits.every((commit) => commit.signed),
       secrets,
     },
   };

@@ -10,6 +10,8 @@ export interface CommitFacts {
   readonly committer: string;
   /** True when there is a signature; whether it is good is not said here. */
   readonly hasSignature: boolean;
+  /** True when it is a good one of the run's own key. */
+  readonly signed: boolean;
   readonly message: string;
 }
 
@@ -31,7 +33,16 @@ export function parseCommit(oid: string, bytes: Buffer): CommitFacts | null {
   // A second header of these would be read by one program and skipped by another.
   if (lines.some((line) => /^(?:tree|parent|author|committer) /.test(line))) return null;
   const hasSignature = lines.some((line) => /^gpgsig(?:-sha256)? /.test(line));
-  return { oid, tree, parents, author, committer, hasSignature, message: end < 0 ? '' : text.slice(end + 2) };
+  return {
+    oid,
+    tree,
+    parents,
+    author,
+    committer,
+    hasSignature,
+    signed: false,
+    message: end < 0 ? '' : text.slice(end + 2),
+  };
 }
 
 /** The address in an author or committer line, lower case; the whole line when it has none. */

@@ -50,7 +50,8 @@ export async function newCommits(
         message: 'its message has control or bidirectional characters',
       });
     }
-    commits.push(commit);
+    const signed = commit.hasSignature && bytes !== null && ((await request.isSigned?.(bytes)) ?? false);
+    commits.push({ ...commit, signed });
   }
   if (objects.some((object) => object.type === 'tag'))
     throw new LimitError('push', 'a tag object where commits are expected');

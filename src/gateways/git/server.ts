@@ -9,6 +9,7 @@ import { takePush } from './push.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { RefCommand } from './receive.ts';
 import { isServiceName, Service, serviceNames } from './service.ts';
+import { SIGN_PATH, type SignCommit, takeSigning } from './sign.ts';
 
 /**
  * The run's `origin`: git's smart HTTP (gitprotocol-http(5)) for one repository at `/origin`. Fetches see the view, never
@@ -18,6 +19,7 @@ import { isServiceName, Service, serviceNames } from './service.ts';
  *     GET  /origin/info/refs?service=git-upload-pack | git-receive-pack
  *     POST /origin/git-upload-pack
  *     POST /origin/git-receive-pack
+ *     POST /sign/git                    (sign.ts)
  */
 export interface GitServerOptions {
   readonly quarantine: Quarantine;
@@ -25,6 +27,8 @@ export interface GitServerOptions {
   readonly decideRef: (command: RefCommand) => Promise<RefVerdict>;
   /** After a push was received; its objects are not checked yet. */
   readonly onPush?: (commands: readonly RefCommand[]) => void;
+  /** Signs a commit of the guest's, or says why not; absent = nothing is signed. */
+  readonly sign?: SignCommit;
   /** Milliseconds for one request. Default 300,000. */
   readonly timeout?: number;
   /** Requests served at once; more get 503. Default 8. */
@@ -107,6 +111,7 @@ async function serve(state: Service, request: IncomingMessage, response: ServerR
 
 async function route(state: Service, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { method, url = '' } = request;
+  if (url.startsWith(SIGN_PATH)) return takeSigning(state.options.sign, request, response);
   const advertised = /^\/origin\/info\/refs\?service=([a-z-]+)$/.exec(url)?.[1];
   if (advertised !== undefined) {
     if (method !== 'GET') throw new HttpRefusal(405, 'refs are read with GET');

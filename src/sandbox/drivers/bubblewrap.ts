@@ -36,6 +36,7 @@ import type {
   SandboxSpec,
   Toolbox,
 } from '../sandbox.ts';
+import { GIT_SIGN } from '../sandbox.ts';
 import { buildFilter, notifiedByDefault, seccompArch } from '../seccomp.ts';
 import { Supervisor } from '../supervisor-client.ts';
 import { fixedControls } from './bubblewrap-controls.ts';
@@ -168,14 +169,19 @@ class BubblewrapSandbox implements Sandbox {
     return outer;
   }
 
-  /** Files of the host that are bound one by one: programs outside /usr, then the trusted side's own. */
+  /** Files of the host that are bound one by one: programs outside /usr, then the trusted side's own, then our own program. */
   #outside(toolbox: Toolbox): string[] {
-    return [...outsideFiles(toolbox), ...Object.values(this.#spec.hostFiles ?? {})];
+    const { hostFiles = {}, gitSign = false } = this.#spec;
+    return [...outsideFiles(toolbox), ...Object.values(hostFiles), ...(gitSign ? [guestBinary()] : [])];
   }
 
   #bound(): Record<string, number> {
     const first = outsideFiles(this.#spec.toolbox).length;
     return Object.fromEntries(Object.keys(this.#spec.hostFiles ?? {}).map((path, i) => [path, first + i]));
+  }
+
+  #programs(): Record<string, number> {
+    return this.#spec.gitSign === true ? { [GIT_SIGN]: this.#outside(this.#spec.toolbox).length - 1 } : {};
   }
 
   /** One more view of the same files, and process 1 in it. */
@@ -191,6 +197,7 @@ class BubblewrapSandbox implements Sandbox {
         toolbox,
         outside: this.#outside(spec.toolbox),
         bound: this.#bound(),
+        programs: this.#programs(),
         etc: { ...guestEtc, ...spec.etc },
         files: spec.files ?? {},
         secrets,
