@@ -161,7 +161,8 @@ export class RunSigner {
     const of = (effect: Decision['effect']) => decisions.find((decision) => decision.effect === effect);
     const decision = of('deny') ?? of('ask') ?? (decisions[0] as Decision);
     await intent(payload, decision);
-    if (decision.effect === 'deny') throw new SignRefusal(decision.reason);
+    const { reason, remedy } = decision;
+    if (decision.effect === 'deny') throw new SignRefusal(remedy === undefined ? reason : `${reason} → ${remedy}`);
     if (decision.effect === 'ask') await ask(decision, `a commit signed for ${mails.join(' and ')}`);
   }
 
