@@ -1,53 +1,8 @@
 import * as z from 'zod';
+import { count, digest, hex, none, runId, type Spec, seq, text, time } from './event-fields.ts';
+import { signingSpecs } from './event-types-signing.ts';
 
-/** The table of the types of events, and what all of them are made of; event.ts puts them together. */
-export const text = z.string();
-const count = z.int().nonnegative();
-export const seq = z.int().nonnegative();
-const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits');
-const hex = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits');
-export const time = z
-  .string()
-  .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'expected RFC 3339 in UTC with milliseconds');
-export const runId = z.string().regex(/^[0-9a-hjkmnp-tv-z]{16}$/, 'expected a run id');
-const none = z.strictObject({});
-
-export const principalSchema = z.strictObject({
-  id: text.min(1),
-  kind: z.enum(['user', 'service', 'agent', 'system']),
-  onBehalfOf: text.optional(),
-});
-
-export const decisionSchema = z.strictObject({
-  effect: z.enum(['permit', 'deny', 'ask']),
-  /** The rules that determined it, as `file:line text`; empty when nothing permitted it. */
-  rules: z.array(text),
-  policyDigest: digest,
-  /** Of exactly what was decided upon. */
-  subjectDigest: digest,
-  reason: text,
-});
-
-export const contentRefSchema = z.strictObject({
-  id: z.string().regex(/^[0-9a-hjkmnp-tv-z]{16}$/, 'expected a content id'),
-  /** Salted (content.ts): says nothing about low-entropy content once the salt is gone. */
-  digest: z.string().regex(/^hmac-sha256:[0-9a-f]{64}$/, 'expected hmac-sha256: and 64 hex digits'),
-  mediaType: text,
-  bytes: count,
-});
-
-export type Phase = 'intent' | 'outcome' | 'fact';
-
-export interface Spec {
-  phase: Phase;
-  /** For an outcome: the intents it closes. */
-  closes?: readonly string[];
-  resource: z.ZodType;
-  outcome?: z.ZodType;
-  /** Whether `decision` and `content` may stand there, or must. */
-  decision?: 'required' | 'optional';
-  content?: 'required' | 'optional';
-}
+export * from './event-fields.ts';
 
 const decisions = z.strictObject({ permit: count, deny: count, ask: count });
 const exec = z.strictObject({ id: count, path: text, sha256: hex.nullable() });
@@ -265,44 +220,7 @@ export const specs = {
     outcome: z.strictObject({ result: z.enum(['accepted', 'refused']), reason: text.nullable() }),
     decision: 'optional',
   },
-  /** The key of a run, made for its first signature; it exists in the memory of the process that drives the run. */
-  'git.certified': {
-    phase: 'fact',
-    resource: z.strictObject({
-      /** Decimal, 64 bits. */
-      serial: z.string().regex(/^[1-9]\d{0,19}$/),
-      keyId: text,
-      /** `SHA256:…` of the public keys, as ssh-keygen shows them. */
-      key: text,
-      authority: text,
-      principals: z.array(text),
-      validAfter: time,
-      validBefore: time,
-    }),
-  },
-  /** A commit that is to be signed; nulls where it is none. */
-  'git.sign.decided': {
-    phase: 'intent',
-    resource: z.strictObject({
-      /** Of exactly what would be signed. */
-      payload: digest,
-      tree: text.nullable(),
-      parents: z.array(text),
-      author: text.nullable(),
-      committer: text.nullable(),
-    }),
-    decision: 'optional',
-  },
-  'git.signed': {
-    phase: 'outcome',
-    closes: ['git.sign.decided'],
-    resource: z.strictObject({ payload: digest, /** With its signature. */ commit: text.nullable() }),
-    outcome: z.strictObject({ result: z.enum(['signed', 'refused']), reason: text.nullable() }),
-  },
-  'git.revoked': {
-    phase: 'fact',
-    resource: z.strictObject({ run: runId, serial: text, authority: text }),
-  },
+  ...signingSpecs,
   'git.forwarded': { phase: 'intent', resource: transfer, decision: 'optional' },
   'git.forward.done': { phase: 'outcome', closes: ['git.forwarded'], resource: transfer, outcome: result },
   'delivery.patch': {
