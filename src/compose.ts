@@ -7,7 +7,9 @@ import { readEvents } from './audit/read.ts';
 import { systemClock } from './base/clock.ts';
 import { AuditInvalidError, EnforcementError } from './base/errors.ts';
 import { prepareHome } from './config/home.ts';
+import type { NetworkAccess } from './config/network.ts';
 import { type Paths, resolvePaths } from './config/paths.ts';
+import type { NetworkSettings } from './config/schema.ts';
 import type { Source } from './policy/index.ts';
 import { DecisionMemo } from './runs/decision-memo.ts';
 import { closeLostRuns, type LeftBehind } from './runs/registry.ts';
@@ -25,11 +27,13 @@ export interface ComposeOptions {
   readonly home?: string;
   /** Further places of secrets, from the user's settings. */
   readonly secrets?: SecretsSettings | undefined;
+  /** How this machine's network lets runs out, from the user's settings. */
+  readonly network?: NetworkSettings | undefined;
 }
 
 /**
  * Opens everything a run needs, in order of what must not fail: the data folder, the log, the store. Runs that a killed
- * process left are closed here. Throws `EnforcementError`, `AuditUnavailableError` or `StorageError` with the remedy.
+ * process left are closed here. Throws `EnforcementError`, `AuditUnavailableError`, `StorageError` or `UsageError` with the remedy.
  */
 export async function composeSystem(options: ComposeOptions = {}): Promise<System> {
   const paths = resolvePaths(process.env, options);
@@ -38,6 +42,7 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
   sandbox.warm(digestFile);
   fileDigests.load(digestFile);
   await prepareHome(paths);
+  const network = await networkAccess(options.network);
   const [log, store, organisation] = await Promise.all([
     openAuditLog({ dir: paths.audit, keys: paths.keys }).catch(refuseInvalidLog),
     openStore('sqlite', { path: paths.database }),
@@ -61,6 +66,7 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
       );
       return { drivers: (await secrets).drivers, dir: paths.secrets };
     },
+    network,
     sandbox,
     guestOwner: guestOwner(),
     organisation,
@@ -70,6 +76,13 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
       await store.close();
     },
   };
+}
+
+/** Read before anything starts: a file that is wrong is a user's mistake, not a run's failure. */
+async function networkAccess(settings: NetworkSettings | undefined): Promise<NetworkAccess> {
+  if (settings === undefined) return {};
+  const { loadNetworkAccess } = await import('./config/network.ts');
+  return loadNetworkAccess(settings);
 }
 
 /** A log that does not go on from what was signed records nothing: no run starts. */

@@ -2,10 +2,10 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import { formatDuration } from '../base/duration.ts';
 import { safeText } from '../base/term.ts';
+import type { Settings } from '../config/schema.ts';
 import { discover } from '../runs/discover.ts';
 import type { RunRequest, RunResult } from '../runs/request.ts';
 import type { Progress } from '../runs/system.ts';
-import type { SecretsSettings } from '../secrets/sources.ts';
 import { approvalPrompt } from './approval-prompt.ts';
 import { type Context, newCommand, outputOf } from './context.ts';
 import { GuestOutput } from './guest-output.ts';
@@ -80,7 +80,7 @@ async function run(context: Context, out: Output, task: string | undefined, opti
   const settings = await loadSettings(resolvePaths(context.env).configFile);
   const { cwd, interactive } = context;
   const request = toRunRequest(task, context.rest, options, { cwd, interactive, settings });
-  const result = await runRequested(context, out, request, settings.secrets);
+  const result = await runRequested(context, out, request, settings);
   context.exitCode = exitCodeOf(result.status);
   if (options.observe === true) {
     const { observe } = await import('./observed.ts');
@@ -96,7 +96,7 @@ export async function runRequested(
   context: Context,
   out: Output,
   request: RunRequest,
-  secrets?: SecretsSettings,
+  { secrets, network }: Pick<Settings, 'secrets' | 'network'> = {},
 ): Promise<RunResult> {
   // git is asked while the rest is loaded, and started while this process is small: a fork costs by its size.
   const discovery = discover(request);
@@ -105,7 +105,7 @@ export async function runRequested(
     import('../compose.ts'),
     import('../runs/pipeline.ts'),
   ]);
-  const system = await composeSystem({ secrets });
+  const system = await composeSystem({ secrets, network });
   const guest = new GuestOutput(out);
   const ask = approvalPrompt(context, out);
   try {

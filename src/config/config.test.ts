@@ -85,6 +85,16 @@ describe('settings', () => {
     expect(await loadSettings(join(folder, 'none.yaml'))).toEqual({ version: 1, run: {} });
   });
 
+  test('the proxy of the network comes as host and port', async () => {
+    for (const [text, host] of [
+      ['http://proxy.acme.example:3128/', 'proxy.acme.example'],
+      ['http://[fd00::1]:3128', '[fd00::1]'],
+    ]) {
+      const { network } = await parseSettings('c.yaml', `version: 1\nnetwork: {proxy: "${text}"}\n`);
+      expect(network).toEqual({ proxy: { host, port: 3128 } });
+    }
+  });
+
   test('sizes and times come in base units', async () => {
     const text = 'version: 1\nrun: {memory: 1g, timeout: 90s}\n';
     expect((await parseSettings('c.yaml', text)).run).toEqual({ memory: 1024 ** 3, timeout: 90_000 });

@@ -16,6 +16,31 @@ function measured(parse: (text: string) => number | null, example: string) {
 export const size = measured(parseSize, '2g');
 export const duration = measured(parseDuration, '30m');
 
+const PROXY = /^http:\/\/(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})\/?$/;
+
+/** The way out of the machine, where its network has conditions. */
+export const networkSettings = z.strictObject({
+  /** Authorities trusted besides the system's, for what hosts show the gateway. */
+  ca_file: z.string().regex(/^\//, 'write an absolute path').optional(),
+  /** Everything but private hosts goes through it, by CONNECT. */
+  proxy: z
+    .string()
+    .transform((text, context) => {
+      const [, host = '', port = ''] = PROXY.exec(text) ?? [];
+      if (host !== '' && Number(port) > 0 && Number(port) < 65_536) return { host, port: Number(port) };
+      context.addIssue({
+        code: 'custom',
+        message: text.includes('@')
+          ? 'a proxy that wants a name and a password is not supported; run a relay on this machine that knows them'
+          : 'write http://HOST:PORT',
+      });
+      return z.NEVER;
+    })
+    .optional(),
+});
+
+export type NetworkSettings = z.infer<typeof networkSettings>;
+
 /**
  * `$XDG_CONFIG_HOME/cordon/config.yaml`: what a user wants by default. Nothing here widens what a run may do.
  */
@@ -39,6 +64,7 @@ export const settingsSchema = z.strictObject({
     })
     .default({}),
   secrets: secretsSettings.optional(),
+  network: networkSettings.optional(),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;

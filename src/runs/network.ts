@@ -1,7 +1,7 @@
 /** The way out of one run: its egress gateway, what programs inside are told of it, and the record of every crossing. */
-import { closeSync } from 'node:fs';
+import { closeSync, existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { timestamp } from '../base/clock.ts';
 import { OutsideError } from '../base/errors.ts';
 import type { Egress, ListenerKind } from '../gateways/egress/egress.ts';
@@ -11,19 +11,27 @@ import { type Decision, decide, type PolicyAction, subject } from '../policy/ind
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import { decideAsk } from './ask.ts';
 import type { LentSecrets } from './lent.ts';
+import {
+  BUNDLE,
+  javaVariables,
+  PROXY_PORT,
+  programFiles,
+  proxyVariables,
+  TRUSTSTORE,
+  trustVariables,
+} from './program-settings.ts';
 import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
 
-/** Where programs inside find the gateway; 3128 is the port of proxies by custom. */
+/** Where programs inside find the gateway. */
 const LISTENERS: readonly (ListeningPlace & { readonly kind: ListenerKind })[] = [
-  { port: 3128, how: 'tcp', kind: 'proxy' },
+  { port: PROXY_PORT, how: 'tcp', kind: 'proxy' },
   { port: 80, how: 'tcp-any', kind: 'http' },
   { port: 443, how: 'tcp-any', kind: 'tls' },
   { port: 53, how: 'udp', kind: 'dns' },
 ];
 
-const PROXY = 'http://127.0.0.1:3128';
-const BUNDLE = '/run/cordon/ca.pem';
+const JAVA = '/usr/bin/java';
 /**
  * Milliseconds into a run before its gateway is loaded where nothing is permitted out. Who connects earlier waits in the
  * kernel's queue; a run that ends earlier never pays for it.
@@ -33,6 +41,8 @@ const LAZY = 200;
 export interface RunNetwork {
   /** Variables for every command of the agent's. */
   readonly env: Readonly<Record<string, string>>;
+  /** `/etc/<name>` → what programs are told there. */
+  readonly etc: Readonly<Record<string, string>>;
   /** Guest path → file of the trusted side. */
   readonly hostFiles: Readonly<Record<string, string>>;
   /** Where it listens inside. */
@@ -57,6 +67,7 @@ class Network implements RunNetwork {
   readonly env: Record<string, string> = proxyVariables();
   readonly hostFiles: Record<string, string> = {};
   readonly places = LISTENERS;
+  etc: Record<string, string> = {};
   /** Listening descriptors that nobody serves yet. */
   #waiting: { readonly fd: number; readonly kind: ListenerKind }[] = [];
   #egress: Promise<Egress> | null = null;
@@ -72,10 +83,20 @@ class Network implements RunNetwork {
   async prepare(): Promise<void> {
     if (this.#scope.loaded.policy.network.length === 0) return;
     const egress = await this.#open();
-    const file = join(this.#scope.dir, 'ca.pem');
-    await writeFile(file, egress.caBundle, { mode: 0o644 });
-    this.hostFiles[BUNDLE] = file;
+    const { caBundle } = egress;
+    await this.#give(BUNDLE, caBundle);
     Object.assign(this.env, trustVariables());
+    this.etc = programFiles();
+    if (!existsSync(JAVA)) return;
+    const { javaTruststore, TRUSTSTORE_PASSWORD } = await import('../gateways/egress/java-truststore.ts');
+    await this.#give(TRUSTSTORE, javaTruststore(caBundle, this.#scope.system.clock.now()));
+    Object.assign(this.env, javaVariables(TRUSTSTORE_PASSWORD));
+  }
+
+  async #give(path: string, content: string | Buffer): Promise<void> {
+    const file = join(this.#scope.dir, basename(path));
+    this.hostFiles[path] = file;
+    await writeFile(file, content, { mode: 0o644 });
   }
 
   #open(): Promise<Egress> {
@@ -93,6 +114,7 @@ class Network implements RunNetwork {
       log: egressLog(this.#scope),
       clock: system.clock,
       runId: run.id,
+      ...system.network,
       ...(hook === null ? {} : { secrets: hook }),
     });
     // A tunnel that carries the value must not outlive the permission to use it.
@@ -204,31 +226,4 @@ function dependencyEvent(event: DependencyEvent) {
   const when = published === null ? null : timestamp(published);
   const resource = { purl, registry, url, integrity, sha256, bytes, published: when, verified };
   return { type: 'dependency.downloaded', action: null, resource } as const;
-}
-
-/** What programs of all kinds go by: curl, git, wget, pip and Go read these; Node when it is told to. */
-function proxyVariables(): Record<string, string> {
-  const env: Record<string, string> = { NODE_USE_ENV_PROXY: '1' };
-  for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY']) {
-    env[name] = PROXY;
-    env[name.toLowerCase()] = PROXY;
-  }
-  env.NO_PROXY = 'localhost,127.0.0.1,::1';
-  env.no_proxy = env.NO_PROXY;
-  return env;
-}
-
-/** Where each kind of program looks for the authorities it trusts: the system's, and this run's own. */
-function trustVariables(): Record<string, string> {
-  const names = [
-    'SSL_CERT_FILE',
-    'NODE_EXTRA_CA_CERTS',
-    'REQUESTS_CA_BUNDLE',
-    'CURL_CA_BUNDLE',
-    'GIT_SSL_CAINFO',
-    'PIP_CERT',
-    'CARGO_HTTP_CAINFO',
-    'npm_config_cafile',
-  ];
-  return Object.fromEntries(names.map((name) => [name, BUNDLE]));
 }

@@ -49,12 +49,17 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     toolbox,
     limits: policy.limits,
     etc: {
-      gitconfig: signs ? GIT_CONFIGURATION + SIGNED_WORKSPACE : GIT_CONFIGURATION,
       'resolv.conf': 'nameserver 127.0.0.1\n',
+      ...network.etc,
+      gitconfig: GIT_CONFIGURATION + (signs ? SIGNED_WORKSPACE : '') + (network.etc.gitconfig ?? ''),
     },
     hostFiles: network.hostFiles,
     gitSign: signs,
-    files: { task: `${request.task ?? ''}\n`, ...(signs ? { gitconfig: SIGNING } : {}) },
+    files: {
+      task: `${request.task ?? ''}\n`,
+      'origin.gitconfig': ORIGIN_CONFIGURATION,
+      ...(signs ? { gitconfig: SIGNING } : {}),
+    },
     secretFiles: secrets.files,
   });
   scope.later(() => sandbox.destroy());
@@ -95,17 +100,26 @@ async function openGateways(
   return origin;
 }
 
-/** `/etc/gitconfig` inside: `origin` is the gateway, and there is nothing of the user's own configuration. */
-const GIT_CONFIGURATION = `[remote "origin"]
-	url = ${ORIGIN}
-	fetch = +refs/heads/*:refs/remotes/origin/*
-[user]
+/**
+ * `/etc/gitconfig` inside: there is nothing of the user's own configuration. `origin` is the gateway, in the run's repository
+ * and its linked trees alone: a clone of another one has an `origin` of its own.
+ */
+const GIT_CONFIGURATION = `[user]
 	name = Cordon agent
 	email = agent@cordon.invalid
 [advice]
 	detachedHead = false
 [init]
 	defaultBranch = main
+[includeIf "gitdir:/workspace/.git"]
+	path = /run/cordon/origin.gitconfig
+[includeIf "gitdir:/workspace/.git/worktrees/"]
+	path = /run/cordon/origin.gitconfig
+`;
+
+const ORIGIN_CONFIGURATION = `[remote "origin"]
+	url = ${ORIGIN}
+	fetch = +refs/heads/*:refs/remotes/origin/*
 `;
 
 /** In the workspace alone: repositories that a test suite makes for itself elsewhere are not this run's commits. */

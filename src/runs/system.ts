@@ -1,6 +1,7 @@
 import type { ContentStore } from '../audit/content.ts';
 import type { AuditLog } from '../audit/log.ts';
 import type { Clock } from '../base/clock.ts';
+import type { NetworkAccess } from '../config/network.ts';
 import type { Source } from '../policy/index.ts';
 import type { Owner } from '../sandbox/outer.ts';
 import type { SandboxDriver } from '../sandbox/sandbox.ts';
@@ -22,6 +23,8 @@ export interface System {
   readonly memo: DecisionMemo;
   /** Where secrets are kept, opened when a run needs one; `dir` holds grants and revocations. */
   secrets(): Promise<{ readonly drivers: readonly SecretDriver[]; readonly dir: string }>;
+  /** How this machine's network lets runs out. */
+  readonly network: NetworkAccess;
   readonly sandbox: SandboxDriver;
   /** Whom a checkout must belong to for the guest to change it; null = the user who runs Cordon. */
   readonly guestOwner: Owner | null;
