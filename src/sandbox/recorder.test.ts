@@ -8,7 +8,6 @@ interface Process {
   readonly pid: number;
   readonly parent: number;
   readonly guestPid: number;
-  threads: number;
   file: string;
   /** Changes with every image, as the kernel lays out memory anew. */
   layout: number;
@@ -44,7 +43,6 @@ class Machine implements ProcessView {
       pid,
       parent,
       guestPid: pid - 400,
-      threads: 1,
       file: from?.file ?? '/init',
       layout: from?.layout ?? 0,
       commandLine: from?.commandLine ?? [],
@@ -72,7 +70,6 @@ class Machine implements ProcessView {
     process.file = file;
     process.layout = ++this.#layouts;
     process.commandLine = argv;
-    process.threads = 1;
   }
 
   exec(process: Process, path: string, argv: readonly string[] = [path]): void {
@@ -95,7 +92,7 @@ class Machine implements ProcessView {
   processIds(thread: number) {
     const process = this.processes.get(thread) ?? [...this.processes.values()].find((p) => p.pid === thread >> 4);
     if (process === undefined || !process.alive) return null;
-    return { process: process.pid, parent: process.parent, guestPid: process.guestPid, threads: process.threads };
+    return { process: process.pid, parent: process.parent, guestPid: process.guestPid };
   }
   callArguments(thread: number, path: bigint) {
     const call = this.calls.get(path);
@@ -107,7 +104,6 @@ class Machine implements ProcessView {
     const process = this.processes.get(pid);
     return process?.alive ? process : null;
   }
-  threadCount = (pid: number) => this.#alive(pid)?.threads ?? (pid === 1 ? 1 : null);
   runningInode = (pid: number) => this.#alive(pid)?.file ?? null;
   hasMark = (pid: number, mark: MemoryMark) => this.#alive(pid)?.layout === mark.bytes[0];
   commandLine = (pid: number) => this.#alive(pid)?.commandLine ?? null;
@@ -307,17 +303,15 @@ describe('threads', () => {
 
   test('a sibling thread that changes the arguments: what was really run is told beside what was asked', () => {
     const process = machine.fork();
-    process.threads = 2;
     machine.asks(process, '/bin/echo', ['echo', 'harmless']);
     machine.becomes(process, '/bin/echo', ['echo', 'other']);
     machine.exit(process, 0);
     expect(machine.events.at(-1)).toMatchObject({ type: 'ended', argvSeen: ['echo', 'other'] });
   });
 
-  test('a child of vfork shares its parent’s memory: the parent’s other threads count too', () => {
+  test('a child of vfork shares its parent’s memory, and so what others write there: what was really run is told', () => {
     const parent = machine.fork();
     machine.exec(parent, '/bin/sh');
-    parent.threads = 3;
     const child = machine.fork(parent.pid);
     machine.asks(child, '/bin/echo', ['echo', 'harmless']);
     machine.becomes(child, '/bin/echo', ['echo', 'other']);
@@ -438,7 +432,7 @@ test('close ends what is left: killed with the sandbox, or as it had ended befor
 test('whatever happens in whatever order: every image starts once and ends once, after its parent’s start', () => {
   const step = fc.record({
     who: fc.nat(5),
-    what: fc.constantFrom('fork', 'exec', 'exec', 'try', 'exit', 'die', 'sweep', 'grow'),
+    what: fc.constantFrom('fork', 'exec', 'exec', 'try', 'exit', 'die', 'sweep'),
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -451,7 +445,6 @@ test('whatever happens in whatever order: every image starts once and ends once,
         else if (what === 'fork') living.push(some.fork(process.pid));
         else if (what === 'exec') some.exec(process, who % 2 === 0 ? '/bin/sh' : '/bin/true');
         else if (what === 'try') some.asks(process, '/bin/echo');
-        else if (what === 'grow') process.threads++;
         else {
           if (what === 'exit') some.exit(process, who);
           else some.die(process, who === 0 ? undefined : 9);
