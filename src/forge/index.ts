@@ -1,0 +1,20 @@
+import { gitForge } from './drivers/git.ts';
+import type { Forge } from './forge.ts';
+
+export * from './forge.ts';
+export { type Mirror, type MirrorRequest, type MirrorUpdate, mirrorId, openMirror } from './mirror.ts';
+
+/** One line for each driver. */
+const drivers = {
+  git: gitForge,
+} satisfies Record<string, (options: never) => Forge>;
+
+export type ForgeDriverName = keyof typeof drivers;
+export const forgeDriverNames = Object.keys(drivers) as [ForgeDriverName, ...ForgeDriverName[]];
+
+export function openForge<Name extends ForgeDriverName>(
+  driver: Name,
+  options: Parameters<(typeof drivers)[Name]>[0],
+): Forge {
+  return drivers[driver](options);
+}
