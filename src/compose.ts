@@ -6,6 +6,7 @@ import { type AuditLog, openAuditLog } from './audit/log.ts';
 import { readEvents } from './audit/read.ts';
 import { systemClock } from './base/clock.ts';
 import { AuditInvalidError, EnforcementError } from './base/errors.ts';
+import type { ForgeSettings } from './config/forges.ts';
 import { prepareHome } from './config/home.ts';
 import type { NetworkAccess } from './config/network.ts';
 import { type Paths, resolvePaths } from './config/paths.ts';
@@ -29,6 +30,7 @@ export interface ComposeOptions {
   readonly secrets?: SecretsSettings | undefined;
   /** How this machine's network lets runs out, from the user's settings. */
   readonly network?: NetworkSettings | undefined;
+  readonly forges?: readonly ForgeSettings[] | undefined;
 }
 
 /**
@@ -67,6 +69,8 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
       return { drivers: (await secrets).drivers, dir: paths.secrets };
     },
     network,
+    forges: options.forges ?? [],
+    mirrors: paths.mirrors,
     sandbox,
     guestOwner: guestOwner(),
     organisation,

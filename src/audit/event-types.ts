@@ -197,6 +197,15 @@ export const specs = {
     resource: z.strictObject({ count, /** SHA-256 of the document. */ sbom: hex, format: text }),
     content: 'required',
   },
+  /** A mirror is about to be brought up to date, with the forge's credential; of no run, as the run's policy comes with it. */
+  'mirror.fetch': { phase: 'intent', resource: z.strictObject({ repository: text }), decision: 'optional' },
+  'mirror.fetched': {
+    phase: 'outcome',
+    closes: ['mirror.fetch'],
+    /** `bytes` of the pack that came. */
+    resource: z.strictObject({ repository: text, refs: count, bytes: count }),
+    outcome: result,
+  },
   /** A push as it came in: what the guest asks for, before its objects are looked at. */
   'git.received': {
     phase: 'intent',

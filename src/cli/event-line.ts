@@ -64,6 +64,10 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.method ?? 'connect to'} ${event.resource.host}:${event.resource.port}${event.resource.path ?? ''}`;
     case 'network.closed':
       return `${event.resource.host}:${event.resource.port} ${event.outcome.result}, ${formatSize(event.outcome.bytesIn)} in`;
+    case 'mirror.fetch':
+      return event.resource.repository;
+    case 'mirror.fetched':
+      return `${event.outcome.result} ${event.resource.repository}, ${formatSize(event.resource.bytes)}${because(event.outcome.reason)}`;
     case 'git.received':
       return `${event.resource.commands.map((c) => c.ref).join(', ')}, ${formatSize(event.resource.packBytes)}`;
     case 'git.decided':

@@ -6,6 +6,7 @@ import { loginName } from '../base/login.ts';
 import { parseSize } from '../base/size.ts';
 import type { Settings } from '../config/schema.ts';
 import type { Limits } from '../policy/limits.ts';
+import { parseRemote, type RemoteName } from '../policy/remotes.ts';
 import type { Principal, RunRequest } from '../runs/request.ts';
 
 /** The options of `cordon run` as commander hands them over. */
@@ -70,6 +71,7 @@ export function toRunRequest(
   return {
     requester: requester(settings, surroundings.login ?? loginName()),
     workspace: resolve(cwd, options.workspace ?? '.'),
+    repo: remote(options),
     base: options.base,
     branch: options.branch ?? null,
     paths: options.path,
@@ -93,10 +95,19 @@ function refuseLater(options: RunOptions): void {
   if (options.agent !== undefined && options.agent !== 'command') {
     throw later(`--agent ${options.agent}`, 'put the agent’s own command line behind --');
   }
-  if (options.repo !== undefined) throw later('--repo', 'clone it, and name the clone with --workspace');
   if (options.deliver === 'pr') throw later('--deliver pr', 'use --deliver branch and push that branch');
   if (options.model !== undefined) throw later('--model', 'leave it out: the sandbox has no network yet');
   if (options.approvals === 'queue') throw later('--approvals queue', 'use prompt or deny');
+}
+
+function remote({ repo, workspace }: RunOptions): RemoteName | null {
+  if (repo === undefined) return null;
+  if (workspace !== undefined) {
+    throw new UsageError('--repo and --workspace name two repositories', { remedy: 'leave one of the two out' });
+  }
+  const parsed = parseRemote(repo);
+  if (parsed.ok) return parsed.value;
+  throw new UsageError(`--repo: ${parsed.message}`, parsed.remedy === undefined ? {} : { remedy: parsed.remedy });
 }
 
 function limits(options: RunOptions, settings: Settings): Partial<Limits> {

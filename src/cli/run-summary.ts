@@ -54,7 +54,11 @@ function lentRows({ credentials }: RunResult, out: Output): string[] {
 function nextSteps(result: RunResult, request: RunRequest, cwd: string): (readonly [string, string])[] {
   const id = result.runId;
   const steps: (readonly [string, string])[] = [];
-  if (result.branch !== null) {
+  if (result.branch !== null && request.repo !== null) {
+    const { scheme, host, port, path } = request.repo;
+    const place = port === (scheme === 'https' ? 443 : 80) ? host : `${host}:${port}`;
+    steps.push([`git fetch ${scheme}://${place}${path} ${shellWord(result.branch)}`, 'the change, in FETCH_HEAD']);
+  } else if (result.branch !== null) {
     const where = request.workspace === cwd ? '' : ` -C ${shellWord(request.workspace)}`;
     steps.push([`git${where} diff ${result.base.slice(0, 12)}..${shellWord(result.branch)}`, 'the change']);
   }

@@ -31,8 +31,8 @@ export function command(context: Context): Command {
     .usage('[options] [TASK] -- CMD…')
     .argument('[task]', 'what is to be done, in words; the command finds it in $CORDON_TASK_FILE')
     .option('-w, --workspace <dir>', 'a local git repository (default: the current one)')
-    .addOption(new Option('--repo <url>').hideHelp())
-    .option('--base <ref>', 'start from this commit', 'HEAD')
+    .option('--repo <url>', 'or a remote one: https://git.acme.example/team/app')
+    .option('--base <ref>', 'start from this commit, branch or tag', 'HEAD')
     .option('--branch <name>', 'deliver to this branch (default: cordon/<run id>)')
     .option('--path <glob>', 'only this is checked out and may change; repeatable', collect, [])
     .addOption(
@@ -96,7 +96,7 @@ export async function runRequested(
   context: Context,
   out: Output,
   request: RunRequest,
-  { secrets, network }: Pick<Settings, 'secrets' | 'network'> = {},
+  { secrets, network, forges }: Pick<Settings, 'secrets' | 'network' | 'forges'> = {},
 ): Promise<RunResult> {
   // git is asked while the rest is loaded, and started while this process is small: a fork costs by its size.
   const discovery = discover(request);
@@ -105,7 +105,7 @@ export async function runRequested(
     import('../compose.ts'),
     import('../runs/pipeline.ts'),
   ]);
-  const system = await composeSystem({ secrets, network });
+  const system = await composeSystem({ secrets, network, forges });
   const guest = new GuestOutput(out);
   const ask = approvalPrompt(context, out);
   try {

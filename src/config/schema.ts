@@ -1,17 +1,9 @@
 import { z } from 'zod';
 import { parseDuration } from '../base/duration.ts';
 import { parseSize } from '../base/size.ts';
+import { forgesSettings } from './forges.ts';
+import { measured } from './measured.ts';
 import { secretsSettings } from './secret-sources.ts';
-
-/** A text that `parse` understands, turned into base units. */
-function measured(parse: (text: string) => number | null, example: string) {
-  return z.union([z.string(), z.number()]).transform((value, context) => {
-    const parsed = parse(String(value));
-    if (parsed !== null && parsed > 0) return parsed;
-    context.addIssue({ code: 'custom', message: `"${value}" is not understood; write for example ${example}` });
-    return z.NEVER;
-  });
-}
 
 export const size = measured(parseSize, '2g');
 export const duration = measured(parseDuration, '30m');
@@ -65,6 +57,7 @@ export const settingsSchema = z.strictObject({
     .default({}),
   secrets: secretsSettings.optional(),
   network: networkSettings.optional(),
+  forges: forgesSettings.optional(),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;

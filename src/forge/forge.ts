@@ -31,7 +31,9 @@ export interface ForgeOptions {
   /** Asked at each use, and forgotten after it; null where the repository is everybody's. */
   readonly credential: (purpose: Purpose) => Promise<Credential | null>;
   /** Further certificate authorities, PEM. */
-  readonly ca?: string | undefined;
+  readonly ca?: readonly string[];
+  /** Of the network; names are resolved there. */
+  readonly proxy?: { readonly host: string; readonly port: number } | undefined;
   readonly limits?: Partial<ForgeLimits>;
   readonly signal?: AbortSignal;
 }

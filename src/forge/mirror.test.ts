@@ -57,7 +57,7 @@ async function mirror(wish: Wish = {}): Promise<Mirror> {
     scheme: 'basic',
     user: 'robot',
     token: async () => (token === null ? null : Buffer.from(token)),
-    ca: wish.ca ?? server.ca,
+    ca: [wish.ca ?? server.ca].filter((ca) => ca !== ''),
     limits: wish.limits ?? {},
     signal,
   });

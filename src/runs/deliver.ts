@@ -79,10 +79,11 @@ export async function deliverBranch(
  * for nothing. It may still appear while the run goes on.
  */
 export async function refuseTakenBranch(repository: Repository, branch: string): Promise<void> {
+  // A mirror has every branch of its remote, as of just now.
   await refuseExisting({ gitDir: repository.commonDir }, branchRef(branch), branch);
 }
 
-function branchRef(branch: string): string {
+export function branchRef(branch: string): string {
   const ref = canonicalRef(`refs/heads/${branch}`);
   if (ref.ok) return ref.value;
   throw new UsageError(`${safeText(branch)} cannot be a branch: ${ref.message}`, {

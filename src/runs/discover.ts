@@ -17,11 +17,15 @@ export interface Found {
 
 /**
  * The repository's document is read as an object of the base commit (of a remote repository, of its default branch's):
- * what lies in the working tree, or what an agent wrote, does not count. Throws `WorkspaceError`, `UsageError` or
- * `DocumentError`.
+ * what lies in the working tree, or what an agent wrote, does not count. Null for a remote repository, which has to be brought
+ * here first (remote.ts). Throws `WorkspaceError`, `UsageError` or `DocumentError`.
  */
-export async function discover(request: RunRequest): Promise<Found> {
-  const repository = await inspectRepository(request.workspace, request.base);
+export async function discover(request: RunRequest): Promise<Found | null> {
+  if (request.repo !== null) return null;
+  return withDocument(request, await inspectRepository(request.workspace, request.base));
+}
+
+export async function withDocument(request: RunRequest, repository: Repository): Promise<Found> {
   return { repository, document: await repositoryDocument(request, repository) };
 }
 

@@ -1,14 +1,10 @@
-/** What has arrived in quarantine is looked at as a whole, decided upon, and only then delivered. */
+/** What has arrived in quarantine is looked at as a whole and decided upon. */
 
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { digest } from '../base/digest.ts';
-import { CordonError, PolicyDeniedError } from '../base/errors.ts';
+import { PolicyDeniedError } from '../base/errors.ts';
 import { inspectPush } from '../gateways/git/checks.ts';
 import type { Quarantine } from '../gateways/git/quarantine.ts';
 import { type Decision, type EffectivePolicy, refText } from '../policy/index.ts';
 import { decideAsk } from './ask.ts';
-import { deliverBranch, deliverPatch } from './deliver.ts';
 import type { RunRequest } from './request.ts';
 import { type RunLog, recorded } from './run-log.ts';
 import type { RunIo } from './system.ts';
@@ -80,52 +76,4 @@ function denial(
   return new PolicyDeniedError(`the change is not delivered: ${reasons.join('; ')}`, rules, {
     remedy: decision?.remedy ?? 'cordon runs show RUN tells what changed',
   });
-}
-
-/** Hands the judged commit over as the request says; records it before and after. */
-export async function handOver(arrival: Arrival, request: RunRequest, runDir: string, log: RunLog): Promise<void> {
-  const { quarantine, head, repository, branch } = arrival;
-  if (request.deliver === 'patch') {
-    const folder = join(runDir, 'artifacts');
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const target = join(folder, 'change.patch');
-    const cause = await log.append({
-      type: 'delivery.patch',
-      action: 'git.push',
-      resource: { target, digest: digest(head), bytes: 0 },
-    });
-    await done(log, cause, deliverPatch(quarantine, head, target), (result) => ({
-      type: 'delivery.patch.done',
-      action: 'git.push',
-      resource: { target },
-      ...result,
-    }));
-    return;
-  }
-  const transfer = { ref: `refs/heads/${branch}`, from: null, to: head, target: repository.name };
-  const cause = await log.append({ type: 'git.forwarded', action: 'git.push', resource: transfer });
-  await done(log, cause, deliverBranch({ repository, quarantine, head, branch }), (result) => ({
-    type: 'git.forward.done',
-    action: 'git.push',
-    resource: transfer,
-    ...result,
-  }));
-}
-
-type Done = { cause: number; outcome: { result: 'done' | 'failed'; reason: string | null } };
-
-async function done(
-  log: RunLog,
-  cause: number,
-  act: Promise<unknown>,
-  event: (result: Done) => Parameters<RunLog['append']>[0],
-): Promise<void> {
-  try {
-    await act;
-  } catch (error) {
-    const reason = error instanceof CordonError ? error.message : String(error);
-    await log.append(event({ cause, outcome: { result: 'failed', reason } }));
-    throw error;
-  }
-  await log.append(event({ cause, outcome: { result: 'done', reason: null } }));
 }

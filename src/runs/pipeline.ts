@@ -18,7 +18,8 @@ import { commitAuthor } from './author.ts';
 import { commitAndPush, recordChanges } from './change.ts';
 import { refuseTakenBranch } from './deliver.ts';
 import { discover, type Found } from './discover.ts';
-import { handOver, judge } from './judge.ts';
+import { handOver } from './hand-over.ts';
+import { judge } from './judge.ts';
 import { RunLedger } from './ledger.ts';
 import { learnValues } from './lent.ts';
 import { ORIGIN } from './origin.ts';
@@ -38,11 +39,30 @@ export async function executeRun(
   machine: System,
   request: RunRequest,
   person: RunIo,
-  discovery: Promise<Found> = discover(request),
+  discovery: Promise<Found | null> = discover(request),
 ): Promise<RunResult> {
   const redactor = new Redactor();
   const [system, io] = [redactedSystem(machine, redactor), redactedIo(person, redactor)];
-  const found = await discovery;
+  const found = (await discovery) ?? (await fetchRemote(system, request, io, redactor));
+  try {
+    return await runIn(found, system, request, io, redactor);
+  } finally {
+    found.repository.remote?.close();
+  }
+}
+
+async function fetchRemote(system: System, request: RunRequest, io: RunIo, redactor: Redactor): Promise<Found> {
+  const { discoverRemote } = await import('./remote.ts');
+  return discoverRemote(system, request, io, redactor);
+}
+
+async function runIn(
+  found: Found,
+  system: System,
+  request: RunRequest,
+  io: RunIo,
+  redactor: Redactor,
+): Promise<RunResult> {
   const { repository } = found;
   if (request.branch !== null && request.deliver === 'branch') await refuseTakenBranch(repository, request.branch);
   const loaded = await loadPolicy(request, found, system.organisation);
@@ -117,7 +137,7 @@ async function deliver(scope: RunScope, { sandbox, origin }: Prepared, touched: 
   const { quarantine, isSigned } = origin;
   const arrival = { quarantine, head, repository, branch, received, isSigned };
   await judge({ ...arrival, secretIn: (bytes) => redactor.nameIn(bytes) }, request, loaded.policy, run.log, io);
-  await handOver(arrival, request, scope.dir, run.log);
+  await handOver(arrival, request, scope);
   run.facts.head = head;
   run.facts.branch = request.deliver === 'branch' ? branch : null;
   return true;

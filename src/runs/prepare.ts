@@ -68,7 +68,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   scope.later(() => network.close());
   const origin = await openGateways(scope, sandbox, network, await quarantine);
   await run.started(sandbox, checkout.base, toolbox);
-  if (scope.io.notes) {
+  if (scope.io.notes && repository.remote === null) {
     const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null); // beside the agent's own work
     scope.later(async () => scope.note(await uncommitted));
   }

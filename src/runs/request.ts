@@ -1,12 +1,16 @@
+import type { RemoteName } from '../policy/remotes.ts';
+
 /**
  * What a run is asked to do: made by the command line (later also by the API, a webhook, a schedule), validated once,
  * and never changed after that.
  */
 export interface RunRequest {
   readonly requester: Principal;
-  /** The local repository's folder, absolute, as the user named it. */
+  /** The local repository's folder, absolute, as the user named it; of no meaning with `repo`. */
   readonly workspace: string;
-  /** A ref or commit to start from; `HEAD` by default. */
+  /** A remote repository instead. */
+  readonly repo: RemoteName | null;
+  /** A ref or commit to start from; by default `HEAD`, of a remote repository its default branch. */
   readonly base: string;
   /** Branch to deliver to; `cordon/<run id>` when null. */
   readonly branch: string | null;

@@ -1,6 +1,7 @@
 import type { ContentStore } from '../audit/content.ts';
 import type { AuditLog } from '../audit/log.ts';
 import type { Clock } from '../base/clock.ts';
+import type { ForgeSettings } from '../config/forges.ts';
 import type { NetworkAccess } from '../config/network.ts';
 import type { Source } from '../policy/index.ts';
 import type { Owner } from '../sandbox/outer.ts';
@@ -25,6 +26,10 @@ export interface System {
   secrets(): Promise<{ readonly drivers: readonly SecretDriver[]; readonly dir: string }>;
   /** How this machine's network lets runs out. */
   readonly network: NetworkAccess;
+  /** How the forges of remote repositories are spoken to. */
+  readonly forges: readonly ForgeSettings[];
+  /** Folder of the mirrors. */
+  readonly mirrors: string;
   readonly sandbox: SandboxDriver;
   /** Whom a checkout must belong to for the guest to change it; null = the user who runs Cordon. */
   readonly guestOwner: Owner | null;

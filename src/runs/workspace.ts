@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { WorkspaceError } from '../base/errors.ts';
 import { type GitPlace, git, gitDiscovering, isOid } from '../base/git.ts';
 import { safeText } from '../base/term.ts';
+import type { Forge, RemoteRef } from '../forge/forge.ts';
 
 /** Something the user should know about their repository; it does not stop the run. */
 export interface Notice {
@@ -43,6 +44,17 @@ export interface Repository {
   /** Who owns the repository's git folder: deliveries are written as them. */
   readonly owner: { readonly uid: number; readonly gid: number };
   readonly notices: readonly Notice[];
+  /** Null for a repository of this machine. */
+  readonly remote: RemoteSide | null;
+}
+
+/** Where a mirrored repository comes from, and where its changes go. */
+export interface RemoteSide {
+  readonly forge: Forge;
+  /** What was there when the run began. */
+  readonly refs: readonly RemoteRef[];
+  /** The mirror may be packed anew. Idempotent. */
+  close(): void;
 }
 
 /**
@@ -96,6 +108,7 @@ export async function inspectRepository(named: string, base = 'HEAD'): Promise<R
     baseBranch: branchOf(ref),
     shallow,
     owner: { uid: owner.uid, gid: owner.gid },
+    remote: null,
     notices: noticesOf(named, dir, gitDir !== commonDir, shallow.length > 0),
   };
 }

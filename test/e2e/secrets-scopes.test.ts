@@ -130,6 +130,7 @@ describe('under an organisation', () => {
     const request: RunRequest = {
       requester: { id: 'user:ann', kind: 'user' },
       workspace: repository.dir,
+      repo: null,
       base: 'HEAD',
       branch: null,
       paths: [],

@@ -65,7 +65,11 @@ export class Installation {
   }
 
   start(project: Project, script: string, ...options: string[]): Running {
-    const args = ['run', '--json', '-w', project.dir, ...options, '--', 'sh', '-c', script];
+    return this.type('run', '--json', '-w', project.dir, ...options, '--', 'sh', '-c', script);
+  }
+
+  /** The same, while a server of this process answers. */
+  type(...args: string[]): Running {
     return new Running(spawn(cordonProgram, args, { ...this.#options(), stdio: ['ignore', 'pipe', 'pipe'] }));
   }
 

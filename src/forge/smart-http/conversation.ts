@@ -22,10 +22,28 @@ export function command(name: string, objectFormat: string, lines: readonly stri
 export class Conversation {
   readonly #reader: PacketReader;
   readonly #name: string;
+  readonly #body: AsyncGenerator<Buffer>;
 
-  constructor(name: string, body: AsyncIterable<Buffer>, limit = Number.POSITIVE_INFINITY) {
+  constructor(name: string, body: AsyncGenerator<Buffer>, limit = Number.POSITIVE_INFINITY) {
     this.#name = name;
+    this.#body = body;
     this.#reader = new PacketReader(body, limit);
+  }
+
+  /** Reads what there is to read, to the end of the answer: a connection that is left in the middle serves nobody any more. */
+  async whole<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      const result = await read();
+      for await (const rest of this.#reader.rest()) if (rest.length > 0) throw this.fault('more than was asked for');
+      return result;
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    await this.#body.return(undefined);
   }
 
   /** Null at the end of the stream. */

@@ -33,6 +33,10 @@ export async function listRefs(peer: Peer, prefixes: readonly string[]): Promise
   const objectFormat = await readFormat(peer);
   const body = command('ls-refs', objectFormat, ['symrefs', ...prefixes.map((prefix) => `ref-prefix ${prefix}`)]);
   const talk = await post(peer, body, peer.limits.refBytes);
+  return talk.whole(() => readRefs(talk, peer, objectFormat));
+}
+
+async function readRefs(talk: Conversation, peer: Peer, objectFormat: RefListing['objectFormat']): Promise<RefListing> {
   const refs: RemoteRef[] = [];
   let head: string | null = null;
   let odd = 0;
@@ -69,6 +73,10 @@ async function readFormat(peer: Peer): Promise<'sha1' | 'sha256'> {
     }),
     HEAD_BYTES,
   );
+  return talk.whole(() => readCapabilities(talk, name));
+}
+
+async function readCapabilities(talk: Conversation, name: string): Promise<'sha1' | 'sha256'> {
   let first = await talk.line();
   if (first === '# service=git-upload-pack') {
     await talk.next();
@@ -114,12 +122,17 @@ export async function* fetchPack(peer: Peer, request: FetchRequest): AsyncGenera
   ]);
   // Side bands and packets add less than a hundredth.
   const talk = await post(peer, body, Math.ceil(peer.limits.packBytes * 1.01) + HEAD_BYTES);
-  const section = await talk.line();
-  if (section === 'shallow-info') {
-    throw new ForgeError('protocol', `${peer.name} is itself a shallow clone`, {
-      remedy: 'name the repository it was cloned from',
-    });
+  try {
+    const section = await talk.line();
+    if (section === 'shallow-info') {
+      throw new ForgeError('protocol', `${peer.name} is itself a shallow clone`, {
+        remedy: 'name the repository it was cloned from',
+      });
+    }
+    if (section !== 'packfile') throw talk.fault(`a section ${section?.slice(0, 100) ?? 'without a name'}`);
+    yield* sideBand(talk, peer.name, request.onProgress ?? (() => {}));
+    await talk.whole(async () => {});
+  } finally {
+    await talk.close();
   }
-  if (section !== 'packfile') throw talk.fault(`a section ${section?.slice(0, 100) ?? 'without a name'}`);
-  yield* sideBand(talk, peer.name, request.onProgress ?? (() => {}));
 }

@@ -5,9 +5,9 @@ import { Transport } from './transport.ts';
 
 /** What every forge speaks: git's smart HTTP, with the credential that its driver makes. */
 export function openSmartHttp(options: ForgeOptions): Forge {
-  const { repository, credential, ca, signal } = options;
+  const { repository, credential } = options;
   const limits = { ...defaultForgeLimits, ...options.limits };
-  const transport = new Transport(repository, limits, ca, signal);
+  const transport = new Transport(options, limits);
   const peer = async (purpose: 'fetch' | 'push'): Promise<Peer> => ({
     name: repository.name,
     transport,

@@ -57,6 +57,14 @@ async function readOffer(peer: Peer, updates: readonly RefUpdate[]): Promise<Rea
       credential: peer.credential,
     }),
   );
+  const { offered, now } = await talk.whole(() => readAdvertisement(talk));
+  for (const { ref, from } of updates) {
+    if ((now.get(ref) ?? null) !== from) throw taken(peer, ref, from);
+  }
+  return offered;
+}
+
+async function readAdvertisement(talk: Conversation) {
   if ((await talk.line()) === '# service=git-receive-pack') await talk.next();
   else throw talk.fault('no service');
   const offered = new Map<string, string>();
@@ -70,10 +78,7 @@ async function readOffer(peer: Peer, updates: readonly RefUpdate[]): Promise<Rea
     const [oid = '', name = ''] = ref.split(' ');
     now.set(name, oid);
   }
-  for (const { ref, from } of updates) {
-    if ((now.get(ref) ?? null) !== from) throw taken(peer, ref, from);
-  }
-  return offered;
+  return { offered, now };
 }
 
 function taken(peer: Peer, ref: string, from: string | null): ForgeError {
@@ -87,7 +92,7 @@ function taken(peer: Peer, ref: string, from: string | null): ForgeError {
 
 async function readReport(
   peer: Peer,
-  answer: AsyncIterable<Buffer>,
+  answer: AsyncGenerator<Buffer>,
   updates: readonly RefUpdate[],
   banded: boolean,
 ): Promise<void> {
@@ -100,9 +105,11 @@ async function readReport(
       )
     : outer;
   const lines: string[] = [];
-  for (let line = await inner.line(); line !== null; line = await inner.line()) lines.push(line);
-  // What it tells people may come after the report.
-  if (banded) while ((await inner.next()) !== null);
+  await outer.whole(async () => {
+    for (let line = await inner.line(); line !== null; line = await inner.line()) lines.push(line);
+    // What it tells people may come after the report.
+    if (banded) while ((await inner.next()) !== null);
+  });
   const remark = said.trim() === '' ? '' : `; it says: ${safeText(said.trim().replace(/\s*\n\s*/g, ' · '))}`;
   const [unpack, ...results] = lines;
   if (unpack === undefined) {

@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
 import { safeText } from '../../base/term.ts';
 import type { RemoteName } from '../../policy/remotes.ts';
-import { type Credential, ForgeError, type ForgeLimits } from '../forge.ts';
+import { type Credential, ForgeError, type ForgeLimits, type ForgeOptions } from '../forge.ts';
 
 /**
  * HTTP(S) to one host for one repository. Written on Node's client, not left to git: the credential stays in this process (no argument, no
@@ -36,19 +36,24 @@ export class Transport {
   /** Where the repository turned out to be on that host. */
   #base: string;
 
-  constructor(remote: RemoteName, limits: ForgeLimits, ca: string | undefined, signal: AbortSignal | undefined) {
-    this.#remote = remote;
+  constructor({ repository, ca = [], proxy, signal }: ForgeOptions, limits: ForgeLimits) {
+    this.#remote = repository;
     this.#limits = limits;
     this.#signal = signal;
-    this.#base = remote.path;
-    const options = { keepAlive: true, maxSockets: 4 };
+    this.#base = repository.path;
+    const address = proxy === undefined ? undefined : `http://${proxy.host}:${proxy.port}`;
+    const options = {
+      keepAlive: true,
+      maxSockets: 4,
+      ...(address === undefined ? {} : { proxyEnv: { HTTP_PROXY: address, HTTPS_PROXY: address } }),
+    };
     this.#agent =
-      remote.scheme === 'http'
+      repository.scheme === 'http'
         ? new http.Agent(options)
         : new https.Agent({
             ...options,
             minVersion: 'TLSv1.2',
-            ...(ca === undefined ? {} : { ca: [...tls.getCACertificates('default'), ca] }),
+            ...(ca.length === 0 ? {} : { ca: [...tls.getCACertificates('default'), ...ca] }),
           });
   }
 
@@ -57,7 +62,7 @@ export class Transport {
   }
 
   /** The answer's body, once status and type are what they should be. A `GET` may be led elsewhere on the same host. */
-  async call(call: Call): Promise<AsyncIterable<Buffer>> {
+  async call(call: Call): Promise<AsyncGenerator<Buffer>> {
     for (let led = 0; ; led++) {
       const answer = await this.#send(call);
       const status = answer.message.statusCode ?? 0;
@@ -180,26 +185,26 @@ class Slow extends Error {
 /** Sends the body and waits for the head of the answer, which may come before all of the body is taken. */
 function converse(request: ClientRequest, body: Call['body']): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    let answered = false;
+    let refused = false;
     request.on('error', reject);
     request.once('response', (message) => {
-      answered = true;
+      refused = message.statusCode !== 200; // a good answer may begin while there is still something to send
       resolve(message);
     });
     if (body === undefined || Buffer.isBuffer(body)) {
       request.end(body);
       return;
     }
-    write(request, body, () => answered).catch((error: Error) => {
+    write(request, body, () => refused).catch((error: Error) => {
       request.destroy(error);
       reject(error);
     });
   });
 }
 
-async function write(request: ClientRequest, body: AsyncIterable<Buffer>, answered: () => boolean): Promise<void> {
+async function write(request: ClientRequest, body: AsyncIterable<Buffer>, refused: () => boolean): Promise<void> {
   for await (const chunk of body) {
-    if (answered() || request.destroyed) break;
+    if (refused() || request.destroyed) break;
     if (!request.write(chunk)) {
       await new Promise<void>((done) => {
         for (const event of ['drain', 'close', 'response']) request.once(event, () => done());
