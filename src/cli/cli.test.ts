@@ -112,6 +112,7 @@ describe('the request of cordon run', () => {
     expect(toRunRequest('fix it', ['make', 'test'], { ...options, memory: 5, workspace: '../other' }, around)).toEqual({
       requester: { id: 'user:ann--', kind: 'user' },
       workspace: '/work/other',
+      repo: null,
       base: 'HEAD',
       branch: null,
       paths: [],

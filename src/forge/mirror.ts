@@ -30,6 +30,8 @@ export interface MirrorRequest {
   /** Goes round everything that speaks to the forge, and is alone with this mirror meanwhile. */
   readonly crossing: (update: () => Promise<MirrorUpdate>) => Promise<MirrorUpdate>;
   readonly onProgress?: (text: string) => void;
+  /** Packs that may lie beside each other before they are made one. Default 24. */
+  readonly mostPacks?: number;
 }
 
 export interface MirrorUpdate {
@@ -45,7 +47,6 @@ export interface Mirror extends MirrorUpdate {
   release(): void;
 }
 
-const PACKS = 24;
 const HOUR = 3_600_000;
 const HAVES = 4_000;
 const KNOWN = ['refs/heads/', 'refs/tags/'];
@@ -192,12 +193,12 @@ async function packedBytes(dir: string): Promise<number> {
 }
 
 /** One pack instead of many, without what no ref names any more. Nobody else reads meanwhile. */
-async function packAnew(dir: string, { onProgress }: MirrorRequest): Promise<void> {
+async function packAnew(dir: string, { onProgress, mostPacks = 24 }: MirrorRequest): Promise<void> {
   const folder = join(dir, 'objects', 'pack');
   for (const name of await readdir(folder)) {
     if (/^(\.?tmp|\.tmp)/.test(name)) await rm(join(folder, name), { force: true });
   }
-  if ((await packs(dir)).length <= PACKS) return;
+  if ((await packs(dir)).length <= mostPacks) return;
   onProgress?.('packing the mirror anew');
   await gitBytes({ gitDir: dir }, ['repack', '-a', '-d', '-q', '--no-write-bitmap-index'], { timeout: HOUR });
 }
