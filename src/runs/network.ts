@@ -3,7 +3,7 @@ import { closeSync, existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { timestamp } from '../base/clock.ts';
-import { OutsideError } from '../base/errors.ts';
+import { AuditUnavailableError, OutsideError } from '../base/errors.ts';
 import type { Egress, ListenerKind } from '../gateways/egress/egress.ts';
 import type { EgressLog, Narrow } from '../gateways/egress/ledger.ts';
 import type { DependencyEvent } from '../gateways/egress/packages/hook.ts';
@@ -114,6 +114,7 @@ class Network implements RunNetwork {
       log: egressLog(this.#scope),
       clock: system.clock,
       runId: run.id,
+      onBroken: () => this.#scope.stop.abort(new AuditUnavailableError('what the run sent could not be recorded')),
       ...system.network,
       ...(hook === null ? {} : { secrets: hook }),
     });

@@ -232,8 +232,10 @@ describe('the log', () => {
     }
   });
 
-  test('an outcome that cannot be recorded ends the gateway', async () => {
+  test('an outcome that cannot be recorded ends the gateway, and its run is told', async () => {
+    let told = 0;
     const broken = await openScene({
+      onBroken: () => (told += 1),
       log: {
         decided: async () => 1,
         closed: () => Promise.reject(new Error('disk full')),
@@ -247,6 +249,7 @@ describe('the log', () => {
       const socket = connect({ host: '127.0.0.1', port: broken.port });
       const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException];
       expect(error.code).toBe('ECONNREFUSED');
+      expect(told).toBe(1);
     } finally {
       await broken.close();
     }

@@ -1,6 +1,6 @@
 /** The way out of a run as it is typed: real runs, and servers of the test outside that say what arrived. */
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createTcp, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -254,6 +254,39 @@ test('a run that ends in the middle of a crossing closes it in the record, deliv
   expect(more).toEqual([]);
   expect(ended).toMatchObject({ type: 'network.closed', cause: decided?.seq, outcome: { status: null } });
   expect(site.leftovers()).toEqual([]);
+});
+
+test('killed in the middle of a crossing: the host sees the end, nothing goes on, and the next run says what was lost', async () => {
+  const started = site.start(
+    reading,
+    `${proxied(`GET http://${HOST}:${open}/endless HTTP/1.1`, `${HOST}:${open}`)} & sleep 1; echo waiting; sleep 60`,
+  );
+  await started.says('waiting');
+  expect(arrived.splice(0)).toEqual(['GET /endless']);
+  const held = [...sockets].filter((socket) => !socket.destroyed);
+  expect(held).toHaveLength(1);
+  const gone = once(held[0] as Socket, 'close');
+  started.child.kill('SIGKILL');
+  await gone;
+  await started.done;
+  expect(site.run(nothing, 'true').status).toBe(0); // it closes what the killed one left
+  expect(arrived).toEqual([]);
+});
+
+test('a log that is taken away while a run goes on: nothing crosses any more, and the run fails', async () => {
+  const own = new Installation();
+  const request = (path: string) => proxied(`GET http://${HOST}:${open}/${path} HTTP/1.1`, `${HOST}:${open}`);
+  const started = own.start(
+    reading,
+    `${request('before')}; echo waiting; sleep 2; ${request('after')}; echo two > new.txt`,
+  );
+  await started.says('waiting');
+  rmSync(join(own.home, 'audit', 'journal'), { recursive: true });
+  const { status, stderr } = await started.done;
+  expect(status).not.toBe(0);
+  expect(stderr).not.toContain('new.txt');
+  expect(arrived).toEqual(['GET /before']);
+  own.dispose();
 });
 
 test('the log of all of this holds', () => {

@@ -32,6 +32,8 @@ export interface EgressOptions {
   /** Where everything but private hosts goes through, for networks that let nothing else out. */
   readonly upstreamProxy?: UpstreamProxy;
   readonly secrets?: SecretHook;
+  /** Told when something that happened could not be recorded: the gateway has closed by then. */
+  readonly onBroken?: () => void;
   /** First address of those that stand for names; 198.18.0.0 unless the sandbox routes another network to itself. */
   readonly namesFrom?: string;
 }
@@ -85,7 +87,10 @@ class EgressGateway implements Egress {
     this.#options = options;
     this.#limits = { ...defaultEgressLimits, ...options.limits };
     this.#names = new Names(policy, this.#limits.names, options.namesFrom);
-    const onBroken = () => void this.close();
+    const onBroken = () => {
+      void this.close();
+      options.onBroken?.();
+    };
     this.#ledger = new Ledger({ policy, decide, log, clock, limits: this.#limits, onBroken });
     const { resolver = systemResolver, connect = systemConnector } = options;
     const direct = openDialer(resolver, connect, this.#limits.connectTime);
