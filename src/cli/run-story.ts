@@ -35,6 +35,10 @@ export interface RunStory {
   readonly secretsRefused: Of<'secret.refused'>[];
   readonly files: Of<'file.changed'>[];
   filesSummary: Of<'files.summary'> | null;
+  /** Null where no registry was watched. */
+  dependencies: Of<'dependencies.recorded'> | null;
+  readonly downloaded: Of<'dependency.downloaded'>[];
+  readonly mismatched: Of<'dependency.mismatch'>[];
   readonly limits: Of<'limit.reached'>[];
   readonly outputs: Of<'output.kept'>[];
   readonly deliveries: (Of<'git.forward.done'> | Of<'delivery.patch.done'>)[];
@@ -55,6 +59,9 @@ export async function readStory(events: AsyncIterable<AuditEvent> | Iterable<Aud
     secretsRefused: [],
     files: [],
     filesSummary: null,
+    dependencies: null,
+    downloaded: [],
+    mismatched: [],
     limits: [],
     outputs: [],
     deliveries: [],
@@ -112,6 +119,15 @@ function tell(story: RunStory, running: Map<number, StoryCommand>, event: AuditE
       break;
     case 'files.summary':
       story.filesSummary = event;
+      break;
+    case 'dependencies.recorded':
+      story.dependencies = event;
+      break;
+    case 'dependency.downloaded':
+      story.downloaded.push(event);
+      break;
+    case 'dependency.mismatch':
+      story.mismatched.push(event);
       break;
     case 'limit.reached':
       story.limits.push(event);

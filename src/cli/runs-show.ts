@@ -59,12 +59,20 @@ function heading(run: RunRecord, story: RunStory, out: Output): string[] {
     ['model', 'none: this run had no model provider'],
     ['credentials', credentialNames(story, out)],
     ['policy', policyText(run, story)],
+    ...packagesRow(story, out),
     ['delivered', delivered(run)],
   ];
   return [
     `${bold(run.id)}  ${markedStatus(stateOf(run), out)} ${safeText(why)}`,
     ...columns(rows.map(([name, value]) => [dim(name), value])),
   ];
+}
+
+function packagesRow({ dependencies, downloaded, mismatched }: RunStory, out: Output): [string, string][] {
+  if (dependencies === null && downloaded.length === 0 && mismatched.length === 0) return [];
+  const count = dependencies?.resource.count ?? downloaded.length;
+  const cut = mismatched.length === 0 ? '' : out.style.red(`, ${mismatched.length} cut: not what the index says`);
+  return [['packages', `${count} recorded${cut}`]];
 }
 
 function policyText(run: RunRecord, story: RunStory): string {
@@ -191,6 +199,9 @@ function storyJson(story: RunStory): unknown {
     files: story.files.map((event) => event.resource),
     controls: story.started?.resource.controls ?? [],
     limits: story.limits.map((event) => event.resource),
+    packages: story.downloaded.map((event) => event.resource),
+    packagesCut: story.mismatched.map((event) => event.resource),
+    sbom: story.dependencies === null ? null : story.dependencies.resource.sbom,
     recordsLost: story.recordsLost,
   };
 }

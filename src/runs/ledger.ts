@@ -22,6 +22,8 @@ export interface RunFacts {
   changedFiles: number;
   outputBytes: number;
   credentials: readonly LentCredential[];
+  /** SHA-256 of the list of packages that came from registries, as it is kept; null where the policy names no registry. */
+  sbomDigest: string | null;
 }
 
 /** What has to happen before the record can be closed, and what it then says of the commands. */
@@ -48,7 +50,14 @@ export class RunLedger {
   readonly #system: System;
   readonly #policyDigest: string;
   readonly #base: string;
-  readonly facts: RunFacts = { head: null, branch: null, changedFiles: 0, outputBytes: 0, credentials: [] };
+  readonly facts: RunFacts = {
+    head: null,
+    branch: null,
+    changedFiles: 0,
+    outputBytes: 0,
+    credentials: [],
+    sbomDigest: null,
+  };
   readonly #opened: number;
   #state: RunState = 'created';
   #started: number | null = null;

@@ -85,7 +85,7 @@ class Network implements RunNetwork {
     const egress = await this.#open();
     const { caBundle } = egress;
     await this.#give(BUNDLE, caBundle);
-    Object.assign(this.env, trustVariables());
+    Object.assign(this.env, trustVariables(), ageVariables(this.#scope));
     this.etc = programFiles();
     if (!existsSync(JAVA)) return;
     const { javaTruststore, TRUSTSTORE_PASSWORD } = await import('../gateways/egress/java-truststore.ts');
@@ -118,6 +118,7 @@ class Network implements RunNetwork {
       ...system.network,
       ...(hook === null ? {} : { secrets: hook }),
     });
+    this.#scope.packages = egress.packages;
     // A tunnel that carries the value must not outlive the permission to use it.
     for (const { host, signal } of lent)
       signal.addEventListener('abort', () => egress.revoke({ host }), { once: true });
@@ -227,4 +228,12 @@ function dependencyEvent(event: DependencyEvent) {
   const when = published === null ? null : timestamp(published);
   const resource = { purl, registry, url, integrity, sha256, bytes, published: when, verified };
   return { type: 'dependency.downloaded', action: null, resource } as const;
+}
+
+/** Where packages must have an age, resolvers are told, so that they choose what the gateway will let through. */
+function ageVariables({ loaded, system }: RunScope): Record<string, string> {
+  const { minimumAge, inspected } = loaded.policy.dependencies;
+  if (minimumAge === null || inspected.length === 0) return {};
+  const before = timestamp(system.clock.now() - minimumAge.ms);
+  return { npm_config_before: before, PIP_UPLOADED_PRIOR_TO: before, UV_EXCLUDE_NEWER: before };
 }

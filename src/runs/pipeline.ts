@@ -105,6 +105,7 @@ async function work(scope: RunScope, { sandbox, network, env }: Prepared): Promi
   network.rest();
   run.facts.outputBytes = output.bytes;
   if (request.record) await output.keep(run.id, system.content, run.log);
+  if (policy.dependencies.inspected.length > 0) await (await import('./dependencies.ts')).recordDependencies(scope);
   const { files, touched } = await recordChanges(sandbox, run.id, run.log, system.content);
   run.facts.changedFiles = files;
   // A limit that ended the agent is told a moment after the agent's own end, which it explains.

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { CancelledError } from '../base/errors.ts';
 import type { Redactor } from '../base/redact/index.ts';
+import type { PackageRecord, RecordedQuery } from '../gateways/egress/packages/record.ts';
 import type { CommandRecord } from './command-record.ts';
 import type { RunLedger } from './ledger.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
@@ -27,6 +28,8 @@ export class RunScope {
   readonly branch: string | null;
   /** Set as soon as there is a sandbox. */
   record: CommandRecord | null = null;
+  /** What came from package registries; null where the policy names none, or nothing was asked for yet. */
+  packages: PackageRecord | null = null;
   /** Aborted, with the reason, when the sandbox itself ends the run. */
   readonly stop = new AbortController();
   readonly #undo: (() => unknown)[] = [];
@@ -49,6 +52,11 @@ export class RunScope {
     this.run = run;
     this.dir = join(system.runs, run.id);
     this.branch = request.readOnly || request.deliver === 'none' ? null : (request.branch ?? `cordon/${run.id}`);
+  }
+
+  /** True when exactly that package came through this run's gateway, whole, and was what the registry's index says. */
+  wasRecorded(query: RecordedQuery): boolean {
+    return this.packages?.wasRecorded(query) ?? false;
   }
 
   /** To be undone when the run ends, whatever ends it; last first. */

@@ -18,7 +18,11 @@ export interface RecordedQuery {
 export class PackageRecord {
   readonly #entries = new Map<string, DownloadedPackage>();
 
+  #closed = false;
+
+  /** Throws `Refusal` when it cannot take it: then the package does not come. */
   add(entry: DownloadedPackage): void {
+    if (this.#closed) throw new Refusal('closed', 'the run is ending');
     const key = `${nameKey(entry)}\0${entry.sha256}\0${entry.registry}`;
     if (!this.#entries.has(key) && this.#entries.size >= MOST)
       throw new Refusal('too_many', `more than ${MOST} packages in one run`);
@@ -29,6 +33,12 @@ export class PackageRecord {
   entries(): readonly DownloadedPackage[] {
     const sorted = [...this.#entries].sort(([a], [b]) => (a < b ? -1 : 1));
     return sorted.map(([, entry]) => entry);
+  }
+
+  /** All there is, and nothing comes after it. */
+  close(): readonly DownloadedPackage[] {
+    this.#closed = true;
+    return this.entries();
   }
 
   /**

@@ -15,9 +15,9 @@ export interface SbomOf {
   readonly packages: readonly DownloadedPackage[];
 }
 
-/** The same packages at the same time make the same bytes. */
-export function writeSbom({ runId, subject, policyDigest, at, packages }: SbomOf): Buffer {
-  const document = {
+/** The same packages at the same time make the same document. */
+export function sbomOf({ runId, subject, policyDigest, at, packages }: SbomOf) {
+  return {
     $schema: 'http://cyclonedx.org/schema/bom-1.6.schema.json',
     bomFormat: 'CycloneDX',
     specVersion: '1.6',
@@ -31,7 +31,6 @@ export function writeSbom({ runId, subject, policyDigest, at, packages }: SbomOf
     },
     components: packages.map(component),
   };
-  return Buffer.from(`${JSON.stringify(document, null, 2)}\n`);
 }
 
 function component(entry: DownloadedPackage) {
