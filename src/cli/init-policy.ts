@@ -26,6 +26,13 @@ git:
     # max_changed_lines: 2000
     # max_file_size: 5mb
 
+# Packages from npm and PyPI: what comes from these hosts (open them above) is judged by name and age, and recorded.
+# dependencies:
+#   registries: [packages.acme.example]
+#   minimum_age: 3d
+#   allow: ["@acme/*", lodash, "pypi:requests"]
+#   deny: [event-stream]
+
 limits: {memory: 2g, cpus: 2, pids: 512, disk: 4g, wall_clock: 30m}
 
 # For what the lines above cannot say: Cedar, https://docs.cedarpolicy.com

@@ -63,6 +63,20 @@ export async function judge(
   if (decision.effect === 'ask') await decideAsk(decision, 'git.push', `git push to ${ref}`, request, log, io);
 }
 
+/** A push that brought nothing new, as when only ignored files changed: its record is closed, and nothing is delivered. */
+export async function recordEmpty(log: RunLog, received: number, repository: string, branch: string): Promise<void> {
+  const resource = {
+    repository,
+    ref: `refs/heads/${branch}`,
+    kind: 'create',
+    commits: 0,
+    changedPaths: 0,
+    changedLines: 0,
+  };
+  const outcome = { result: 'accepted', reason: 'there is nothing new in it' } as const;
+  await log.append({ type: 'git.decided', action: 'git.push', resource, outcome, cause: received });
+}
+
 function denial(
   refusals: readonly { readonly message: string; readonly path: string | null; readonly commit: string | null }[],
   decision: Decision | undefined,

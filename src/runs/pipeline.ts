@@ -19,7 +19,7 @@ import { commitAndPush, recordChanges } from './change.ts';
 import { refuseTakenBranch } from './deliver.ts';
 import { discover, type Found } from './discover.ts';
 import { handOver } from './hand-over.ts';
-import { judge } from './judge.ts';
+import { judge, recordEmpty } from './judge.ts';
 import { RunLedger } from './ledger.ts';
 import { learnValues } from './lent.ts';
 import { ORIGIN } from './origin.ts';
@@ -133,7 +133,10 @@ async function deliver(scope: RunScope, { sandbox, origin }: Prepared, touched: 
   await trusted.destroy();
   const head = await origin.quarantine.head(`refs/heads/${branch}`);
   const received = origin.received();
-  if (head === null || received === null || head === repository.base) return false;
+  if (head === null || received === null || head === repository.base) {
+    if (received !== null) await recordEmpty(run.log, received, repository.name, branch);
+    return false;
+  }
   refuseIfCancelled(io);
   const { quarantine, isSigned } = origin;
   const arrival = { quarantine, head, repository, branch, received, isSigned };
