@@ -167,8 +167,9 @@ export class RunSigner {
   }
 
   async #known(oid: string): Promise<boolean> {
-    if (this.#signed.has(oid)) return true;
-    const reader = new ObjectReader(this.#options.quarantine.view);
+    const { base, view } = this.#options.quarantine;
+    if (oid === base || this.#signed.has(oid)) return true;
+    const reader = new ObjectReader(view);
     try {
       return (await reader.info(oid))?.type === 'commit';
     } finally {

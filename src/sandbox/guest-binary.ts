@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { sha256Hex } from '../base/digest.ts';
 import { EnforcementError } from '../base/errors.ts';
@@ -31,6 +31,20 @@ export function guestBinary(): string {
     throw new EnforcementError('helper', `${path} is not the program that was released (SHA-256 ${digest})`, reinstall);
   }
   verified = path;
+  return path;
+}
+
+/**
+ * The same program for the guest to execute. Where the guest has an id of its own (`owned`), the file's mode must let everybody: a
+ * checkout made with a strict umask does not, and every commit inside would fail. Throws `EnforcementError`.
+ */
+export function guestProgram(owned: boolean): string {
+  const path = guestBinary();
+  if (owned && (statSync(path).mode & 0o005) !== 0o005) {
+    throw new EnforcementError('helper', `${path} can be executed by its owner alone, and signs for the guest`, {
+      remedy: `chmod go+rx ${path}`,
+    });
+  }
   return path;
 }
 

@@ -7,7 +7,7 @@ import { EnforcementError } from '../../base/errors.ts';
 import { Cell } from '../cell.ts';
 import { copyOut, type WorkspaceViews, workspaceChanges } from '../changes.ts';
 import { EventQueue } from '../event-queue.ts';
-import { guestBinary } from '../guest-binary.ts';
+import { guestBinary, guestProgram } from '../guest-binary.ts';
 import { guestEtc } from '../guest-etc.ts';
 import { type AppliedLimits, applyLimits, planLimits } from '../limits.ts';
 import {
@@ -172,7 +172,11 @@ class BubblewrapSandbox implements Sandbox {
   /** Files of the host that are bound one by one: programs outside /usr, then the trusted side's own, then our own program. */
   #outside(toolbox: Toolbox): string[] {
     const { hostFiles = {}, gitSign = false } = this.#spec;
-    return [...outsideFiles(toolbox), ...Object.values(hostFiles), ...(gitSign ? [guestBinary()] : [])];
+    return [
+      ...outsideFiles(toolbox),
+      ...Object.values(hostFiles),
+      ...(gitSign ? [guestProgram(guestOwner() !== null)] : []),
+    ];
   }
 
   #bound(): Record<string, number> {
