@@ -15,7 +15,7 @@ export async function recordDependencies(scope: RunScope): Promise<void> {
   const packages = scope.packages?.close() ?? [];
   const document = sbomOf({
     runId: run.id,
-    subject: basename(repository.dir),
+    subject: basename(repository.name),
     policyDigest: loaded.policy.digest,
     at: system.clock.now(),
     packages,

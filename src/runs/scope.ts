@@ -54,7 +54,7 @@ export class RunScope {
     this.branch = request.readOnly || request.deliver === 'none' ? null : (request.branch ?? `cordon/${run.id}`);
   }
 
-  /** True when exactly that package came through this run's gateway, whole, and was what the registry's index says. */
+  /** True when exactly that package came through this run's gateway, whole. */
   wasRecorded(query: RecordedQuery): boolean {
     return this.packages?.wasRecorded(query) ?? false;
   }

@@ -49,7 +49,7 @@ export class Indexes {
     this.#policy = policy;
   }
 
-  /** The guest asked there for that name. */
+  /** The guest asked there for that name, and there was one. */
   saw(ecosystem: Ecosystem, name: string, place: IndexPlace): void {
     const key = `${ecosystem} ${name}`;
     const places = this.#places.get(key) ?? [];

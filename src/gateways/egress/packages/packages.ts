@@ -54,7 +54,6 @@ export class Packages implements PackageHook {
     const authorization = seen.headers.find((header) => header.lower === 'authorization') ?? null;
     const base = asked.kind === 'unknown' || asked.kind === 'other' ? '' : asked.base;
     const at: IndexPlace = { scheme, host, port, base, authorization };
-    if (asked.kind === 'index') this.indexes.saw(asked.ecosystem, asked.name, at);
     return new RegistryRequest(this, seen, asked, { at, url: `${hostOf(seen)}${seen.path}` });
   }
 

@@ -85,6 +85,8 @@ export class RegistryRequest implements PackageExchange {
   answer(response: ResponseHead, token: unknown): BodyWatch | null {
     const { status } = response;
     const asked = this.#asked;
+    if (asked.kind === 'index' && (status === 200 || status === 304))
+      this.#packages.indexes.saw(asked.ecosystem, asked.name, this.#from.at);
     if (asked.kind !== 'file' && asked.kind !== 'metadata') return this.#checkDocument(response);
     const location = headerValue(response.headers, 'location');
     if (status >= 300 && status < 400 && location !== null)
