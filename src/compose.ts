@@ -71,6 +71,10 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
     network,
     forges: options.forges ?? [],
     mirrors: paths.mirrors,
+    async models() {
+      const { loadModelSettings } = await import('./gateways/llm/settings.ts');
+      return loadModelSettings({ organisation: paths.organisationProviders, user: paths.providersFile });
+    },
     sandbox,
     guestOwner: guestOwner(),
     organisation,

@@ -206,7 +206,7 @@ function driverOf(name: string | undefined): string | undefined {
 
 /** Beside the drivers of a folder there may be what they share. */
 function isShared(file: string): boolean {
-  return /\/drivers\/(rows)\.ts$/.test(file);
+  return /\/drivers\/(rows|shared)\.ts$/.test(file);
 }
 
 function findCycle(graph: ReadonlyMap<string, readonly string[]>): readonly string[] {

@@ -22,6 +22,7 @@ const secretUse = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('header'), host: text, header: text }),
   z.strictObject({ kind: z.literal('env'), variable: text }),
   z.strictObject({ kind: z.literal('file'), path: text }),
+  z.strictObject({ kind: z.literal('provider'), provider: text, host: text }),
 ]);
 
 /** The table of all types. An outcome's `cause` is the seq of the intent it closes. */
@@ -35,6 +36,7 @@ export const specs = {
       paths: z.array(text),
       agent: z.strictObject({ kind: text, argv: z.array(text) }),
       task: text.nullable(),
+      model: text.nullable().optional(),
       policyFile: text.nullable(),
       grants: z.strictObject({ net: z.array(text), commands: z.array(text), secrets: z.array(text) }),
       approvals: text,
@@ -206,6 +208,51 @@ export const specs = {
     resource: z.strictObject({ repository: text, refs: count, bytes: count }),
     outcome: result,
   },
+  /** A request to a language model, judged and redacted, before it leaves. */
+  'llm.request': {
+    phase: 'intent',
+    resource: z.strictObject({
+      provider: text,
+      model: text,
+      /** The name the agent used. */
+      asked: text,
+      wire: text,
+      operation: text,
+      stream: z.boolean(),
+      /** Of the body as it leaves. */
+      requestDigest: digest,
+      bytes: count,
+      requestId: text,
+      features: z.array(text),
+      /** Names of secrets that were taken out of the prompt, with how often. */
+      redacted: z.record(text, count),
+      dropped: z.array(text),
+    }),
+    decision: 'required',
+  },
+  'llm.response': {
+    phase: 'outcome',
+    closes: ['llm.request'],
+    resource: z.strictObject({ provider: text, model: text }),
+    outcome: z.strictObject({
+      result: text,
+      reason: text.nullable(),
+      status: count.nullable(),
+      finish: text.nullable(),
+      tokens: z.strictObject({ input: count, output: count, cached: count, cacheWrite: count }).nullable(),
+      /** Worked out from bytes: the provider did not tell. */
+      estimated: z.boolean(),
+      /** Billionths of a US dollar; null for a model without a price. */
+      nanoUsd: count.nullable(),
+      bytesIn: count,
+      attempts: count,
+      firstByteMs: count.nullable(),
+      durationMs: count,
+      upstreamId: text.nullable(),
+    }),
+  },
+  /** What never came to a decision: an endpoint that is not offered, a token that is not this run's. */
+  'llm.unjudged': { phase: 'fact', resource: z.strictObject({ what: text, detail: text }) },
   /** A push as it came in: what the guest asks for, before its objects are looked at. */
   'git.received': {
     phase: 'intent',

@@ -118,6 +118,7 @@ describe('the request of cordon run', () => {
       paths: [],
       agent: { kind: 'command', argv: ['make', 'test'] },
       task: 'fix it',
+      model: null,
       policyFile: null,
       grants: { net: [], commands: [], secrets: [] },
       approvals: 'deny',
@@ -152,7 +153,7 @@ describe('the request of cordon run', () => {
     );
   });
 
-  test.each([{ model: 'a/b' }, { agent: 'codex' }, { approvals: 'queue' }])(
+  test.each([{ model: 'gpt-5' }, { model: 'a b/c' }, { agent: 'codex' }, { approvals: 'queue' }])(
     '%j is refused, not passed over',
     (more) => {
       expect(() => toRunRequest(undefined, ['x'], { ...options, ...more }, around)).toThrow(UsageError);

@@ -9,7 +9,7 @@ export function credentialLines(story: RunStory, out: Output): string[] {
   const lines = story.credentials.flatMap((credential) => {
     const { granted, revoked, alarms } = credential;
     const { secret, use } = granted.resource;
-    const inside = use.kind !== 'header';
+    const inside = isInside(use);
     const name = inside
       ? red(`${safeText(secret)} was in the sandbox as ${placeText(use)}`)
       : `${safeText(secret)} for ${placeText(use)}`;
@@ -29,9 +29,7 @@ export function credentialLines(story: RunStory, out: Output): string[] {
 /** For one row: names alone, what was inside in red. */
 export function credentialNames(story: RunStory, out: Output): string {
   const all = story.credentials.map(({ granted: { resource } }) =>
-    resource.use.kind === 'header'
-      ? safeText(resource.secret)
-      : out.style.red(`${safeText(resource.secret)} (in the sandbox)`),
+    isInside(resource.use) ? out.style.red(`${safeText(resource.secret)} (in the sandbox)`) : safeText(resource.secret),
   );
   const refused = story.secretsRefused.map(({ resource }) => `${safeText(resource.secret)} (refused)`);
   return all.length + refused.length === 0 ? 'none granted' : [...all, ...refused].join(', ');
@@ -43,7 +41,7 @@ export function credentialJson({ granted, used, lastUsed, revoked, alarms }: Sto
     name: secret,
     grant,
     use,
-    insideSandbox: use.kind !== 'header',
+    insideSandbox: isInside(use),
     source,
     version,
     granted: granted.time,
@@ -55,7 +53,14 @@ export function credentialJson({ granted, used, lastUsed, revoked, alarms }: Sto
   };
 }
 
-function placeText(use: StoryCredential['granted']['resource']['use']): string {
+type Use = StoryCredential['granted']['resource']['use'];
+
+function isInside(use: Use): boolean {
+  return use.kind === 'env' || use.kind === 'file';
+}
+
+function placeText(use: Use): string {
+  if (use.kind === 'provider') return `the model provider ${safeText(use.provider)}`;
   if (use.kind === 'header') return `${safeText(use.host)} (${safeText(use.header)})`;
   return use.kind === 'env' ? `$${safeText(use.variable)}` : safeText(use.path);
 }

@@ -68,6 +68,12 @@ function crossing(event: AuditEvent): string {
       return event.resource.repository;
     case 'mirror.fetched':
       return `${event.outcome.result} ${event.resource.repository}, ${formatSize(event.resource.bytes)}${because(event.outcome.reason)}`;
+    case 'llm.request':
+      return `${event.resource.provider}/${event.resource.model}, ${formatSize(event.resource.bytes)}`;
+    case 'llm.response':
+      return `${event.resource.provider}/${event.resource.model} ${event.outcome.result}${tokensText(event.outcome.tokens)}${because(event.outcome.reason)}`;
+    case 'llm.unjudged':
+      return `${event.resource.what}: ${event.resource.detail}`;
     case 'git.received':
       return `${event.resource.commands.map((c) => c.ref).join(', ')}, ${formatSize(event.resource.packBytes)}`;
     case 'git.decided':
@@ -120,8 +126,13 @@ function crossing(event: AuditEvent): string {
   }
 }
 
+function tokensText(tokens: Extract<AuditEvent, { type: 'llm.response' }>['outcome']['tokens']): string {
+  return tokens === null ? '' : `, ${tokens.input} tokens in, ${tokens.output} out`;
+}
+
 function useText(use: Extract<AuditEvent, { type: 'secret.granted' }>['resource']['use']): string {
   if (use.kind === 'header') return use.host;
+  if (use.kind === 'provider') return `the model provider ${use.provider}`;
   return use.kind === 'env' ? `the sandbox as ${use.variable}` : `the sandbox as the file ${use.path}`;
 }
 

@@ -77,6 +77,7 @@ export function toRunRequest(
     paths: options.path,
     agent: { kind: 'command', argv: [program, ...args] },
     task: task ?? null,
+    model: modelOption(options.model),
     policyFile: options.policy === undefined ? null : resolve(cwd, options.policy),
     grants: { net: options.allowNet, commands: options.allowCommand, secrets: options.secret },
     approvals:
@@ -96,7 +97,6 @@ function refuseLater(options: RunOptions): void {
     throw later(`--agent ${options.agent}`, 'put the agent’s own command line behind --');
   }
   if (options.deliver === 'pr') throw later('--deliver pr', 'use --deliver branch and push that branch');
-  if (options.model !== undefined) throw later('--model', 'leave it out: the sandbox has no network yet');
   if (options.approvals === 'queue') throw later('--approvals queue', 'use prompt or deny');
 }
 
@@ -108,6 +108,13 @@ function remote({ repo, workspace }: RunOptions): RemoteName | null {
   const parsed = parseRemote(repo);
   if (parsed.ok) return parsed.value;
   throw new UsageError(`--repo: ${parsed.message}`, parsed.remedy === undefined ? {} : { remedy: parsed.remedy });
+}
+
+function modelOption(text: string | undefined): string | null {
+  if (text === undefined || /^[a-z0-9][a-z0-9._-]{0,62}\/[^\s/][^\s]{0,199}$/.test(text)) return text ?? null;
+  throw new UsageError(`"${text}" names no model of a provider`, {
+    remedy: 'write --model PROVIDER/MODEL; cordon providers list tells what there is',
+  });
 }
 
 function limits(options: RunOptions, settings: Settings): Partial<Limits> {

@@ -44,7 +44,7 @@ export function command(context: Context): Command {
     .option('--allow-net <host[:port]>', 'allow a host besides the policy; repeatable', collect, [])
     .option('--allow-command <path>', 'allow a program besides the policy; repeatable', collect, [])
     .option('--secret <name>', 'have a secret lent that the organisation’s policy names; repeatable', collect, [])
-    .addOption(new Option('--model <provider/model>').hideHelp())
+    .option('--model <provider/model>', 'the language model the agent is to use')
     .addOption(
       new Option(
         '--approvals <how>',

@@ -35,6 +35,11 @@ export const verbs: readonly Verb[] = [
     summary: 'what runs may use without holding it: set, list, remove, revoke',
     load: () => import('./secrets.ts'),
   },
+  {
+    name: 'providers',
+    summary: 'language models that runs may use through the gateway: list, add, test',
+    load: () => import('./providers.ts'),
+  },
   { name: 'audit', summary: 'the audit log: tail, show, export, verify, prove', load: () => import('./audit.ts') },
   {
     name: 'init',

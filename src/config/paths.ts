@@ -15,6 +15,10 @@ export interface Paths {
   readonly secrets: string;
   /** The user's settings; need not exist. */
   readonly configFile: string;
+  /** Language model providers of the user's; need not exist. */
+  readonly providersFile: string;
+  /** The organisation's; need not exist. */
+  readonly organisationProviders: string;
   /** The organisation's ceiling; need not exist. Not to be moved by an environment variable: the user could lift it. */
   readonly organisationPolicy: string;
 }
@@ -34,6 +38,8 @@ export function resolvePaths(env: Environment, options: { readonly home?: string
     runs: join(home, 'runs'),
     secrets: join(home, 'secrets'),
     configFile: join(baseFolder(env, 'XDG_CONFIG_HOME', '.config'), 'cordon', 'config.yaml'),
+    providersFile: join(baseFolder(env, 'XDG_CONFIG_HOME', '.config'), 'cordon', 'providers.yaml'),
+    organisationProviders: '/etc/cordon/providers.yaml',
     organisationPolicy: '/etc/cordon/policy.yaml',
   };
 }

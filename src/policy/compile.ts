@@ -11,6 +11,7 @@ import { COMPILER, type EffectivePolicy, type Slice } from './effective.ts';
 import { checkMayGrant, findSecret, grantRef, type ParsedGrants, parseGrants, type RequestGrants } from './grants.ts';
 import { hostPatternText } from './hosts.ts';
 import { type InlineTest, readTests, runTests, type TestResult, testProblem } from './inline-tests.ts';
+import { combineModels } from './models.ts';
 import { combineNetwork } from './network.ts';
 import { compileApprovalCondition, compileRaw } from './raw.ts';
 import { refuseAboveCeiling } from './request-ceiling.ts';
@@ -215,6 +216,7 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
     git: combineGit(layers),
     network: combineNetwork(layers, grants),
     dependencies: combineDependencies(layers),
+    llm: combineModels(layers),
     sandbox: combineSandbox(layers),
   };
   const compiler = `${COMPILER} cedar/${CEDAR_VERSION}`;

@@ -4,6 +4,7 @@ import type { PolicySet } from './cedar.ts';
 import type { LayerName, RuleRef } from './decision.ts';
 import type { DependencyRules } from './dependencies.ts';
 import type { Limits } from './limits.ts';
+import type { Amounts, ModelFeature, SharedBudget } from './models.ts';
 import type { NetworkHost } from './network.ts';
 import type { GlobLists } from './paths.ts';
 import type { CompiledRule, Pattern } from './rule.ts';
@@ -42,6 +43,22 @@ export interface EffectivePolicy {
   /** Every host that a layer lists, for what is no yes or no (network.ts); whether it may be reached is `decide`'s to say. */
   readonly network: readonly NetworkHost[];
   readonly dependencies: DependencyRules;
+  readonly llm: {
+    readonly defaultProvider: string | null;
+    /** In order of preference: the repository's own, then what other layers add. Whether one may be used is `decide`'s to say. */
+    readonly providers: readonly string[];
+    readonly features: readonly ModelFeature[];
+    /** What becomes of a prompt with a secret in it. */
+    readonly secrets: 'replace' | 'refuse';
+    /** Bytes. */
+    readonly maxRequest: number;
+    /** Of one run. */
+    readonly budget: Amounts;
+    readonly budgets: readonly SharedBudget[];
+    /** How prompts and answers are kept. */
+    readonly content: 'full' | 'redacted' | 'none';
+    readonly retentionDays: number;
+  };
   readonly sandbox: {
     readonly driver: 'bubblewrap' | 'docker' | 'kubernetes';
     /** At least this. */

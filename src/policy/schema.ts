@@ -5,6 +5,7 @@ import { type CommandPattern, canonicalSha256, parseCommandPath } from './comman
 import { field, keys, list, shortOrLong, textField, whole, word } from './fields.ts';
 import { parseBranchGlob } from './git-refs.ts';
 import { canonicalHost, type HostPattern, hostPatternText, parseHostPattern } from './hosts.ts';
+import { budgetPeriods, budgetScopes, modelFeatures } from './models.ts';
 import { parsePackagePattern } from './packages.ts';
 import { type Parsed, parsed, refused, shown } from './parsed.ts';
 import { parsePathGlob } from './paths.ts';
@@ -218,6 +219,20 @@ const documentSchema = keys({
       budget: optional(
         keys({ usd: optional(field(parseUsd)), tokens: optional(whole(0, 1e12)), requests: optional(whole(0, 1e9)) }),
       ),
+      budgets: optional(
+        list(
+          keys({
+            scope: word(...budgetScopes),
+            period: word(...budgetPeriods),
+            usd: optional(field(parseUsd)),
+            tokens: optional(whole(0, 1e12)),
+            requests: optional(whole(0, 1e9)),
+          }),
+        ),
+      ),
+      features: optional(list(word(...modelFeatures))),
+      secrets: optional(word('replace', 'refuse')),
+      max_request: optional(size),
       logging: optional(
         keys({
           prompt_content: optional(word('redacted', 'full', 'none')),

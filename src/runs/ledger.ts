@@ -9,7 +9,14 @@ import type { Decision } from '../policy/index.ts';
 import type { Sandbox, Toolbox } from '../sandbox/sandbox.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import { moveRun } from './registry.ts';
-import type { LentCredential, RunRequest, RunResult, RunStatus } from './request.ts';
+import {
+  type LentCredential,
+  type ModelUsage,
+  NO_USAGE,
+  type RunRequest,
+  type RunResult,
+  type RunStatus,
+} from './request.ts';
 import { mayFollow, type RunState } from './run.ts';
 import { RunLog, recorded } from './run-log.ts';
 import type { System } from './system.ts';
@@ -24,6 +31,7 @@ export interface RunFacts {
   credentials: readonly LentCredential[];
   /** SHA-256 of the list of packages that came from registries, as it is kept; null where the policy names no registry. */
   sbomDigest: string | null;
+  usage: ModelUsage;
 }
 
 /** What has to happen before the record can be closed, and what it then says of the commands. */
@@ -57,6 +65,7 @@ export class RunLedger {
     outputBytes: 0,
     credentials: [],
     sbomDigest: null,
+    usage: NO_USAGE,
   };
   readonly #opened: number;
   #state: RunState = 'created';
@@ -181,7 +190,11 @@ export class RunLedger {
       commands: counts.commands,
       decisions: counts.decisions,
       credentials: this.facts.credentials,
-      usage: { wallMs: Math.round(this.#system.clock.monotonic() - this.#opened), outputBytes: counts.outputBytes },
+      usage: {
+        wallMs: Math.round(this.#system.clock.monotonic() - this.#opened),
+        outputBytes: counts.outputBytes,
+        models: this.facts.usage,
+      },
       policyDigest: this.#policyDigest,
       auditCheckpoint: this.#system.log.checkpoint() ?? '',
       attestation: null,
@@ -241,6 +254,7 @@ function requestRecord(request: RunRequest, repository: Repository) {
     paths: [...paths],
     agent: { kind: agent.kind, argv: agent.argv.map((word) => word.slice(0, 4096)).slice(0, 256) },
     task: task?.slice(0, 8192) ?? null,
+    model: request.model,
     policyFile,
     grants: { net: [...grants.net], commands: [...grants.commands], secrets: [...grants.secrets] },
     approvals,

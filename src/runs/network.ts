@@ -5,11 +5,10 @@ import { basename, join } from 'node:path';
 import { timestamp } from '../base/clock.ts';
 import { AuditUnavailableError, OutsideError } from '../base/errors.ts';
 import type { Egress, ListenerKind } from '../gateways/egress/egress.ts';
-import type { EgressLog, Narrow } from '../gateways/egress/ledger.ts';
+import type { EgressLog } from '../gateways/egress/ledger.ts';
 import type { DependencyEvent } from '../gateways/egress/packages/hook.ts';
-import { type Decision, decide, type PolicyAction, subject } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
-import { decideAsk } from './ask.ts';
+import { decideCrossing } from './crossing.ts';
 import type { LentSecrets } from './lent.ts';
 import {
   BUNDLE,
@@ -168,19 +167,6 @@ class Network implements RunNetwork {
     this.#drop();
     await egress?.close();
     for (const file of Object.values(this.hostFiles)) await rm(file, { force: true });
-  }
-}
-
-async function decideCrossing(scope: RunScope, action: PolicyAction, narrow?: Narrow): Promise<Decision> {
-  const { run, loaded, request, io } = scope;
-  const ruled = decide(loaded.policy, action);
-  const decision = run.log.count(ruled.effect === 'deny' || narrow === undefined ? ruled : await narrow(ruled), action);
-  if (decision.effect !== 'ask') return decision;
-  try {
-    await decideAsk(decision, action.action, subject(action), request, run.log, io);
-    return { ...decision, effect: 'permit' };
-  } catch {
-    return { ...decision, effect: 'deny' };
   }
 }
 

@@ -7,6 +7,7 @@ import { decideAsk } from './ask.ts';
 import { prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
 import { lendSecrets } from './lent.ts';
+import { openRunModels, type RunModels } from './models.ts';
 import { openNetwork, type RunNetwork } from './network.ts';
 import { ORIGIN, ORIGIN_PLACE, type Origin, openOrigin, runQuarantine } from './origin.ts';
 import type { RunScope } from './scope.ts';
@@ -42,6 +43,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   scope.later(() => made);
   // What is never delivered needs no signature, and gets none.
   const signs = scope.branch !== null;
+  const models = await openRunModels(scope);
   const sandbox = await system.sandbox.create({
     runId: run.id,
     runDir: dir,
@@ -66,25 +68,26 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   scope.record = new CommandRecord(sandbox, run.log, loaded, (why) => scope.stop.abort(why));
 
   scope.later(() => network.close());
-  const origin = await openGateways(scope, sandbox, network, await quarantine);
+  scope.later(() => models.close());
+  const origin = await openGateways(scope, sandbox, { network, models, quarantine: await quarantine });
   await run.started(sandbox, checkout.base, toolbox);
   if (scope.io.notes && repository.remote === null) {
     const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null); // beside the agent's own work
     scope.later(async () => scope.note(await uncommitted));
   }
-  return { sandbox, origin, network, env: { ...network.env, ...secrets.env } };
+  return { sandbox, origin, network, env: { ...network.env, ...models.env, ...secrets.env } };
 }
 
 /** One request for all sockets, since each is a way to the sandbox's helper and back. */
 async function openGateways(
   scope: RunScope,
   sandbox: Sandbox,
-  network: RunNetwork,
-  quarantine: Quarantine,
+  { network, models, quarantine }: { network: RunNetwork; models: RunModels; quarantine: Quarantine },
 ): Promise<Origin> {
   const { repository, branch, loaded, run, request, system } = scope;
-  const [socket = -1, ...exits] = await sandbox.listen([ORIGIN_PLACE, ...network.places]);
-  const serving = network.start(exits);
+  const [socket = -1, ...exits] = await sandbox.listen([ORIGIN_PLACE, ...network.places, ...models.places]);
+  const ways = exits.splice(0, network.places.length);
+  const serving = Promise.all([network.start(ways), models.start(exits)]);
   serving.catch(() => {});
   const signer = {
     run: run.id,

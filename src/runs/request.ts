@@ -18,6 +18,8 @@ export interface RunRequest {
   readonly paths: readonly string[];
   readonly agent: AgentRequest;
   readonly task: string | null;
+  /** `provider/model`; null leaves it to the agent, or to the policy's default. */
+  readonly model: string | null;
   /** A policy document instead of the repository's own. */
   readonly policyFile: string | null;
   readonly grants: {
@@ -66,6 +68,17 @@ export interface LentCredential {
   readonly where: string;
 }
 
+/** What a run used of language models. */
+export interface ModelUsage {
+  readonly requests: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** US dollars; what models without a price cost is not in it. */
+  readonly usd: number;
+}
+
+export const NO_USAGE: ModelUsage = { requests: 0, inputTokens: 0, outputTokens: 0, usd: 0 };
+
 /** The one object that `cordon run --json` ends with. */
 export interface RunResult {
   readonly runId: string;
@@ -84,7 +97,7 @@ export interface RunResult {
   readonly commands: number;
   readonly decisions: { readonly permit: number; readonly deny: number; readonly ask: number };
   readonly credentials: readonly LentCredential[];
-  readonly usage: { readonly wallMs: number; readonly outputBytes: number };
+  readonly usage: { readonly wallMs: number; readonly outputBytes: number; readonly models: ModelUsage };
   readonly policyDigest: string;
   /** The signed checkpoint that covers this run's last event. */
   readonly auditCheckpoint: string;

@@ -6,12 +6,12 @@ import { type Decision, type EffectivePolicy, refText } from '../policy/index.ts
 import {
   type Broker,
   type Grant,
+  type GuestUse,
   openBroker,
   parseUse,
   placeOf,
   REVOKED,
   RunSecrets,
-  type SecretUse,
   shownUse,
 } from '../secrets/index.ts';
 import { decideAsk } from './ask.ts';
@@ -23,7 +23,7 @@ import type { System } from './system.ts';
 
 interface Declared {
   readonly name: string;
-  readonly use: SecretUse;
+  readonly use: GuestUse;
 }
 
 /**
@@ -58,14 +58,23 @@ export async function grantSecrets(scope: RunScope): Promise<LentSecrets> {
   return { hook: lender.secrets, env, files, lent };
 }
 
-interface Lender {
+export interface Lender {
   readonly broker: Broker;
   readonly secrets: RunSecrets;
   /** What the policy said to the grant that is being made. */
   decision: Decision | null;
 }
 
-async function openLender(scope: RunScope): Promise<Lender> {
+const lenders = new WeakMap<RunScope, Promise<Lender>>();
+
+/** The run's one lender: what its agent is lent and what its gateways use end together. */
+export function openLender(scope: RunScope): Promise<Lender> {
+  const open = lenders.get(scope) ?? newLender(scope);
+  lenders.set(scope, open);
+  return open;
+}
+
+async function newLender(scope: RunScope): Promise<Lender> {
   const { system, run, repository, request, redactor } = scope;
   const { drivers, dir } = await system.secrets();
   const broker = openBroker({

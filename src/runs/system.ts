@@ -3,6 +3,7 @@ import type { AuditLog } from '../audit/log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { ForgeSettings } from '../config/forges.ts';
 import type { NetworkAccess } from '../config/network.ts';
+import type { ModelSettings } from '../gateways/llm/settings.ts';
 import type { Source } from '../policy/index.ts';
 import type { Owner } from '../sandbox/outer.ts';
 import type { SandboxDriver } from '../sandbox/sandbox.ts';
@@ -30,6 +31,8 @@ export interface System {
   readonly forges: readonly ForgeSettings[];
   /** Folder of the mirrors. */
   readonly mirrors: string;
+  /** Language model providers, read when a run may use one. Throws `DocumentError`. */
+  models(): Promise<ModelSettings>;
   readonly sandbox: SandboxDriver;
   /** Whom a checkout must belong to for the guest to change it; null = the user who runs Cordon. */
   readonly guestOwner: Owner | null;

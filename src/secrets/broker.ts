@@ -102,7 +102,7 @@ export class Broker {
    */
   async grant(run: RunFacts, { name, use }: { readonly name: string; readonly use: SecretUse }): Promise<Grant> {
     const { driver, entry } = await this.#find(checkName(name));
-    const out = outOfScope(entry.scopes, run, use.kind === 'header' ? use.host : null);
+    const out = outOfScope(entry.scopes, run, 'host' in use ? use.host : null);
     if (out !== null) {
       throw new PolicyDeniedError(`the secret ${name} is not for ${out}`, [`scopes of ${name} (${driver.source})`], {
         remedy: `whoever keeps it can widen them: cordon secrets set ${name} --help`,

@@ -11,7 +11,7 @@ export { type Cut, GrantBook } from './grant-book.ts';
 export { type Applied, type OutgoingRequest, RunSecrets } from './run-secrets.ts';
 export { checkScopes, outOfScope, type RunFacts, type ScopeName, type Scopes, scopeNames } from './scopes.ts';
 export { Secret } from './secret.ts';
-export { parseUse, placeOf, type SecretUse, shownUse, type UseWords } from './use.ts';
+export { type GuestUse, parseUse, placeOf, type SecretUse, shownUse, type UseWords } from './use.ts';
 
 /** One line for each driver. */
 const drivers = {

@@ -2,8 +2,8 @@ import { UsageError } from '../base/errors.ts';
 import { canonicalHost } from '../policy/hosts.ts';
 import { Secret } from './secret.ts';
 
-/** How a run uses a secret. `header` is the only one in which the value stays outside the sandbox. */
-export type SecretUse =
+/** How an agent uses a secret. `header` is the only one in which the value stays outside the sandbox. */
+export type GuestUse =
   | {
       readonly kind: 'header';
       /** Canonical (policy/hosts.ts). */
@@ -15,6 +15,15 @@ export type SecretUse =
     }
   | { readonly kind: 'env'; readonly variable: string }
   | { readonly kind: 'file'; readonly path: string };
+
+/** By a gateway itself, for its own requests to a provider of language models; nothing of it is inside, not even a placeholder. */
+export interface ProviderUse {
+  readonly kind: 'provider';
+  readonly provider: string;
+  readonly host: string;
+}
+
+export type SecretUse = GuestUse | ProviderUse;
 
 export const DEFAULT_HEADER = 'Authorization: Bearer {}';
 const HEADER = /^([A-Za-z0-9-]{1,64}): ([^\r\n{}]*\{\}[^\r\n{}]*)$/;
@@ -32,7 +41,7 @@ export interface UseWords {
 }
 
 /** Throws `UsageError` for what cannot be. */
-export function parseUse(use: UseWords): SecretUse {
+export function parseUse(use: UseWords): GuestUse {
   if (use.env !== undefined) return { kind: 'env', variable: use.env };
   if (use.file !== undefined) return { kind: 'file', path: use.file };
   const host = canonicalHost(use.host ?? '');
@@ -50,7 +59,8 @@ export function parseUse(use: UseWords): SecretUse {
 export function samePlace(one: SecretUse, other: SecretUse): boolean {
   if (one.kind === 'header') return other.kind === 'header' && one.host === other.host && one.header === other.header;
   if (one.kind === 'env') return other.kind === 'env' && one.variable === other.variable;
-  return other.kind === 'file' && one.path === other.path;
+  if (one.kind === 'file') return other.kind === 'file' && one.path === other.path;
+  return false;
 }
 
 /** As it stands in events: what is around the value in its header is nobody's concern. */
@@ -65,6 +75,7 @@ export function shownUse(use: SecretUse): ShownUse {
 /** Where a secret is used, for a person. */
 export function placeOf(use: SecretUse): string {
   if (use.kind === 'header') return `${use.header} of ${use.host}`;
+  if (use.kind === 'provider') return `requests to ${use.provider}`;
   return use.kind === 'env' ? `$${use.variable}` : use.path;
 }
 

@@ -136,6 +136,7 @@ describe('under an organisation', () => {
       paths: [],
       agent: { kind: 'command', argv: ['true'] },
       task: null,
+      model: null,
       policyFile: null,
       grants: { net: [], commands: [], secrets },
       approvals: 'deny',

@@ -1,0 +1,59 @@
+import type { IncomingMessage } from 'node:http';
+import { promisify } from 'node:util';
+import { brotliDecompress, gunzip, inflate, zstdDecompress } from 'node:zlib';
+import { badRequest } from './refusal.ts';
+import { isObject, type JsonObject } from './wire/wire.ts';
+
+const DECODERS = {
+  gzip: promisify(gunzip),
+  deflate: promisify(inflate),
+  br: promisify(brotliDecompress),
+  zstd: promisify(zstdDecompress),
+} as const;
+
+/** Levels of nesting that a request may have: what walks it must not run out of stack. */
+const MAX_DEPTH = 200;
+
+/** The whole of a request's body, of at most `limit` bytes also when it was compressed. Throws `ModelRefusal`. */
+export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+  const tooLarge = () => badRequest(`the request is larger than ${limit} bytes (llm_policy.max_request)`, 413);
+  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge();
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of request) {
+    pieces.push(piece as Buffer);
+    size += (piece as Buffer).length;
+    if (size > limit) throw tooLarge();
+  }
+  const body = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
+  const encoding = String(request.headers['content-encoding'] ?? 'identity').toLowerCase();
+  if (encoding === 'identity') return body;
+  const decode = DECODERS[encoding as keyof typeof DECODERS];
+  if (!Object.hasOwn(DECODERS, encoding)) throw badRequest(`content-encoding ${encoding} is not known here`, 415);
+  return decode(body, { maxOutputLength: limit }).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'ERR_BUFFER_TOO_LARGE' ? tooLarge() : badRequest(`the body is not ${encoding}`);
+  });
+}
+
+/** JSON of an object, not nested beyond reason. Of a name that stands twice the last counts, and only it is sent. */
+export function parseBody(bytes: Buffer): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    throw badRequest('the body is not JSON in UTF-8');
+  }
+  if (!isObject(value)) throw badRequest('the body is no JSON object');
+  if (depthOf(value) > MAX_DEPTH) throw badRequest(`the body is nested deeper than ${MAX_DEPTH} levels`);
+  return value;
+}
+
+function depthOf(root: JsonObject): number {
+  let depth = 0;
+  let level: unknown[] = [root];
+  while (level.length > 0 && depth <= MAX_DEPTH) {
+    depth++;
+    level = level.flatMap((value) => (typeof value === 'object' && value !== null ? Object.values(value) : []));
+  }
+  return depth;
+}

@@ -1,0 +1,190 @@
+import { createHash } from 'node:crypto';
+import { mostSpent, outputBound } from './amounts.ts';
+import type { Reservation } from './budget.ts';
+import type { Candidate } from './catalog.ts';
+import type { Gateway } from './gateway.ts';
+import type { Incoming } from './incoming.ts';
+import type { ModelAnswered, ModelRecording } from './ledger.ts';
+import { type Redacted, redactRequest } from './redact.ts';
+import { asModelRefusal, badRequest, ModelRefusal } from './refusal.ts';
+import type { Translation } from './translate/translation.ts';
+import { wires } from './wire/index.ts';
+import { type JsonObject, type Wire, WireError, type WireName } from './wire/wire.ts';
+
+/** A request that has its verdict, its form and its budget, on its way to one provider. */
+export interface Crossing {
+  readonly candidate: Candidate;
+  readonly upstream: Wire;
+  readonly translation: Translation | null;
+  readonly sent: Redacted;
+  readonly requestId: string;
+  readonly token: unknown;
+  readonly reservation: Reservation;
+  readonly recording: ModelRecording | null;
+  attempts: number;
+  bytesIn: number;
+  firstByte: number | null;
+  status: number | null;
+  upstreamId: string | null;
+}
+
+/** Verdict, form, budget and record, in this order: nothing has left when it throws. */
+export async function enter(gateway: Gateway, incoming: Incoming, candidate: Candidate): Promise<Crossing> {
+  const { ask, wire, operation } = incoming;
+  const { provider, model } = candidate;
+  const upstreamName = provider.wires.includes(wire.name) ? wire.name : provider.wires[0];
+  const translation = translationFor(gateway, wire.name, upstreamName ?? wire.name);
+  const upstream = wires[upstreamName ?? wire.name];
+  const decision = await gateway.decide({ action: 'llm.request', provider: provider.name, model: model.name });
+  const sent = redactRequest(
+    formed(gateway, incoming, candidate, upstream, translation),
+    gateway.redactor,
+    gateway.policy.llm.secrets,
+  );
+  const requestId = gateway.newRequestId();
+  const requestDigest = `sha256:${createHash('sha256').update(sent.bytes).digest('hex')}`;
+  const token = await recorded(() =>
+    gateway.log.requested({
+      provider: provider.name,
+      model: model.name,
+      asked: ask.model.slice(0, 256),
+      wire: wire.name,
+      operation,
+      stream: ask.stream,
+      requestDigest,
+      bytes: sent.bytes.length,
+      requestId,
+      features: [...new Set(ask.wants.map(({ feature }) => feature))],
+      redacted: sent.marks,
+      dropped: wire
+        .unknownFields(incoming.body)
+        .map((name) => name.slice(0, 64))
+        .slice(0, 20),
+      decision,
+    }),
+  );
+  const close = (refusal: ModelRefusal) => refused(gateway, incoming, candidate, token, refusal);
+  if (decision.effect !== 'permit') {
+    const reason = decision.effect === 'ask' ? `${decision.reason}; nobody can be asked here` : decision.reason;
+    throw await close(new ModelRefusal('denied', 403, 'policy_denied', reason));
+  }
+  const reservation = await reserve(gateway, incoming, candidate, sent.bytes.length).catch(async (error: unknown) => {
+    throw await close(asModelRefusal(error));
+  });
+  const recording = gateway.recorder?.begin({ requestId, requestDigest, wire: wire.name, body: sent.bytes }) ?? null;
+  return {
+    candidate,
+    upstream,
+    translation,
+    sent,
+    requestId,
+    token,
+    reservation,
+    recording,
+    attempts: 0,
+    bytesIn: 0,
+    firstByte: null,
+    status: null,
+    upstreamId: null,
+  };
+}
+
+function translationFor({ translate }: Gateway, from: WireName, to: WireName): Translation | null {
+  if (from === to) return null;
+  const translation = translate(from, to);
+  if (translation === null)
+    throw new ModelRefusal(
+      'denied',
+      400,
+      'protocol_unsupported',
+      `a request in ${from} cannot be put into ${to}, which the provider speaks`,
+    );
+  return translation;
+}
+
+/** The body as the provider gets it. */
+function formed(
+  { budgets }: Gateway,
+  { body, ask, wire, operation }: Incoming,
+  { model }: Candidate,
+  upstream: Wire,
+  translation: Translation | null,
+): JsonObject {
+  const maxOutput = budgets.bounded && operation === 'generate' ? outputBound(ask, model) : null;
+  if (translation === null) return wire.outgoing(body, ask, { model: model.upstream, maxOutput });
+  try {
+    const translated = translation.request(wire.outgoing(body, ask, { model: model.upstream, maxOutput }));
+    return upstream.outgoing(translated, { ...ask, wantsUsage: true }, { model: model.upstream, maxOutput });
+  } catch (error) {
+    throw error instanceof WireError ? badRequest(error.message) : error;
+  }
+}
+
+async function reserve(
+  { budgets }: Gateway,
+  { ask, operation }: Incoming,
+  { provider, model }: Candidate,
+  bytes: number,
+) {
+  if (budgets.money && model.price === null)
+    throw new ModelRefusal(
+      'budget',
+      403,
+      'model_unpriced',
+      `${provider.name}/${model.name} has no price, and the policy counts money: cordon providers add can state one`,
+    );
+  const most = operation === 'count' ? { nanoUsd: 0, tokens: 0, requests: 1 } : mostSpent(ask, model, bytes);
+  const result = await budgets.reserve(most);
+  if ('reservation' in result) return result.reservation;
+  throw new ModelRefusal(
+    'budget',
+    429,
+    'budget_exceeded',
+    `${result.refused}; this request could use up to ${most.tokens} tokens`,
+  );
+}
+
+async function recorded<T>(append: () => Promise<T>): Promise<T> {
+  try {
+    return await append();
+  } catch (cause) {
+    throw new ModelRefusal(
+      'unreachable',
+      503,
+      'audit_unavailable',
+      'nothing leaves while the audit log takes no records',
+      { cause },
+    );
+  }
+}
+
+/** Closes the record of a request that never left. */
+async function refused(
+  gateway: Gateway,
+  incoming: Incoming,
+  { provider, model }: Candidate,
+  token: unknown,
+  refusal: ModelRefusal,
+): Promise<ModelRefusal> {
+  await gateway.log.answered(token, {
+    ...NO_ANSWER,
+    provider: provider.name,
+    model: model.name,
+    result: refusal.result,
+    reason: refusal.message.slice(0, 1000),
+    durationMs: Math.round(gateway.clock.monotonic() - incoming.arrived),
+  });
+  return refusal;
+}
+
+const NO_ANSWER = {
+  status: null,
+  finish: null,
+  usage: null,
+  estimated: false,
+  nanoUsd: null,
+  bytesIn: 0,
+  attempts: 0,
+  firstByteMs: null,
+  upstreamId: null,
+} as const satisfies Partial<ModelAnswered>;

@@ -1,0 +1,43 @@
+import type { Redactor } from '../../base/redact/index.ts';
+import { ModelRefusal } from './refusal.ts';
+import type { JsonObject, JsonValue } from './wire/wire.ts';
+
+export interface Redacted {
+  /** As it leaves. */
+  readonly bytes: Buffer;
+  readonly body: JsonObject;
+  /** Names of what was taken out, with how often. */
+  readonly marks: Readonly<Record<string, number>>;
+}
+
+/**
+ * Takes secrets out of a request before it leaves. What is searched is the bytes that would be sent, so that no way of writing JSON hides
+ * anything; what is replaced are the texts in it. Throws `ModelRefusal` where the policy refuses such prompts, and where a secret would be
+ * left all the same (in a name, across two texts).
+ */
+export function redactRequest(body: JsonObject, redactor: Redactor, mode: 'replace' | 'refuse'): Redacted {
+  const bytes = Buffer.from(JSON.stringify(body));
+  if (!redactor.matches(bytes)) return { bytes, body, marks: {} };
+  const marks: Record<string, number> = {};
+  const clean = replaced(body, redactor, (name) => {
+    marks[name] = (marks[name] ?? 0) + 1;
+  }) as JsonObject;
+  const what = Object.keys(marks).join(', ') || 'a secret';
+  if (mode === 'refuse')
+    throw new ModelRefusal('secret', 403, 'secret_in_prompt', `the prompt holds ${what} (llm_policy.secrets: refuse)`);
+  const sent = Buffer.from(JSON.stringify(clean));
+  if (redactor.matches(sent))
+    throw new ModelRefusal('secret', 403, 'secret_in_prompt', `the prompt holds ${what} where it cannot be taken out`);
+  return { bytes: sent, body: clean, marks };
+}
+
+function replaced(value: JsonValue, redactor: Redactor, onMark: (name: string) => void): JsonValue {
+  if (typeof value === 'string') {
+    const open = redactor.open(onMark);
+    const pieces = open.write(Buffer.from(value), true);
+    return open.marks === 0 ? value : Buffer.concat(pieces).toString();
+  }
+  if (Array.isArray(value)) return value.map((item) => replaced(item, redactor, onMark));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, replaced(item, redactor, onMark)]));
+}

@@ -1,0 +1,31 @@
+import type { ModelResult } from './ledger.ts';
+import type { Problem } from './wire/wire.ts';
+
+/** Why a request gets no answer from a model, as its caller is told. */
+export class ModelRefusal extends Error implements Problem {
+  readonly status: number;
+  readonly code: string;
+  readonly result: ModelResult;
+
+  constructor(result: ModelResult, status: number, code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.result = result;
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export function badRequest(message: string, status = 400): ModelRefusal {
+  return new ModelRefusal('denied', status, 'invalid_request', message);
+}
+
+export function denied(message: string): ModelRefusal {
+  return new ModelRefusal('denied', 403, 'policy_denied', message);
+}
+
+/** As any error becomes one; what was not foreseen shows nothing of itself. */
+export function asModelRefusal(error: unknown): ModelRefusal {
+  return error instanceof ModelRefusal
+    ? error
+    : new ModelRefusal('cut', 502, 'gateway_error', 'the request could not be carried out', { cause: error });
+}

@@ -1,0 +1,128 @@
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ModelRecording } from './ledger.ts';
+import type { ModelLimits } from './limits.ts';
+import { ModelRefusal } from './refusal.ts';
+import { SseReader } from './sse.ts';
+import type { Translation } from './translate/translation.ts';
+import { isObject, type Meter } from './wire/wire.ts';
+
+/** Answers that are no streams are read whole before they are told from others. Bytes. */
+const MAX_WHOLE = 64 * 1024 * 1024;
+
+/** How an answer goes from the provider to the caller. */
+export interface Relay {
+  readonly answer: AsyncIterable<Buffer>;
+  readonly guest: ServerResponse;
+  /** Reads the provider's own words. */
+  readonly meter: Meter;
+  /** Null where caller and provider speak the same protocol. */
+  readonly translation: Translation | null;
+  readonly recording: ModelRecording | null;
+  readonly limits: ModelLimits;
+  /** Told of each piece, in bytes. */
+  onBytes(count: number): void;
+  /** Sends the head of the answer; before the first byte of it. */
+  begin(): void;
+}
+
+/**
+ * Events as they come, byte for byte, but for those the meter says are only ours. Back-pressure holds up the provider. Throws
+ * `ModelRefusal` `cut` when the stream ends before the protocol's end, and when an event has no end.
+ */
+export async function relayStream(relay: Relay): Promise<void> {
+  const { answer, meter, translation, onBytes } = relay;
+  const reader = new SseReader();
+  for await (const piece of within(answer, relay.limits)) {
+    onBytes(piece.length);
+    const out: Buffer[] = [];
+    for (const event of reader.push(piece)) {
+      const ours = meter.event(event.type, event.data);
+      if (translation !== null) out.push(Buffer.from(translation.event(event.type, event.data)));
+      else if (!ours) out.push(event.raw);
+    }
+    if (out.length > 0) await pass(relay, out.length === 1 ? (out[0] as Buffer) : Buffer.concat(out));
+  }
+  if (reader.rest.length > 0 || !meter.complete)
+    throw new ModelRefusal('cut', 502, 'answer_cut', 'the answer broke off before its end');
+}
+
+/** The whole of an answer that is JSON. */
+export async function relayWhole(relay: Relay): Promise<void> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of within(relay.answer, relay.limits)) {
+    relay.onBytes(piece.length);
+    pieces.push(piece);
+    size += piece.length;
+    if (size > MAX_WHOLE)
+      throw new ModelRefusal('cut', 502, 'answer_too_large', `an answer of more than ${MAX_WHOLE} bytes`);
+  }
+  const bytes = Buffer.concat(pieces);
+  let value: unknown;
+  try {
+    value = JSON.parse(bytes.toString('utf8'));
+  } catch {
+    throw new ModelRefusal('cut', 502, 'answer_malformed', 'the answer is no JSON');
+  }
+  if (!isObject(value)) throw new ModelRefusal('cut', 502, 'answer_malformed', 'the answer is no JSON object');
+  relay.meter.whole(value);
+  await pass(relay, relay.translation === null ? bytes : Buffer.from(JSON.stringify(relay.translation.whole(value))));
+}
+
+async function pass({ guest, recording, begin }: Relay, bytes: Buffer): Promise<void> {
+  begin();
+  recording?.piece(bytes);
+  if (guest.destroyed) throw new ModelRefusal('cancelled', 499, 'cancelled', 'the caller went away');
+  if (!guest.write(bytes)) await Promise.race([once(guest, 'drain'), once(guest, 'close')]);
+}
+
+/** Throws when a piece takes too long, or all of them are too many. */
+async function* within(answer: AsyncIterable<Buffer>, limits: ModelLimits): AsyncGenerator<Buffer> {
+  const source = answer as AsyncIterable<Buffer> & { destroy?: (error: Error) => void };
+  let size = 0;
+  let late: ModelRefusal | null = null;
+  const tooLate = () => {
+    late = new ModelRefusal('timeout', 504, 'answer_stalled', `nothing came for ${limits.idleTime / 1000} s`);
+    source.destroy?.(late);
+  };
+  let timer = setTimeout(tooLate, limits.idleTime);
+  try {
+    for await (const piece of answer) {
+      clearTimeout(timer);
+      size += piece.length;
+      if (size > limits.maxAnswer)
+        throw new ModelRefusal('cut', 502, 'answer_too_large', `an answer of more than ${limits.maxAnswer} bytes`);
+      yield piece;
+      timer = setTimeout(tooLate, limits.idleTime);
+    }
+  } catch (error) {
+    if (late !== null) throw late;
+    if (error instanceof ModelRefusal) throw error;
+    throw new ModelRefusal('cut', 502, 'answer_cut', 'the connection to the provider broke off', { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Bytes of an error's body that are worth reading. */
+const MAX_ERROR = 64 * 1024;
+
+/** What a provider said of its error, at most; the rest is not waited for. */
+export async function readError(answer: IncomingMessage): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  const timer = setTimeout(() => answer.destroy(), 5_000);
+  try {
+    for await (const piece of answer) {
+      pieces.push(piece as Buffer);
+      size += (piece as Buffer).length;
+      if (size >= MAX_ERROR) break;
+    }
+  } catch {
+    // What came is what there is.
+  } finally {
+    clearTimeout(timer);
+  }
+  return Buffer.concat(pieces).subarray(0, MAX_ERROR);
+}

@@ -1,0 +1,242 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../../base/clock.ts';
+import type { Redactor } from '../../base/redact/index.ts';
+import type { EffectivePolicy } from '../../policy/index.ts';
+import { parseBody, readBody } from './body.ts';
+import { type Budget, Budgets, RunBudget } from './budget.ts';
+import { Catalog } from './catalog.ts';
+import { exchange } from './exchange.ts';
+import type { Gateway } from './gateway.ts';
+import type { Decide, ModelLog, ModelRecorder } from './ledger.ts';
+import { defaultModelLimits, type ModelLimits } from './limits.ts';
+import { listModels } from './models.ts';
+import type { Provider } from './providers/provider.ts';
+import { asModelRefusal, badRequest, ModelRefusal } from './refusal.ts';
+import { type Route, route } from './route.ts';
+import type { Translate } from './translate/translation.ts';
+import { Transport, type TransportOptions } from './upstream.ts';
+import { wires } from './wire/index.ts';
+import { WireError } from './wire/wire.ts';
+
+export interface ModelsOptions {
+  readonly policy: EffectivePolicy;
+  readonly providers: readonly Provider[];
+  readonly aliases: ReadonlyMap<string, string>;
+  /** `provider/model` that the run was told to use; null leaves it to the agent. */
+  readonly chosen: string | null;
+  /** Judges and counts. `ask` is a refusal here unless the callback has asked and answers with a permit. */
+  readonly decide: Decide;
+  readonly log: ModelLog;
+  readonly redactor: Redactor;
+  readonly translate: Translate;
+  readonly recorder?: ModelRecorder;
+  /** Besides the run's own. */
+  readonly budgets?: readonly Budget[];
+  readonly clock: Clock;
+  readonly limits?: Partial<ModelLimits>;
+  /** How this machine's network lets anything out. */
+  readonly network?: Omit<TransportOptions, 'limits'>;
+  readonly random?: (bytes: number) => Uint8Array;
+  onNotice?(message: string): void;
+  /** Called once, when the log has failed: the run cannot go on. */
+  onBroken?(error: unknown): void;
+}
+
+/** The language models of one run. */
+export interface Models {
+  /** What the run's programs show in place of a key. Worth nothing elsewhere, and nothing after `close`. */
+  readonly token: string;
+  /** Serves a socket that listens inside the run's network, or opens one on loopback. Resolves with its port. */
+  attach(listening: { readonly fd: number } | { readonly port: number }): Promise<number>;
+  /** Ends every request, as cancelled, and resolves when all are recorded. Idempotent. */
+  close(): Promise<void>;
+}
+
+export function openModels(options: ModelsOptions): Models {
+  return new ModelServer(options);
+}
+
+class ModelServer implements Models {
+  readonly token: string;
+  readonly #gateway: Gateway;
+  readonly #token: Buffer;
+  readonly #ended = new AbortController();
+  readonly #servers: Server[] = [];
+  readonly #open = new Set<Promise<void>>();
+  readonly #transport: Transport;
+
+  constructor(options: ModelsOptions) {
+    const { policy, providers, aliases, chosen, clock, random = randomBytes } = options;
+    const limits = { ...defaultModelLimits, ...options.limits };
+    const text = (bytes: number) => Buffer.from(random(bytes)).toString('base64url');
+    this.token = `cordon-run-${text(24)}`;
+    this.#token = Buffer.from(this.token);
+    this.#transport = new Transport({ limits, ...options.network });
+    const { defaultProvider, providers: allowed } = policy.llm;
+    const preferred = [...(defaultProvider === null ? [] : [defaultProvider]), ...allowed];
+    const onNotice = (message: string) => options.onNotice?.(message);
+    this.#gateway = {
+      policy,
+      catalog: new Catalog({ providers, aliases, preferred, chosen }),
+      budgets: new Budgets([new RunBudget(policy.llm.budget), ...(options.budgets ?? [])], onNotice),
+      decide: options.decide,
+      log: {
+        requested: (event) => options.log.requested(event),
+        unjudged: (event) => options.log.unjudged(event),
+        answered: (token, event) =>
+          options.log.answered(token, event).catch((error: unknown) => {
+            options.onBroken?.(error);
+            throw error;
+          }),
+      },
+      recorder: options.recorder ?? null,
+      redactor: options.redactor,
+      transport: this.#transport,
+      translate: options.translate,
+      limits,
+      clock,
+      newRequestId: () => `req_${text(12)}`,
+      onNotice,
+    };
+  }
+
+  async attach(listening: { readonly fd: number } | { readonly port: number }): Promise<number> {
+    const server = createServer(
+      { maxHeaderSize: 32 * 1024, requestTimeout: 120_000, keepAliveTimeout: 60_000 },
+      (request, response) => {
+        const served = this.#serve(request, response).finally(() => this.#open.delete(served));
+        this.#open.add(served);
+      },
+    );
+    server.on('upgrade', (_request: IncomingMessage, socket: Duplex) => {
+      // What some clients try first; they go on over plain HTTP at once.
+      socket.end('HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+    });
+    this.#servers.push(server);
+    server.listen('fd' in listening ? { fd: listening.fd } : { port: listening.port, host: '127.0.0.1' });
+    await once(server, 'listening');
+    const address = server.address();
+    return address !== null && typeof address === 'object' ? address.port : 0;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const to = route(request.method ?? '', request.url ?? '', request.headers);
+    try {
+      this.#authenticate(request);
+      await this.#answer(to, request, response);
+    } catch (error) {
+      answerProblem(to, response, error instanceof WireError ? badRequest(error.message) : asModelRefusal(error));
+    }
+  }
+
+  /** The token may stand where any of the protocols puts a key. */
+  #authenticate({ headers, url = '' }: IncomingMessage): void {
+    const shown = [
+      headers.authorization?.replace(/^Bearer /i, ''),
+      headers['x-api-key'],
+      headers['api-key'],
+      headers['x-goog-api-key'],
+      new URLSearchParams(url.split('?', 2)[1] ?? '').get('key'),
+    ].flat();
+    const mine = shown.some((one) => {
+      const bytes = Buffer.from(one ?? '');
+      return bytes.length === this.#token.length && timingSafeEqual(bytes, this.#token);
+    });
+    if (mine && !this.#ended.signal.aborted) return;
+    this.#gateway.log.unjudged({ what: 'token', detail: 'a request without this run’s token' });
+    throw new ModelRefusal(
+      'denied',
+      401,
+      'wrong_token',
+      'this is not the token of this run: use the key that the run’s environment holds',
+    );
+  }
+
+  async #answer(to: Route, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { clock, limits, policy, log } = this.#gateway;
+    const arrived = clock.monotonic();
+    if (to.kind === 'models') {
+      request.resume();
+      sendJson(response, 200, listModels(this.#gateway, to.wire, to.model));
+      return;
+    }
+    if (to.kind === 'unknown') {
+      log.unjudged({ what: 'endpoint', detail: to.what.slice(0, 512) });
+      throw new ModelRefusal(
+        'denied',
+        404,
+        'endpoint_denied',
+        `${to.what.slice(0, 200)} is not offered here: this run may generate, count tokens and list models`,
+      );
+    }
+    if (this.#open.size > limits.concurrent)
+      throw new ModelRefusal('denied', 429, 'too_many_requests', `more than ${limits.concurrent} requests at once`);
+    const body = parseBody(await readBody(request, policy.llm.maxRequest));
+    const wire = wires[to.wire];
+    const gone = new AbortController();
+    const leave = () => gone.abort(new ModelRefusal('cancelled', 499, 'cancelled', 'the caller went away'));
+    response.once('close', leave);
+    const late = setTimeout(
+      () => gone.abort(new ModelRefusal('timeout', 504, 'timeout', 'the exchange took too long')),
+      limits.totalTime,
+    );
+    try {
+      await exchange(this.#gateway, {
+        wire,
+        operation: to.kind === 'count' ? 'count' : 'generate',
+        body,
+        ask: wire.ask(body, { model: to.model, stream: to.kind === 'generate' && to.stream }),
+        headers: passing(request),
+        guest: response,
+        signal: AbortSignal.any([gone.signal, this.#ended.signal]),
+        arrived,
+      });
+    } finally {
+      clearTimeout(late);
+      response.off('close', leave);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#ended.abort(new ModelRefusal('cancelled', 499, 'run_ended', 'the run has ended'));
+    const servers = this.#servers.splice(0);
+    const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    await Promise.allSettled([...this.#open]);
+    for (const server of servers) server.closeAllConnections();
+    await Promise.all(closed);
+    this.#transport.close();
+  }
+}
+
+/** Headers that are part of a protocol; the caller's credentials, organisation and everything else stay here. */
+function passing({ headers }: IncomingMessage): Record<string, string> {
+  const kept: Record<string, string> = {};
+  for (const name of ['anthropic-version', 'anthropic-beta']) {
+    const value = headers[name];
+    if (value !== undefined) kept[name] = String(value).slice(0, 2048);
+  }
+  return kept;
+}
+
+function answerProblem(to: Route, response: ServerResponse, refusal: ModelRefusal): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  const { retryAfter } = refusal as { retryAfter?: string };
+  const headers = {
+    // Clients try again at many a status by themselves; here nothing would change.
+    ...(refusal.result === 'failed' || refusal.result === 'unreachable' ? {} : { 'x-should-retry': 'false' }),
+    ...(retryAfter === undefined ? {} : { 'retry-after': retryAfter }),
+  };
+  sendJson(response, refusal.status === 499 ? 408 : refusal.status, wires[to.wire].problem(refusal), headers);
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+  const bytes = Buffer.from(JSON.stringify(body));
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': bytes.length, ...headers });
+  response.end(bytes);
+}

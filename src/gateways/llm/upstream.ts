@@ -1,0 +1,85 @@
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { getCACertificates } from 'node:tls';
+import type { ModelLimits } from './limits.ts';
+import type { UpstreamRequest } from './providers/provider.ts';
+import { ModelRefusal } from './refusal.ts';
+
+export interface TransportOptions {
+  readonly limits: ModelLimits;
+  /** PEM of authorities that are trusted besides the system's. */
+  readonly extraCa?: string | undefined;
+  /** For networks that let nothing else out. What is on this machine is reached without it. */
+  readonly proxy?: { readonly host: string; readonly port: number } | undefined;
+}
+
+/** Connections to providers, kept open between requests. Certificates are verified; redirects are not followed. */
+export class Transport {
+  readonly #limits: ModelLimits;
+  readonly #http: HttpAgent;
+  readonly #https: HttpsAgent;
+
+  constructor({ limits, extraCa, proxy }: TransportOptions) {
+    this.#limits = limits;
+    const proxyEnv = proxy === undefined ? {} : { proxyEnv: proxyVariables(proxy) };
+    const ca = extraCa === undefined ? {} : { ca: [...getCACertificates('default'), extraCa] };
+    const options = { keepAlive: true, timeout: limits.headTime, scheduling: 'lifo' as const, ...proxyEnv };
+    this.#http = new HttpAgent(options);
+    this.#https = new HttpsAgent({ ...options, minVersion: 'TLSv1.2', ...ca });
+  }
+
+  /**
+   * Resolves with the head of the answer. Throws `ModelRefusal`: `unreachable` when nothing came, which makes it safe to ask again;
+   * `timeout`; the signal's reason.
+   */
+  send({ url, headers, body }: UpstreamRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    const secure = url.protocol === 'https:';
+    return new Promise((resolve, reject) => {
+      const request = (secure ? httpsRequest : httpRequest)(url, {
+        method: 'POST',
+        agent: secure ? this.#https : this.#http,
+        signal,
+        headers: { ...headers, 'content-length': body.length, 'accept-encoding': 'identity' },
+      });
+      const connecting = setTimeout(() => {
+        request.destroy(new ModelRefusal('unreachable', 504, 'provider_unreachable', `${url.host} cannot be reached`));
+      }, this.#limits.connectTime);
+      const waiting = setTimeout(() => {
+        request.destroy(new ModelRefusal('timeout', 504, 'provider_timeout', `${url.host} did not answer in time`));
+      }, this.#limits.headTime);
+      request.on('socket', (socket) => {
+        if (!socket.connecting) clearTimeout(connecting);
+        else socket.once(secure ? 'secureConnect' : 'connect', () => clearTimeout(connecting));
+      });
+      request.once('response', (response) => {
+        clearTimeout(connecting);
+        clearTimeout(waiting);
+        resolve(response);
+      });
+      request.once('error', (error: NodeJS.ErrnoException) => {
+        clearTimeout(connecting);
+        clearTimeout(waiting);
+        if (signal.aborted) reject(signal.reason);
+        else if (error instanceof ModelRefusal) reject(error);
+        else reject(unreachable(url.host, error));
+      });
+      request.end(body);
+    });
+  }
+
+  close(): void {
+    this.#http.destroy();
+    this.#https.destroy();
+  }
+}
+
+function proxyVariables({ host, port }: { readonly host: string; readonly port: number }) {
+  const url = `http://${host}:${port}`;
+  return { HTTP_PROXY: url, HTTPS_PROXY: url, NO_PROXY: 'localhost,127.0.0.1,[::1]' };
+}
+
+/** An error's code says enough, and nothing of what was sent. */
+function unreachable(host: string, cause: NodeJS.ErrnoException): ModelRefusal {
+  const why = cause.code ?? cause.name;
+  return new ModelRefusal('unreachable', 502, 'provider_unreachable', `${host} cannot be reached: ${why}`, { cause });
+}

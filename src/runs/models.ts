@@ -1,0 +1,171 @@
+/** The language models of one run: its gateway, what agents are told of it, and the record of every request. */
+
+import type { ModelLog } from '../gateways/llm/ledger.ts';
+import type { KeySource } from '../gateways/llm/providers/provider.ts';
+import type { Models } from '../gateways/llm/server.ts';
+import type { ModelSettings, ProviderSettings } from '../gateways/llm/settings.ts';
+import type { EffectivePolicy } from '../policy/index.ts';
+import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
+import { decideCrossing } from './crossing.ts';
+import type { ModelUsage } from './request.ts';
+import { recorded } from './run-log.ts';
+import type { RunScope } from './scope.ts';
+
+/** On the sandbox's own loopback. */
+const PORT = 4141;
+const ADDRESS = `http://127.0.0.1:${PORT}`;
+/** Milliseconds that a key is kept in memory between requests; a revocation ends it at once. */
+const KEY_TIME = 60_000;
+
+export interface RunModels {
+  /** Variables for every command of the agent's. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Where it listens inside. */
+  readonly places: readonly ListeningPlace[];
+  /** Takes the sockets at these places over, and serves them. */
+  start(sockets: readonly ListeningSocket[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+const NONE: RunModels = { env: {}, places: [], start: async () => {}, close: async () => {} };
+
+/**
+ * Nothing of it is loaded for a policy that names no provider. Throws `DocumentError` and `UsageError` for settings that
+ * cannot be used.
+ */
+export async function openRunModels(scope: RunScope): Promise<RunModels> {
+  const { policy } = scope.loaded;
+  if (policy.llm.providers.length === 0) return NONE;
+  const settings = await scope.system.models();
+  const models = await openGateway(scope, settings);
+  return {
+    env: variables(models.token, scope.request.model),
+    places: [{ port: PORT, how: 'tcp' }],
+    async start(sockets) {
+      await Promise.all(sockets.map((fd) => models.attach({ fd })));
+    },
+    close: () => models.close(),
+  };
+}
+
+async function openGateway(scope: RunScope, { providers, aliases }: ModelSettings): Promise<Models> {
+  const [{ openModels }, { openProvider }] = await Promise.all([
+    import('../gateways/llm/server.ts'),
+    import('../gateways/llm/settings.ts'),
+  ]);
+  const { system, loaded, request, redactor } = scope;
+  const usable = providers.filter(({ settings, by }) => mayUse(loaded.policy, settings, by));
+  return openModels({
+    policy: loaded.policy,
+    providers: usable.map(({ settings }) =>
+      openProvider(settings, {
+        keyOf: (provider, secret) => keyOf(scope, provider, secret),
+        now: () => system.clock.now(),
+      }),
+    ),
+    aliases,
+    chosen: request.model,
+    decide: (action) => decideCrossing(scope, action),
+    log: modelLog(scope),
+    redactor,
+    translate: () => null,
+    clock: system.clock,
+    network: { extraCa: system.network.extraCa, proxy: system.network.upstreamProxy },
+    onNotice: (message) => scope.io.onProgress({ step: message }),
+    onBroken: (error) => scope.stop.abort(error),
+  });
+}
+
+/** Only what the policy speaks of is opened; and nothing of the user's own where the policy says so. */
+function mayUse(
+  { llm, documents }: EffectivePolicy,
+  { name, key, base_url }: ProviderSettings,
+  by: 'organisation' | 'user',
+): boolean {
+  const disallowed = [documents.organisation, documents.repository].flatMap((one) => one?.llm_policy?.disallowed ?? []);
+  if (!llm.providers.includes(name)) return false;
+  if (by === 'organisation') return true;
+  if (disallowed.includes('personal-api-keys') && key !== undefined) return false;
+  return !(disallowed.includes('unmanaged-proxies') && base_url !== undefined);
+}
+
+/** Granted to the run at its first use, and with that in its record. */
+function keyOf(scope: RunScope, provider: ProviderSettings, secret: string): KeySource {
+  const host = provider.base_url?.hostname ?? provider.driver;
+  let known: { readonly value: string; readonly until: number; readonly signal: AbortSignal } | null = null;
+  let grant: Promise<{ readonly id: string; readonly signal: AbortSignal }> | null = null;
+  return async () => {
+    const { clock } = scope.system;
+    if (known !== null && known.until > clock.monotonic() && !known.signal.aborted) return known.value;
+    const { openLender } = await import('./secrets.ts');
+    const { broker, secrets } = await openLender(scope);
+    grant ??= secrets.grant(secret, { kind: 'provider', provider: provider.name, host }).catch((error: unknown) => {
+      grant = null;
+      throw error;
+    });
+    const { id, signal } = await grant;
+    const value = (await broker.reveal(id, scope.run.id)).reveal().toString('utf8').trim();
+    known = { value, until: clock.monotonic() + KEY_TIME, signal };
+    return value;
+  };
+}
+
+function modelLog({ run }: RunScope): ModelLog {
+  return {
+    requested: ({ decision, features, dropped, redacted, ...resource }) =>
+      run.log.append(
+        {
+          type: 'llm.request',
+          action: 'llm.request',
+          resource: { ...resource, features: [...features], dropped: [...dropped], redacted: { ...redacted } },
+          decision: recorded(decision),
+        },
+        'agent',
+      ),
+    async answered(token, { provider, model, usage, firstByteMs, ...outcome }) {
+      run.facts.usage = added(run.facts.usage, usage, outcome.nanoUsd);
+      await run.log.append(
+        {
+          type: 'llm.response',
+          action: null,
+          resource: { provider, model },
+          outcome: { ...outcome, tokens: usage, firstByteMs: firstByteMs === null ? null : Math.round(firstByteMs) },
+          cause: token as number,
+        },
+        'agent',
+      );
+    },
+    unjudged({ what, detail }) {
+      run.log.enqueue({ type: 'llm.unjudged', action: null, resource: { what, detail: detail.slice(0, 1024) } });
+    },
+  };
+}
+
+function added(
+  before: ModelUsage,
+  usage: { readonly input: number; readonly output: number } | null,
+  nanoUsd: number | null,
+): ModelUsage {
+  return {
+    requests: before.requests + 1,
+    inputTokens: before.inputTokens + (usage?.input ?? 0),
+    outputTokens: before.outputTokens + (usage?.output ?? 0),
+    usd: Math.round(before.usd * 1e9 + (nanoUsd ?? 0)) / 1e9,
+  };
+}
+
+/** Where agents of all kinds find their model and what they show as a key. */
+function variables(token: string, model: string | null): Record<string, string> {
+  const name = model?.slice(model.indexOf('/') + 1);
+  return {
+    OPENAI_BASE_URL: `${ADDRESS}/v1`,
+    OPENAI_API_KEY: token,
+    ANTHROPIC_BASE_URL: ADDRESS,
+    ANTHROPIC_API_KEY: token,
+    GOOGLE_GEMINI_BASE_URL: ADDRESS,
+    GEMINI_API_KEY: token,
+    ...(name === undefined
+      ? {}
+      : { CORDON_MODEL: name, OPENAI_MODEL: name, ANTHROPIC_MODEL: name, GEMINI_MODEL: name }),
+  };
+}

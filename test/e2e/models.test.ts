@@ -1,0 +1,167 @@
+/** A run that uses a language model: real sandbox, real gateway, a scripted model behind a real server. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ModelServer } from '../fakes/models/server.ts';
+import { Installation, Project } from '../fakes/project.ts';
+
+const KEY = 'sk-the-real-key-of-the-provider-99';
+const SECRET = 'a-database-password-4481';
+const cordon = join(import.meta.dirname, '../../cordon');
+const site = new Installation();
+let upstream: ModelServer;
+let project: Project;
+
+/** Asks with nothing but Perl's core, and prints the answer. */
+const ASK = `use strict; use IO::Socket::INET;
+my ($path, $body) = @ARGV;
+my ($host, $port) = $ENV{OPENAI_BASE_URL} =~ m{^http://([^:/]+):(\\d+)/};
+my $socket = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or die $!;
+printf $socket "POST %s HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Bearer %s\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n%s", $path, $ENV{TOKEN} || $ENV{OPENAI_API_KEY}, length $body, $body;
+undef $/; print scalar <$socket>, "\\n";
+`;
+
+beforeAll(async () => {
+  upstream = await new ModelServer(() => ({ text: 'the answer is 42', usage: { input: 1000, output: 100 } })).start();
+  project = new Project(join(site.root, 'repository'));
+  project.write('ask.pl', ASK).write(
+    '.cordon/policy.yaml',
+    `version: 1
+secrets: [{name: DB_PASSWORD, use: {env: DB_PASSWORD}}]
+llm_policy: {allowed_providers: [acme], models: ["small-*"], budget: {usd: 1, requests: 3}}
+`,
+  );
+  project.commit('first');
+  for (const [name, value] of Object.entries({ ACME_KEY: KEY, DB_PASSWORD: SECRET })) {
+    expect(spawnSync(cordon, ['secrets', 'set', name], { env: site.env, input: value }).status).toBe(0);
+  }
+  const url = `${upstream.url}/v1`;
+  const models = ['--model', 'small-1=upstream-small', '--model', 'large-1', '--price', '2/8', '--max-output', '1000'];
+  const add = site.cordon(
+    'providers',
+    'add',
+    'acme',
+    '--driver',
+    'openai-compatible',
+    '--base-url',
+    url,
+    '--key',
+    'ACME_KEY',
+    ...models,
+  );
+  expect(add.status, add.stderr).toBe(0);
+});
+afterAll(async () => {
+  await upstream.close();
+  site.dispose();
+});
+
+const run = (script: string, ...options: string[]) => site.start(project, script, ...options).done;
+const chat = (content: string, model = 'small-1') => JSON.stringify({ model, messages: [{ role: 'user', content }] });
+const events = (runId: string) =>
+  site
+    .cordon('audit', 'show', '--run', runId, '--json')
+    .stdout.trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+test('an agent asks, the provider sees its own key, the run sees neither', async () => {
+  upstream.heard.length = 0;
+  const { status, stderr, result } = await run(
+    `perl ask.pl /v1/chat/completions '${chat('what is it? ')}'; env; grep -rs ${KEY} /proc/self/environ /run /tmp /workspace; true`,
+    '--model',
+    'acme/small-1',
+  );
+  expect(status, stderr).toBe(0);
+  expect(stderr).toContain('the answer is 42');
+  expect(stderr).toContain('CORDON_MODEL=small-1');
+  expect(stderr).not.toContain(KEY);
+  expect(upstream.heard).toMatchObject([{ model: 'upstream-small', headers: { authorization: `Bearer ${KEY}` } }]);
+  expect(result.usage.models).toEqual({ requests: 1, inputTokens: 1000, outputTokens: 100, usd: 0.0028 });
+  const types = events(result.runId).map((event) => event.type);
+  expect(types).toEqual(expect.arrayContaining(['llm.request', 'llm.response', 'secret.granted']));
+  expect(site.verify()).toEqual([]);
+}, 60_000);
+
+test('a secret of the run does not leave in a prompt', async () => {
+  upstream.heard.length = 0;
+  const { status } = await run(
+    `perl ask.pl /v1/chat/completions "{\\"model\\":\\"small-1\\",\\"messages\\":[{\\"role\\":\\"user\\",\\"content\\":\\"it is $DB_PASSWORD or $(printf %s "$DB_PASSWORD" | base64)\\"}]}"`,
+  );
+  expect(status).toBe(0);
+  const sent = upstream.heard[0]?.bytes.toString() ?? '';
+  expect(sent).toContain('[secret:DB_PASSWORD]');
+  expect(sent).not.toContain(SECRET);
+  expect(sent).not.toContain(Buffer.from(SECRET).toString('base64').slice(0, 16));
+}, 60_000);
+
+test('another model, another token, one request too many: refused, said and recorded', async () => {
+  upstream.heard.length = 0;
+  const { stderr, result } = await run(
+    [
+      `perl ask.pl /v1/chat/completions '${chat('x', 'large-1')}'`,
+      `TOKEN=cordon-run-of-another perl ask.pl /v1/chat/completions '${chat('x')}'`,
+      `perl ask.pl /v1/files '{}'`,
+      ...Array.from({ length: 4 }, () => `perl ask.pl /v1/chat/completions '${chat('x')}'`),
+    ].join('\n'),
+  );
+  expect(stderr).toContain('HTTP/1.1 403');
+  expect(stderr).toContain('HTTP/1.1 401');
+  expect(stderr).toContain('HTTP/1.1 404');
+  expect(stderr).toContain('HTTP/1.1 429');
+  expect(stderr).toContain('the budget of this run is 3 requests');
+  expect(upstream.heard).toHaveLength(3);
+  const told = events(result.runId);
+  expect(told.filter(({ type }) => type === 'llm.unjudged')).toHaveLength(2);
+  expect(told.filter(({ type }) => type === 'llm.response').map(({ outcome }) => outcome.result)).toEqual([
+    'denied',
+    'completed',
+    'completed',
+    'completed',
+    'budget',
+  ]);
+  expect(site.verify()).toEqual([]);
+}, 60_000);
+
+test('providers are listed, tested, and never show a key', async () => {
+  const list = site.cordon('providers', 'list');
+  expect(list.stdout).toContain('acme/small-1');
+  expect(list.stdout).toContain('ACME_KEY');
+  const tried = await site.type('providers', 'test', 'acme').done;
+  expect(tried.status, tried.stderr).toBe(0);
+  expect(tried.stdout).toContain('ok acme/small-1 answered in');
+  const failing = await new ModelServer([{ error: { status: 401, message: `wrong key: ${KEY}` } }]).start();
+  const url = `${failing.url}/v1`;
+  site.cordon(
+    'providers',
+    'add',
+    'broken',
+    '--driver',
+    'openai-compatible',
+    '--base-url',
+    url,
+    '--key',
+    'ACME_KEY',
+    '--model',
+    'm',
+  );
+  const refused = await site.type('providers', 'test', 'broken').done;
+  await failing.close();
+  expect(refused.status).toBe(7);
+  expect(refused.stdout).toContain('wrong key: [secret:ACME_KEY]');
+}, 60_000);
+
+test('a provider that cannot be is refused, and nothing is changed', () => {
+  const before = site.cordon('providers', 'list').stdout;
+  for (const wrong of [
+    ['x', '--driver', 'opanai', '--model', 'm'],
+    ['x', '--driver', 'openai', '--model', 'm'],
+    ['x', '--driver', 'openai-compatible', '--base-url', 'http://acme.example/v1', '--key', 'K', '--model', 'm'],
+    ['x', '--driver', 'gemini', '--key', 'sk-a-real-key', '--model', 'm'],
+    ['x', '--driver', 'gemini', '--key', 'K', '--model', 'm', '--price', '3'],
+  ]) {
+    const { status, stderr } = site.cordon('providers', 'add', ...wrong);
+    expect(status, stderr).toBe(2);
+  }
+  expect(site.cordon('providers', 'list').stdout).toBe(before);
+}, 60_000);

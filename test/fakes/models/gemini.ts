@@ -1,0 +1,32 @@
+import { type Encoder, piecesOf, sse, type Turn, usageOf } from './turn.ts';
+
+function chunk(turn: Turn, model: string, parts: unknown[], last: boolean) {
+  const { input, output, cached } = usageOf(turn);
+  return {
+    candidates: [{ content: { role: 'model', parts }, index: 0, ...(last ? { finishReason: 'STOP' } : {}) }],
+    ...(last && !turn.silent
+      ? {
+          usageMetadata: {
+            promptTokenCount: input,
+            candidatesTokenCount: output,
+            totalTokenCount: input + output,
+            cachedContentTokenCount: cached,
+          },
+        }
+      : {}),
+    modelVersion: model,
+    responseId: 'r1',
+  };
+}
+
+const calls = (turn: Turn) => (turn.tools ?? []).map(({ name, arguments: args }) => ({ functionCall: { name, args } }));
+
+export const gemini: Encoder = {
+  whole: (turn, model) =>
+    chunk(turn, model, [...(turn.text === undefined ? [] : [{ text: turn.text }]), ...calls(turn)], true),
+  events: (turn, model) => [
+    ...piecesOf(turn).map((text) => sse(chunk(turn, model, [{ text }], false)).replaceAll('\n', '\r\n')),
+    sse(chunk(turn, model, calls(turn), true)).replaceAll('\n', '\r\n'),
+  ],
+  error: (status, message) => ({ error: { code: status, message, status: 'INTERNAL' } }),
+};

@@ -1,0 +1,120 @@
+/** A scripted model behind a real server, in all four protocols: what agents and the gateway are tried against. */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { chat } from './chat.ts';
+import { gemini } from './gemini.ts';
+import { messages } from './messages.ts';
+import { responses } from './responses.ts';
+import type { Encoder, Turn } from './turn.ts';
+
+export type Protocol = 'chat' | 'responses' | 'messages' | 'gemini';
+
+/** One request as the model got it. */
+export interface Heard {
+  readonly protocol: Protocol;
+  readonly model: string;
+  readonly stream: boolean;
+  readonly headers: IncomingMessage['headers'];
+  readonly url: string;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the caller sent
+  readonly body: any;
+  /** As it came. */
+  readonly bytes: Buffer;
+}
+
+export type Script = readonly Turn[] | ((heard: Heard, index: number) => Turn);
+
+const encoders: Readonly<Record<Protocol, Encoder>> = { chat, responses, messages, gemini };
+
+export class ModelServer {
+  readonly heard: Heard[] = [];
+  /** Connections that callers broke off. */
+  gone = 0;
+  readonly #script: Script;
+  readonly #server = createServer((request, response) => {
+    response.on('close', () => {
+      if (!response.writableFinished) this.gone++;
+    });
+    this.#serve(request, response).catch(() => response.destroy());
+  });
+
+  constructor(script: Script) {
+    this.#script = script;
+  }
+
+  async start(): Promise<this> {
+    this.#server.listen(0, '127.0.0.1');
+    await once(this.#server, 'listening');
+    return this;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const pieces: Buffer[] = [];
+    for await (const piece of request) pieces.push(piece as Buffer);
+    const bytes = Buffer.concat(pieces);
+    const url = request.url ?? '';
+    const body = bytes.length === 0 ? {} : JSON.parse(bytes.toString());
+    if (/count_tokens|countTokens/.test(url)) {
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify(url.includes('countTokens') ? { totalTokens: 7 } : { input_tokens: 7 }));
+      return;
+    }
+    const protocol = protocolOf(url);
+    const model = protocol === 'gemini' ? (/models\/([^:/]+)/.exec(url)?.[1] ?? '') : body.model;
+    const stream = protocol === 'gemini' ? url.includes('streamGenerateContent') : body.stream === true;
+    const heard: Heard = { protocol, model, stream, headers: request.headers, url, body, bytes };
+    const index = this.heard.push(heard) - 1;
+    const turn = typeof this.#script === 'function' ? this.#script(heard, index) : this.#script[index];
+    await answer(turn ?? { text: 'nothing more to say' }, heard, response);
+  }
+}
+
+function protocolOf(url: string): Protocol {
+  if (url.includes('/chat/completions')) return 'chat';
+  if (url.includes('/responses')) return 'responses';
+  if (url.includes('/messages')) return 'messages';
+  if (url.includes('enerateContent')) return 'gemini';
+  throw new Error(`no protocol has ${url}`);
+}
+
+async function answer(turn: Turn, { protocol, model, stream }: Heard, response: ServerResponse): Promise<void> {
+  const encoder = encoders[protocol];
+  if (turn.raw !== undefined) {
+    response.writeHead(turn.raw.status, turn.raw.headers).end(turn.raw.body);
+    return;
+  }
+  if (turn.error !== undefined) {
+    const { status, message, headers } = turn.error;
+    response.writeHead(status, { 'content-type': 'application/json', ...headers });
+    response.end(JSON.stringify(encoder.error(status, message)));
+    return;
+  }
+  response.setHeader('x-request-id', 'upstream-1');
+  if (!stream) {
+    response.setHeader('content-type', 'application/json');
+    if (turn.drip !== undefined) await new Promise((resolve) => setTimeout(resolve, turn.drip));
+    response.end(JSON.stringify(encoder.whole(turn, model)));
+    return;
+  }
+  response.setHeader('content-type', 'text/event-stream');
+  let sent = 0;
+  for (const event of encoder.events(turn, model)) {
+    if (turn.drip !== undefined) await new Promise((resolve) => setTimeout(resolve, turn.drip));
+    if (sent++ === turn.cutAfter || response.destroyed) {
+      response.destroy();
+      return;
+    }
+    response.write(event);
+  }
+  response.end();
+}
