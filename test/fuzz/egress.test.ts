@@ -1,11 +1,16 @@
+import { PassThrough } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addressKind } from '../../src/gateways/egress/addresses.ts';
+import { relayBody } from '../../src/gateways/egress/body.ts';
 import { checkServerName, readClientHello, SecondHelloGuard } from '../../src/gateways/egress/client-hello.ts';
 import { answerDns } from '../../src/gateways/egress/dns.ts';
 import { parseRequestHead, parseResponseHead } from '../../src/gateways/egress/head.ts';
+import { Inlet } from '../../src/gateways/egress/inlet.ts';
 import { Names } from '../../src/gateways/egress/names.ts';
 import { Refusal } from '../../src/gateways/egress/refusal.ts';
+import { FrameGuard } from '../../src/gateways/egress/websocket.ts';
 import { compilePolicy } from '../../src/policy/index.ts';
 import { clientHello } from '../fakes/client-hello.ts';
 import { openScene, POLICY, PUBLIC, type Scene } from '../fakes/egress-scene.ts';
@@ -161,6 +166,103 @@ test('handshakes: only refusals are thrown, and no other name passes', () => {
       },
     ),
     runs(5000),
+  );
+});
+
+/** Relays one chunked body that comes in these pieces; what came out, and why it ended early. */
+async function relayed(pieces: readonly Buffer[]): Promise<{ out: Buffer; refusal: Refusal | null }> {
+  const from = new PassThrough();
+  const to = new PassThrough();
+  const chunks: Buffer[] = [];
+  to.on('data', (chunk: Buffer) => chunks.push(chunk));
+  const done = relayBody(new Inlet(from), to, { kind: 'chunked' }, () => {}).then(
+    () => null,
+    (error: unknown) => {
+      if (error instanceof Refusal) return error;
+      throw error;
+    },
+  );
+  for (const piece of pieces) from.write(piece);
+  from.end();
+  const refusal = await done;
+  to.end();
+  await finished(to);
+  return { out: Buffer.concat(chunks), refusal };
+}
+
+/** What the strictest reader makes of it: the content, or null where it is no whole body. */
+function strictly(body: Buffer): Buffer | null {
+  const parts: Buffer[] = [];
+  let rest = body;
+  for (;;) {
+    const size = /^([0-9a-f]+)\r\n/.exec(rest.toString('latin1'));
+    if (size === null) return null;
+    const length = Number.parseInt(size[1] ?? '', 16);
+    rest = rest.subarray(size[0].length);
+    if (rest.toString('latin1', length, length + 2) !== '\r\n') return null;
+    if (length === 0) return rest.length === 2 ? Buffer.concat(parts) : null;
+    parts.push(rest.subarray(0, length));
+    rest = rest.subarray(length + 2);
+  }
+}
+
+test('chunked bodies: what passes whole is one body to the strictest reader, and what is refused is none', async () => {
+  const base = '5;a=b\r\nhello\r\n1F\r\nGET / HTTP/1.1\r\nHost: evil\r\n\r\n.\r\n0\r\nX-A: b\r\n\r\n';
+  await fc.assert(
+    fc.asyncProperty(fc.array(mutation, { maxLength: 3 }), fc.nat({ max: 60 }), async (changes, cut) => {
+      const bytes = Buffer.from(mutated(base, changes), 'latin1');
+      const { out, refusal } = await relayed(
+        [bytes.subarray(0, cut), bytes.subarray(cut)].filter((each) => each.length > 0),
+      );
+      expect(strictly(out) !== null).toBe(refusal === null);
+    }),
+    runs(1500),
+  );
+});
+
+test('frames of WebSockets: cut anywhere, what is looked at is what was sent; other bytes are refused or wait', () => {
+  const frame = fc.record({
+    opcode: fc.constantFrom(0, 1, 2, 9, 10),
+    payload: fc.uint8Array({ maxLength: 125 }),
+    mask: fc.uint8Array({ minLength: 4, maxLength: 4 }),
+    wide: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(frame, { maxLength: 8 }), fc.array(fc.nat({ max: 400 }), { maxLength: 6 }), (frames, cuts) => {
+      const bytes = Buffer.concat(
+        frames.map(({ opcode, payload, mask, wide }) => {
+          const length = wide && opcode < 8 ? [254, 0, payload.length] : [128 | payload.length];
+          const masked = Buffer.from(payload).map((byte, i) => byte ^ (mask[i & 3] ?? 0));
+          return Buffer.concat([Buffer.from([128 | opcode, ...length]), mask, masked]);
+        }),
+      );
+      const seen: [Buffer[], Buffer[]] = [[], []];
+      const guard = new FrameGuard(
+        (piece) => seen[0].push(piece),
+        (piece) => seen[1].push(piece),
+      );
+      const places = [0, ...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b), bytes.length];
+      const passed = places.slice(1).map((end, i) => guard.pass(bytes.subarray(places[i], end)));
+      expect(Buffer.concat(passed).equals(bytes)).toBe(true);
+      for (const [i, control] of [false, true].entries()) {
+        const sent = frames.filter(({ opcode }) => opcode >= 8 === control).map(({ payload }) => payload);
+        expect(Buffer.concat(seen[i] ?? []).equals(Buffer.concat(sent))).toBe(true);
+      }
+    }),
+    runs(1500),
+  );
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+      try {
+        new FrameGuard(
+          () => {},
+          () => {},
+        ).pass(Buffer.from(bytes));
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+      }
+    }),
+    runs(3000),
   );
 });
 
