@@ -1,7 +1,7 @@
 /**
  * The egress gateway beside other proxies, each in a process of its own, all in one run, interleaved by measure: the
  * cost of a new tunnel with its TLS handshake and first request, the latency of a request on a kept one, requests a
- * second over 16 connections, and memory with 1,000 idle tunnels. Inspecting proxies terminate TLS.
+ * second over 16 connections, megabytes a second of one large answer, and memory with 1,000 idle tunnels. Inspecting proxies terminate TLS.
  * Squid, tinyproxy and mitmproxy are those of the system; what is not installed is named with its package. Fails when a bar is missed.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -20,6 +20,7 @@ import { compilePolicy, decide } from '../src/policy/index.ts';
 /** Two equals differ by this much from one run to the next on a shared machine. */
 const NOISE = 1.1;
 const BODY = Buffer.alloc(1024, 'x');
+const BIG = Buffer.alloc(8 << 20, 'x');
 /** One of the processes. It prints a line with its port once it listens. */
 async function play(name: string, [originPort = '', scratch = '']: string[]): Promise<void> {
   if (name === 'origin') {
@@ -27,9 +28,10 @@ async function play(name: string, [originPort = '', scratch = '']: string[]): Pr
     writeFileSync(join(originPort, 'ca.pem'), authority.certificate);
     const server = createHttps(
       { SNICallback: (asked, done) => done(null, authority.contextFor(asked)) },
-      (_, response) => {
-        response.writeHead(200, { 'Content-Length': BODY.length });
-        response.end(BODY);
+      ({ url }, response) => {
+        const body = url === '/big' ? BIG : BODY;
+        response.writeHead(200, { 'Content-Length': body.length });
+        response.end(body);
       },
     );
     server.keepAliveTimeout = 600_000;
@@ -92,6 +94,8 @@ interface Figures {
   setup: number[];
   kept: number[];
   rate: number[];
+  /** MB a second, of one large answer. */
+  volume: number[];
   memory: number | null;
 }
 
@@ -138,19 +142,21 @@ async function main(): Promise<void> {
 
 async function measure(contestants: readonly Contestant[], origin: number): Promise<Map<string, Figures>> {
   const figures = new Map(
-    contestants.map(({ name }) => [name, { setup: [], kept: [], rate: [], memory: null } as Figures]),
+    contestants.map(({ name }) => [name, { setup: [], kept: [], rate: [], volume: [], memory: null } as Figures]),
   );
-  for (let round = -1; round < 5; round++) {
+  for (let round = -1; round < 4; round++) {
     for (const contestant of contestants) {
       const own = figures.get(contestant.name);
       if (own === undefined) continue;
-      const setup = await setups(contestant, origin, 40);
-      const kept = await keptAlive(contestant, origin, 1000);
-      const rate = await throughput(contestant, origin, 700);
+      const setup = await setups(contestant, origin, 30);
+      const kept = await keptAlive(contestant, origin, 600);
+      const rate = await throughput(contestant, origin, 500);
+      const mb = await volume(contestant, origin);
       if (round < 0) continue;
       own.setup.push(...setup);
       own.kept.push(...kept);
       own.rate.push(rate);
+      own.volume.push(mb);
     }
   }
   for (const contestant of contestants) {
@@ -200,6 +206,15 @@ async function throughput(contestant: Contestant, origin: number, ms: number): P
   return (done * 1000) / (performance.now() - start);
 }
 
+async function volume(contestant: Contestant, origin: number): Promise<number> {
+  const tls = await open(contestant.port, origin);
+  const start = performance.now();
+  await request(tls, origin, '/big', BIG.length);
+  const ms = performance.now() - start;
+  tls.destroy();
+  return BIG.length / 1000 / ms;
+}
+
 /** Growth of the proxy's resident memory, in MB, with a thousand tunnels that have finished their handshake. */
 async function idleMemory({ port, child }: Contestant, origin: number): Promise<number | null> {
   if (child?.pid === undefined) return null;
@@ -228,7 +243,7 @@ async function open(proxy: number | null, origin: number): Promise<TLSSocket> {
   return tls;
 }
 
-function request(tls: TLSSocket, origin: number): Promise<void> {
+function request(tls: TLSSocket, origin: number, path = '/', size = BODY.length): Promise<void> {
   return new Promise((resolve, reject) => {
     let got = 0;
     let need = Number.POSITIVE_INFINITY;
@@ -236,7 +251,7 @@ function request(tls: TLSSocket, origin: number): Promise<void> {
       if (got === 0) {
         const end = chunk.indexOf('\r\n\r\n');
         if (end === -1) return reject(new Error('a head in pieces'));
-        need = end + 4 + BODY.length;
+        need = end + 4 + size;
       }
       got += chunk.length;
       if (got < need) return;
@@ -247,7 +262,7 @@ function request(tls: TLSSocket, origin: number): Promise<void> {
     const gone = () => reject(new Error('closed'));
     tls.on('data', take);
     tls.once('close', gone);
-    tls.write(`GET / HTTP/1.1\r\nHost: localhost:${origin}\r\n\r\n`);
+    tls.write(`GET ${path} HTTP/1.1\r\nHost: localhost:${origin}\r\n\r\n`);
   });
 }
 
@@ -317,7 +332,7 @@ function report(
   figures: ReadonlyMap<string, Figures>,
   missing: readonly string[],
 ): void {
-  console.log('                    set-up ms    p99   kept µs    p99   req/s   MB at 1,000');
+  console.log('                    set-up ms    p99   kept µs    p99   req/s    MB/s   MB at 1,000');
   for (const { name } of contestants) {
     const own = figures.get(name);
     if (own === undefined) continue;
@@ -327,6 +342,7 @@ function report(
       (at(own.kept, 0.5) * 1000).toFixed(0).padStart(9),
       (at(own.kept, 0.99) * 1000).toFixed(0).padStart(6),
       at(own.rate, 0.5).toFixed(0).padStart(7),
+      at(own.volume, 0.5).toFixed(0).padStart(7),
       (own.memory === null ? '-' : own.memory.toFixed(0)).padStart(13),
     ];
     console.log(`  ${name.padEnd(16)}  ${cells.join(' ')}`);
@@ -343,6 +359,7 @@ function report(
   bar('set-up of a tunnel, ms, beside srt', at(own.setup, 0.5), NOISE * at(srt.setup, 0.5));
   bar('latency in a kept tunnel, ms, beside srt', at(own.kept, 0.5), NOISE * at(srt.kept, 0.5));
   bar('time a request at 16 connections, ms, beside srt', 1000 / at(own.rate, 0.5), (NOISE * 1000) / at(srt.rate, 0.5));
+  bar('ms a megabyte, beside srt', 1000 / at(own.volume, 0.5), (NOISE * 1000) / at(srt.volume, 0.5));
   bar('time an inspected request, ms, beside srt', 1000 / at(inspected.rate, 0.5), 1000 / at(srtInspected.rate, 0.5));
   bar('MB at 1,000 idle tunnels', own.memory ?? Number.POSITIVE_INFINITY, 100);
   const squidOwn = of('squid');
