@@ -26,7 +26,7 @@ const onlyBase = ['audit', 'policy', 'guest'];
 /** Packages that only one domain may know. What is not named here may be used anywhere. */
 const packageOwners: Readonly<Record<string, readonly string[]>> = {
   '@cedar-policy/cedar-wasm': ['policy'],
-  koffi: ['sandbox', 'base'],
+  koffi: ['sandbox', 'secrets', 'base'],
   kysely: ['store'],
   commander: ['cli'],
 };

@@ -132,7 +132,7 @@ describe('commands that documents name', () => {
           ?.split(' ')
           .slice(1) ?? [];
       if (!verbs.some(({ name }) => name === verb)) return true;
-      const parts = [...helpOf(verb).matchAll(/^ {2}([a-z]+) /gm)].map((match) => match[1]);
+      const parts = [...helpOf(verb).matchAll(/^ {2}([a-z][a-z-]*) /gm)].map((match) => match[1]);
       const grouped = helpOf(verb).includes('\nCommands:\n');
       if (grouped && /^[a-z]/.test(part) && !parts.includes(part)) return true;
       const options = [part, ...rest].filter((word) => /^--[a-z]/.test(word)).map((word) => word.split('=')[0] ?? '');

@@ -321,6 +321,14 @@ export const specs = {
     resource: z.strictObject({ secret: text, version: text.nullable() }),
     outcome: result,
   },
+  /** All secrets of this machine are about to be sealed with another master key; the keys by where they are. */
+  'secret.key.change': { phase: 'intent', resource: none },
+  'secret.key.changed': {
+    phase: 'outcome',
+    closes: ['secret.key.change'],
+    resource: z.strictObject({ from: text.nullable(), to: text.nullable(), secrets: count }),
+    outcome: result,
+  },
   /** A run may from now on have a secret used for it. */
   'secret.granted': {
     phase: 'fact',

@@ -102,6 +102,10 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.change} ${event.resource.secret}`;
     case 'secret.changed':
       return `${event.outcome.result} ${event.resource.secret}${because(event.outcome.reason)}`;
+    case 'secret.key.change':
+      return 'to another master key';
+    case 'secret.key.changed':
+      return `${event.outcome.result}: ${event.resource.from ?? '?'} → ${event.resource.to ?? '?'}${because(event.outcome.reason)}`;
     case 'secret.granted':
       return `${event.resource.secret} for ${useText(event.resource.use)}`;
     case 'secret.refused':

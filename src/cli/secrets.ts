@@ -23,6 +23,11 @@ The value is read from standard input, or asked for without showing it. One line
 What is not limited may be used everywhere the policy lets it. Set again, a secret keeps its scopes; the kinds that are
 named are replaced.`;
 
+const ROTATE_HELP = `
+With the key in a file, a new one takes its place. To go over to a token, a Vault or a variable, name that in the settings
+(secrets.master_key) or in CORDON_MASTER_KEY first; where the key before was not a file, name it under
+secrets.previous_master_key or in CORDON_MASTER_KEY_PREVIOUS. Nothing is lost when this is interrupted: run it again.`;
+
 export function command(context: Context): Command {
   const secrets = newGroup();
   const named = (name: string, description: string) =>
@@ -57,6 +62,12 @@ export function command(context: Context): Command {
       async (name: string, options: OutputOptions) =>
         (await import('./secrets-revoke.ts')).revoke(context, name, options),
     ),
+  );
+  secrets.addCommand(
+    newCommand('rotate-key')
+      .description('seal all secrets with another master key: a new one, or the one that the settings name now')
+      .addHelpText('after', ROTATE_HELP)
+      .action(async (options: OutputOptions) => (await import('./secrets-rotate.ts')).rotateKey(context, options)),
   );
   return secrets;
 }

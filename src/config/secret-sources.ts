@@ -20,6 +20,49 @@ function named<Place extends z.ZodRawShape>(place: Place) {
 
 const absolute = z.string().regex(/^\//, 'write an absolute path');
 
+/** A transit engine of a Vault or OpenBao, or a PKCS#11 token. */
+const masterKey = z
+  .strictObject({
+    transit: z
+      .strictObject({
+        address: z.string(),
+        namespace: z.string().min(1).optional(),
+        mount: z.string().min(1).optional(),
+        key: z.string().min(1),
+        token_file: absolute.optional(),
+        token_variable: z.string().min(1).optional(),
+        ca_file: absolute.optional(),
+      })
+      .optional(),
+    pkcs11: z
+      .strictObject({
+        module: absolute,
+        token: z.string().min(1).max(32),
+        /** The key's label; or its id, in hex. One of the two. */
+        key: z.string().min(1).optional(),
+        key_id: z
+          .string()
+          .regex(/^([0-9a-f]{2}){1,64}$/i, 'write the id in hex, such as 01')
+          .optional(),
+        /** One of the two; never the PIN itself. */
+        pin_file: absolute.optional(),
+        pin_variable: z.string().min(1).optional(),
+      })
+      .refine(
+        ({ key, key_id }) => (key === undefined) !== (key_id === undefined),
+        'name the key by key or key_id, one of the two',
+      )
+      .refine(
+        ({ pin_file, pin_variable }) => (pin_file === undefined) !== (pin_variable === undefined),
+        'write pin_file or pin_variable, one of the two',
+      )
+      .optional(),
+  })
+  .refine(
+    ({ transit, pkcs11 }) => (transit === undefined) !== (pkcs11 === undefined),
+    'write transit or pkcs11, one of the two',
+  );
+
 export const secretsSettings = z.strictObject({
   sources: z
     .array(
@@ -40,18 +83,8 @@ export const secretsSettings = z.strictObject({
       ]),
     )
     .default([]),
-  /** Instead of `keys/master.key`: a key that never leaves a Vault's transit engine. */
-  master_key: z
-    .strictObject({
-      transit: z.strictObject({
-        address: z.string(),
-        namespace: z.string().min(1).optional(),
-        mount: z.string().min(1).optional(),
-        key: z.string().min(1),
-        token_file: absolute.optional(),
-        token_variable: z.string().min(1).optional(),
-        ca_file: absolute.optional(),
-      }),
-    })
-    .optional(),
+  /** Instead of `keys/master.key`: a key that is never on this machine. */
+  master_key: masterKey.optional(),
+  /** Where the key is that secrets are sealed with by now, for `cordon secrets rotate-key`. */
+  previous_master_key: masterKey.optional(),
 });

@@ -48,4 +48,16 @@ export interface SecretStore extends SecretDriver {
   /** Without `scopes`, those it had stay. The value it had is gone. */
   set(name: string, value: Secret, scopes?: Scopes): Promise<SecretEntry>;
   remove(name: string): Promise<SecretEntry>;
+  /**
+   * Goes over to another master key: the one that is configured, or a new one. Throws `NotFoundError` when nothing was ever set,
+   * `UsageError` when the configured key is in use already, and what the places of the keys throw; then nothing has changed.
+   */
+  rotateMasterKey(): Promise<Rotation>;
+}
+
+export interface Rotation {
+  /** For people: where the key was, and where it is. */
+  readonly from: string;
+  readonly to: string;
+  readonly secrets: number;
 }

@@ -11,6 +11,8 @@ export interface MasterKey {
   readonly id: string;
   /** For messages: `keys/master.key`, `CORDON_MASTER_KEY`. */
   readonly where: string;
+  /** True when it gets newer versions under the same id, with which wrapping again makes sense. */
+  readonly renewable: boolean;
   wrap(key: Buffer, context: string): Promise<Buffer>;
   /** Throws when the bytes were not wrapped by this key with this context. */
   unwrap(wrapped: Buffer, context: string): Promise<Buffer>;
@@ -20,7 +22,11 @@ export const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 export const MASTER_KEY_FILE = 'master.key';
+/** A file key that is about to take the place of the other: it counts as soon as the index says so. */
+export const NEXT_KEY_FILE = 'master.key.next';
 export const MASTER_KEY_VARIABLE = 'CORDON_MASTER_KEY';
+/** What that variable held before, for a change of the key. */
+export const PREVIOUS_KEY_VARIABLE = 'CORDON_MASTER_KEY_PREVIOUS';
 
 /** AES-256-GCM (NIST SP 800-38D): nonce, ciphertext, tag. A key seals few things, so random nonces do not meet. */
 export function seal(key: Buffer, plain: Buffer, context: string, random: RandomSource = randomBytes): Buffer {
@@ -44,6 +50,7 @@ export function localMasterKey(key: Buffer, where: string, random: RandomSource 
   return {
     id,
     where,
+    renewable: false,
     wrap: async (dataKey, context) => seal(key, dataKey, context, random),
     unwrap: async (wrapped, context) => unseal(key, wrapped, context),
   };
@@ -66,7 +73,7 @@ export interface MasterKeyOptions {
  */
 export async function loadMasterKey(options: MasterKeyOptions, create: boolean): Promise<MasterKey | null> {
   const { keys, variable, random = randomBytes, file = MASTER_KEY_FILE } = options;
-  if (variable !== undefined) return localMasterKey(parseVariable(variable), MASTER_KEY_VARIABLE, random);
+  if (variable !== undefined) return variableKey(variable, MASTER_KEY_VARIABLE, random);
   const path = join(keys, file);
   let text = readKeyFile(path);
   if (text === null && !create) return null;
@@ -90,10 +97,11 @@ function readKeyFile(path: string): string | null {
   }
 }
 
-function parseVariable(text: string): Buffer {
+/** Throws `UsageError` for a text that is no key. */
+export function variableKey(text: string, name: string, random: RandomSource = randomBytes): MasterKey {
   const key = decode(text.trim());
-  if (key !== null) return key;
-  throw new UsageError(`${MASTER_KEY_VARIABLE} is set and holds no key: 32 bytes in base64 are needed`, {
+  if (key !== null) return localMasterKey(key, name, random);
+  throw new UsageError(`${name} is set and holds no key: 32 bytes in base64 are needed`, {
     remedy: 'make one with: openssl rand -base64 32',
   });
 }
@@ -118,6 +126,6 @@ export function wrongMasterKey(
       ? `unset ${MASTER_KEY_VARIABLE}, or set it`
       : `restore ${file}, or set ${MASTER_KEY_VARIABLE},`;
   return new EnforcementError('secrets', `${many} sealed with the master key ${sealedWith}, and ${has}`, {
-    remedy: `${variable} to that key; nothing was changed. If it is lost, so are the values: remove the folder secrets and ${join(keys, 'secrets.json')}, and set them again`,
+    remedy: `${variable} to that key; nothing was changed. To go over to another key: cordon secrets rotate-key. If the old one is lost, so are the values: remove the folder secrets and ${join(keys, 'secrets.json')}, and set them again`,
   });
 }

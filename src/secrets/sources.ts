@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { EnforcementError, UsageError } from '../base/errors.ts';
+import { CordonError, EnforcementError, UsageError } from '../base/errors.ts';
+import { readOwnFile } from '../base/own-file.ts';
 import type { SecretDriver, SecretStore } from './driver.ts';
 import { openSecrets } from './index.ts';
-import { MASTER_KEY_VARIABLE } from './master-key.ts';
+import { MASTER_KEY_VARIABLE, type MasterKey, PREVIOUS_KEY_VARIABLE } from './master-key.ts';
+import { pkcs11MasterKey } from './pkcs11/master-key.ts';
 import type { Scopes } from './scopes.ts';
 import { transitMasterKey } from './transit.ts';
 
@@ -30,7 +32,24 @@ interface VaultPlace {
 /** The part of the settings that is about secrets. */
 export interface SecretsSettings {
   readonly sources: readonly Source[];
-  readonly master_key?: { readonly transit: VaultPlace & { readonly key: string } } | undefined;
+  readonly master_key?: MasterKeyPlace | undefined;
+  /** Where it was before, until everything is sealed with the other. */
+  readonly previous_master_key?: MasterKeyPlace | undefined;
+}
+
+/** One of the two. */
+interface MasterKeyPlace {
+  readonly transit?: (VaultPlace & { readonly key: string }) | undefined;
+  readonly pkcs11?: TokenPlace | undefined;
+}
+
+interface TokenPlace {
+  readonly module: string;
+  readonly token: string;
+  readonly key?: string | undefined;
+  readonly key_id?: string | undefined;
+  readonly pin_file?: string | undefined;
+  readonly pin_variable?: string | undefined;
 }
 
 export interface OpenedSecrets {
@@ -45,21 +64,56 @@ export interface OpenedSecrets {
  */
 export function openSources(
   paths: { readonly secrets: string; readonly keys: string },
-  { sources, master_key }: SecretsSettings,
+  { sources, master_key, previous_master_key }: SecretsSettings,
   env: Record<string, string | undefined>,
 ): OpenedSecrets {
-  const transit = master_key?.transit;
-  const names = [MASTER_KEY_VARIABLE, transit?.token_variable ?? [], sources.flatMap(variablesOf)].flat();
+  const places = [master_key, previous_master_key].filter((place) => place !== undefined);
+  const ofKeys = places.map(({ transit, pkcs11 }) => transit?.token_variable ?? pkcs11?.pin_variable ?? []);
+  const names = [MASTER_KEY_VARIABLE, PREVIOUS_KEY_VARIABLE, ofKeys, sources.map(variablesOf)].flat(2);
   const taken = takeOut(env, names);
-  const service =
-    transit === undefined ? undefined : transitMasterKey({ ...vaultOptions(transit, taken), key: transit.key });
   const store = openSecrets('embedded', {
     dir: paths.secrets,
     keys: paths.keys,
     masterKey: taken[MASTER_KEY_VARIABLE],
-    service,
+    previousKey: taken[PREVIOUS_KEY_VARIABLE],
+    service: master_key === undefined ? undefined : service(master_key, taken),
+    previousService: previous_master_key === undefined ? undefined : service(previous_master_key, taken),
   });
   return { store, drivers: [store, ...sources.map((source) => open(source, taken))] };
+}
+
+function service({ transit, pkcs11 }: MasterKeyPlace, env: Readonly<Record<string, string | undefined>>): MasterKey {
+  if (transit !== undefined) return transitMasterKey({ ...vaultOptions(transit, env), key: transit.key });
+  if (pkcs11 === undefined)
+    throw new UsageError('secrets.master_key names no place', { remedy: 'write transit or pkcs11' });
+  const { module, token, key = '', key_id: id } = pkcs11;
+  const named = id === undefined ? { label: key } : { id: Buffer.from(id, 'hex') };
+  return pkcs11MasterKey({ module, token, key: named, pin: () => pinOf(pkcs11, env) });
+}
+
+function pinOf(
+  { token, pin_file: file, pin_variable: variable }: TokenPlace,
+  env: Readonly<Record<string, string | undefined>>,
+): Buffer {
+  const pin = file === undefined ? (env[variable ?? ''] ?? '') : readPin(file);
+  if (pin !== '') return Buffer.from(pin);
+  throw new UsageError(`there is no PIN for the token ${token}: ${file ?? `$${variable}`} is empty`, {
+    remedy: 'write it into a file that only this user can read, and name that in pin_file',
+  });
+}
+
+function readPin(file: string): string {
+  try {
+    return readOwnFile(file, 1_024)
+      .toString('utf8')
+      .replace(/\r?\n$/, '');
+  } catch (cause) {
+    if (cause instanceof CordonError) throw cause;
+    throw new EnforcementError('secrets', `the token's PIN cannot be read from ${file}`, {
+      cause,
+      remedy: 'let this user, and nobody else, read that file',
+    });
+  }
 }
 
 function variablesOf(source: Source): string[] {

@@ -60,6 +60,7 @@ export function transitMasterKey(options: TransitOptions): MasterKey {
   return {
     id: id.digest('hex').slice(0, 16),
     where,
+    renewable: true,
     async wrap(dataKey, what) {
       const body = { plaintext: dataKey.toString('base64'), associated_data: context(what) };
       const answer = wrappedSchema.safeParse(await ask('encrypt', body));

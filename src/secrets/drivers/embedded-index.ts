@@ -42,7 +42,7 @@ const fileSchema = bodySchema.extend({ mac: base64 });
 
 export type IndexEntry = z.infer<typeof entrySchema>;
 export type Index = z.infer<typeof bodySchema>;
-type IndexFile = z.infer<typeof fileSchema>;
+export type IndexFile = z.infer<typeof fileSchema>;
 
 /** Null when there is none: no secret was ever set. The seal is not checked yet. */
 export async function readIndex(keys: string): Promise<IndexFile | null> {

@@ -5,29 +5,33 @@ import * as z from 'zod';
 import { canonicalJson } from '../../base/canonical-json.ts';
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { writeDurably } from '../../base/durable-file.ts';
-import { CordonError, EnforcementError, NotFoundError } from '../../base/errors.ts';
+import { CordonError, EnforcementError, NotFoundError, UsageError } from '../../base/errors.ts';
 import { FileLock } from '../../base/file-lock.ts';
 import type { RandomSource } from '../../base/ids.ts';
 import { readOwnFile } from '../../base/own-file.ts';
-import { checkName, type SecretEntry, type SecretStore } from '../driver.ts';
-import { KEY_BYTES, loadMasterKey, type MasterKey, seal, unseal, wrongMasterKey } from '../master-key.ts';
+import { checkName, type Rotation, type SecretEntry, type SecretStore } from '../driver.ts';
+import { KEY_BYTES, type MasterKey, seal, unseal, wrongMasterKey } from '../master-key.ts';
 import { checkScopes, type Scopes } from '../scopes.ts';
 import { Secret } from '../secret.ts';
-import { checkIndex, INDEX_CONTEXT, type Index, type IndexEntry, readIndex, writeIndex } from './embedded-index.ts';
+import {
+  checkIndex,
+  INDEX_CONTEXT,
+  type Index,
+  type IndexEntry,
+  type IndexFile,
+  readIndex,
+  writeIndex,
+} from './embedded-index.ts';
+import { type KeyPlaces, KeyRing } from './embedded-keys.ts';
 
-export interface EmbeddedOptions {
+export interface EmbeddedOptions extends KeyPlaces {
   /** Folder of the sealed values; made (0700) when missing. */
   readonly dir: string;
-  /** Folder of the keys. */
-  readonly keys: string;
-  /** Instead of `keys/master.key`: the value of CORDON_MASTER_KEY. */
-  readonly masterKey?: string | undefined;
-  /** Instead of both: a key that lives in a service. */
-  readonly service?: MasterKey | undefined;
   readonly clock?: Clock;
-  readonly random?: RandomSource;
 }
 
+const HOW_TO_CHANGE =
+  'make another one, name that in the settings or the variable, and the one before under previous_master_key or in CORDON_MASTER_KEY_PREVIOUS';
 const LOCK_TIMEOUT = 10_000;
 const MAX_FILE = 256 * 1024;
 const fileSchema = z.strictObject({ v: z.literal(1), name: z.string(), version: z.int(), sealed: z.base64() });
@@ -42,11 +46,13 @@ export class EmbeddedSecrets implements SecretStore {
   readonly #options: EmbeddedOptions;
   readonly #clock: Clock;
   readonly #random: RandomSource;
+  readonly #ring: KeyRing;
 
   constructor(options: EmbeddedOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? randomBytes;
+    this.#ring = new KeyRing(options);
   }
 
   async list(): Promise<readonly SecretEntry[]> {
@@ -121,30 +127,76 @@ export class EmbeddedSecrets implements SecretStore {
     });
   }
 
+  /**
+   * Every data key is wrapped by the new master key before one replacement of the index makes that the key; the one before stays
+   * until then. Cut short at any point, everything opens, and another try goes on.
+   */
+  async rotateMasterKey(): Promise<Rotation> {
+    return this.#exclusively(async () => {
+      const { keys } = this.#options;
+      const file = await readIndex(keys);
+      if (file === null) throw new NotFoundError('there is no secret on this machine, and so no master key to change');
+      const { index, master: before } = await this.#openWithAny(file);
+      const after = await this.#ring.next(before);
+      if (after.id === before.id && !after.renewable) {
+        await this.#ring.settle(after.id);
+        throw new UsageError(`${after.where} is the master key already`, { remedy: HOW_TO_CHANGE });
+      }
+      const rewrap = async (wrapped: string, what: string) => {
+        const key = await before.unwrap(Buffer.from(wrapped, 'base64'), what);
+        const again = await wrap(after, key, what);
+        // What the new key does not open must not be what is left.
+        if (!(await after.unwrap(Buffer.from(again, 'base64'), what)).equals(key))
+          throw new Error('another key came back');
+        key.fill(0);
+        return again;
+      };
+      const entries: Record<string, IndexEntry> = {};
+      for (const [name, entry] of Object.entries(index.entries)) {
+        entries[name] = { ...entry, key: await rewrap(entry.key, context('key', name, entry)) };
+      }
+      const changed = { ...index, master: after.id, key: await rewrap(index.key, INDEX_CONTEXT), entries };
+      await writeIndex(keys, changed, after);
+      await this.#ring.settle(after.id);
+      const to = (await this.#ring.sealing(after.id)) ?? after; // a new file has got its name
+      return { from: before.where, to: to.where, secrets: Object.keys(entries).length };
+    });
+  }
+
+  async #openWithAny(file: IndexFile): Promise<{ index: Index; master: MasterKey }> {
+    const { keys } = this.#options;
+    const candidates = await this.#ring.candidates(file.master);
+    for (const [i, master] of candidates.entries()) {
+      try {
+        return { index: await checkIndex(keys, file, master), master };
+      } catch (error) {
+        if (i === candidates.length - 1) throw error;
+      }
+    }
+    throw wrongMasterKey(file.master, Object.keys(file.entries).length, await this.#ring.configured(false), keys);
+  }
+
   /** The index, checked, and the key it is sealed with; both null before the first secret. */
   async #open(): Promise<{ index: Index; master: MasterKey } | { index: null; master: null }> {
     const { keys } = this.#options;
-    const file = await readIndex(keys);
-    if (file === null) return { index: null, master: null };
-    const master = await this.#masterKey(false);
-    if (master?.id !== file.master) {
+    for (let attempt = 0; ; attempt++) {
+      const file = await readIndex(keys);
+      if (file === null) return { index: null, master: null };
+      const master = await this.#ring.sealing(file.master);
+      if (master?.id === file.master) return { index: await checkIndex(keys, file, master), master };
+      // The key was changed between the two looks.
+      if (attempt < 3 && (await readIndex(keys))?.master !== file.master) continue;
       throw wrongMasterKey(file.master, Object.keys(file.entries).length, master, keys);
     }
-    return { index: await checkIndex(keys, file, master), master };
   }
 
   async #openOrBegin(): Promise<{ index: Index; master: MasterKey }> {
     const opened = await this.#open();
     if (opened.index !== null) return opened;
-    const master = await this.#masterKey(true);
+    const master = await this.#ring.configured(true);
     if (master === null) throw new Error('a master key was to be made');
     const key = await wrap(master, Buffer.from(this.#random(KEY_BYTES)), INDEX_CONTEXT);
     return { index: { v: 1, master: master.id, key, entries: {}, gone: {} }, master };
-  }
-
-  async #masterKey(create: boolean): Promise<MasterKey | null> {
-    const { keys, masterKey: variable, service } = this.#options;
-    return service ?? loadMasterKey({ keys, variable, random: this.#random }, create);
   }
 
   async #exclusively<T>(work: () => Promise<T>): Promise<T> {
