@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { SecretHook } from '../../src/gateways/egress/gateway.ts';
 import { openScene, received, type Scene } from '../fakes/egress-scene.ts';
 import { type Answer, integrityOf, npmAnswer, type Published, pypiAnswer, send } from '../fakes/registry.ts';
 
@@ -298,6 +299,32 @@ describe('npm', () => {
     expect((await get(`${NPM}/-/live`, upgrade)).problem?.detail).toContain('no WebSocket');
   });
 
+  test('a registry that wants a credential is asked for its index with the one that is used there, and only there', async () => {
+    const first = scene;
+    const secrets: SecretHook = {
+      wants: ({ host }) => host === 'inspected.example',
+      apply: async ({ host, headers }) => {
+        const own = headers.find(({ lower, value }) => lower === 'authorization' && value === 'Bearer placeholder');
+        if (own === undefined) return { set: [] };
+        return host === 'inspected.example' ? { set: [{ ...own, value: 'Bearer real' }] } : { refuse: 'elsewhere' };
+      },
+      watchBody: () => () => false,
+    };
+    scene = await openScene({ policyText: POLICY, secrets });
+    instead = ({ headers }) => (headers.authorization === 'Bearer real' ? undefined : { status: 401, body: '{}' });
+    try {
+      expect((await get(file('good', '1.0.0'), { Authorization: 'Bearer placeholder' })).body.equals(bytes)).toBe(true);
+      expect(scene.seen.map(({ url, headers }) => [url, headers.authorization])).toEqual([
+        ['/npm/good', 'Bearer real'],
+        ['/npm/good/-/good-1.0.0.tgz', 'Bearer real'],
+      ]);
+      expect((await get(file('left-pad', '1.2.0'))).problem?.detail).toContain('answers with 401');
+    } finally {
+      await scene.close();
+      scene = first;
+    }
+  });
+
   test('an index is read once, however many of its files are asked for at once', async () => {
     const all = await Promise.all(Array.from({ length: 6 }, () => get(file('good', '1.0.0'))));
     expect(all.every(({ status }) => status === 200)).toBe(true);
@@ -358,6 +385,21 @@ describe('PyPI', () => {
     } finally {
       scene = first;
       await again.close();
+    }
+  });
+
+  test('indexes that do not exist do not crowd out the one that does', async () => {
+    const fresh = await openScene({ policyText: POLICY });
+    const first = scene;
+    scene = fresh;
+    try {
+      for (let i = 0; i < 8; i++) expect((await get(`https://live.example/${i}/simple/good-thing/`)).status).toBe(404);
+      expect((await get(`${simple}/good-thing/`)).status).toBe(200);
+      expect((await get(`${FILES}good_thing-1.0-py3-none-any.whl`)).status).toBe(200);
+      expect(scene.dependencies).toMatchObject([{ registry: simple, verified: true }]);
+    } finally {
+      scene = first;
+      await fresh.close();
     }
   });
 
