@@ -9,6 +9,8 @@ const exec = z.strictObject({ id: count, path: text, sha256: hex.nullable() });
 const transfer = z.strictObject({ ref: text, from: text.nullable(), to: text.nullable(), target: text });
 const result = z.strictObject({ result: z.enum(['done', 'failed']), reason: text.nullable() });
 
+const fetched = z.strictObject({ repository: text, ref: text });
+
 const patterns = z.array(text).optional();
 const scopesSchema = z.strictObject({
   repositories: patterns,
@@ -253,6 +255,14 @@ export const specs = {
   },
   /** What never came to a decision: an endpoint that is not offered, a token that is not this run's. */
   'llm.unjudged': { phase: 'fact', resource: z.strictObject({ what: text, detail: text }) },
+  /** The guest fetches objects of what it is shown. */
+  'git.fetch': { phase: 'intent', resource: fetched, decision: 'required' },
+  'git.fetched': {
+    phase: 'outcome',
+    closes: ['git.fetch'],
+    resource: fetched,
+    outcome: z.strictObject({ result: z.enum(['done', 'failed']), reason: text.nullable(), bytes: count }),
+  },
   /** A push as it came in: what the guest asks for, before its objects are looked at. */
   'git.received': {
     phase: 'intent',

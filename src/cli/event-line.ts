@@ -64,6 +64,10 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.method ?? 'connect to'} ${event.resource.host}:${event.resource.port}${event.resource.path ?? ''}`;
     case 'network.closed':
       return `${event.resource.host}:${event.resource.port} ${event.outcome.result}, ${formatSize(event.outcome.bytesIn)} in`;
+    case 'git.fetch':
+      return event.resource.ref;
+    case 'git.fetched':
+      return `${event.outcome.result} ${event.resource.ref}, ${formatSize(event.outcome.bytes)}${because(event.outcome.reason)}`;
     case 'mirror.fetch':
       return event.resource.repository;
     case 'mirror.fetched':

@@ -6,6 +6,7 @@ import { type GitServer, type RefVerdict, startGitServer } from '../gateways/git
 import type { Decision, EffectivePolicy } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import type { Checkout } from './checkout.ts';
+import { fetchDecider } from './origin-fetch.ts';
 import { type RunLog, recorded } from './run-log.ts';
 import type { RunSigner, SignerOptions } from './signing.ts';
 import type { Repository } from './workspace.ts';
@@ -74,7 +75,11 @@ export async function openOrigin(request: OriginRequest): Promise<Origin> {
     return signer;
   };
   const sign = request.branch === null ? {} : { sign: async (payload: Buffer) => (await own()).sign(payload) };
-  const server: GitServer = await startGitServer({ quarantine, decideRef, onPush, ...sign }, { fd: request.socket });
+  const { repository, policy, log, signer: asking } = request;
+  const ask = asking.ask.bind(asking);
+  const decideFetch = fetchDecider({ repository: repository.name, ref: quarantine.baseRef, policy, log, ask });
+  const options = { quarantine, decideRef, decideFetch, onPush, ...sign };
+  const server: GitServer = await startGitServer(options, { fd: request.socket });
   return {
     quarantine,
     received: () => received,

@@ -350,3 +350,61 @@ describe('a change that the forge does not take at once', () => {
     expect(forge.requests.filter((line) => line.includes('receive-pack'))).toEqual([]);
   });
 });
+
+describe('inside', () => {
+  test('partial and shallow clones of the one branch, each fetch decided and recorded', async () => {
+    const script = `cd /tmp
+      git clone -q --filter=blob:none --no-checkout http://127.0.0.1:9418/origin part && cd part
+      git rev-list --objects --missing=print HEAD | grep -c '^?' | sed 's/^/missing: /'
+      git show HEAD:src/app.js
+      git clone -q --depth=1 http://127.0.0.1:9418/origin /tmp/shallow && git -C /tmp/shallow rev-list --count HEAD | sed 's/^/deep: /'
+      git -C /tmp/shallow fetch -q --unshallow && git -C /tmp/shallow rev-list --count HEAD | sed 's/^/deep: /'
+      git clone -q --filter=sparse:oid=HEAD:README.md http://127.0.0.1:9418/origin /tmp/odd || echo odd filter refused`;
+    const { status, stderr, result } = await run(script);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stderr).toMatch(/│ missing: [1-9]/);
+    for (const said of ['console.log(1);', 'deep: 1', 'deep: 3', 'odd filter refused'])
+      expect(stderr).toContain(`│ ${said}`);
+    const fetches = events('git.fetch').filter((event) => event.run === result.runId);
+    expect(fetches.length).toBeGreaterThan(3);
+    expect(fetches[0]).toMatchObject({ resource: { ref: 'refs/heads/main' }, decision: { effect: 'permit' } });
+    expect(events('git.fetched').filter((event) => event.run === result.runId)).toHaveLength(fetches.length);
+  });
+
+  test('what the shown branch does not lead to cannot be had by its id', async () => {
+    user.git('checkout', '-q', '-b', 'hidden');
+    user.write('hidden.txt', 'hidden\n');
+    const hidden = user.commit('hidden');
+    const blob = user.git('rev-parse', 'HEAD:hidden.txt');
+    user.git('push', '-q', bare.dir, 'hidden');
+    const script = `git ls-remote origin; for id in ${hidden} ${blob} ${user.git('rev-parse', 'HEAD^{tree}')}; do
+        for v in 0 2; do git -c protocol.version=$v fetch -q origin $id && echo GOT; done; done; git fetch origin hidden || echo none; true`;
+    const { status, stderr } = await run(script);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stderr).toContain('│ none');
+    expect(stderr).not.toMatch(/│ GOT|refs\/heads\/hidden/);
+  });
+
+  test('a policy that denies fetches says so to git', async () => {
+    user.write(
+      '.cordon/policy.yaml',
+      'version: 1\nrules: |\n  forbid (principal, action == Action::"git.fetch", resource);\n',
+    );
+    user.commit('policy');
+    user.git('push', '-q', bare.dir, 'main');
+    const { status, stderr, result } = await run('git clone -q http://127.0.0.1:9418/origin /tmp/x || echo refused');
+    expect({ status, stderr }).toMatchObject({ status: 0, stderr: expect.stringContaining('│ refused') });
+    expect(stderr).toMatch(/remote error: cordon: .*git\.fetch/);
+    expect(events('git.fetch').at(-1)).toMatchObject({ run: result.runId, decision: { effect: 'deny' } });
+  });
+
+  test('submodules and LFS are told the rule that opens them', async () => {
+    const script = `git clone http://127.0.0.1:9418/team/lib.git /tmp/lib
+      curl -sS -o /tmp/answer -w '%{http_code} %{content_type}\\n' -X POST --noproxy '*' http://127.0.0.1:9418/origin/info/lfs/objects/batch; cat /tmp/answer; true`;
+    const { status, stderr } = await run(script);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stderr).toMatch(/not team\/lib\.git: .*allowed_network_hosts/);
+    expect(stderr).toContain('403 application/vnd.git-lfs+json');
+    expect(stderr).toMatch(/"message":"cordon: files of Git LFS .*allowed_network_hosts/);
+  });
+});

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { killGit } from '../../base/git.ts';
-import { flushPacket, packet } from '../../base/pktline.ts';
+import { flushPacket, type Packet, PacketReader, packet } from '../../base/pktline.ts';
+import { safeText } from '../../base/term.ts';
 import { collect, feed } from './git-io.ts';
 import { answer, bodyOf, HttpRefusal, protocolOf } from './http.ts';
 import type { Service, ServiceName } from './service.ts';
@@ -17,7 +18,7 @@ export async function advertise(
   const args = [service.slice(4), '--stateless-rpc', '--advertise-refs'];
   const push = service === 'git-receive-pack';
   // Pushing has no protocol 2; without the variable git answers as every client understands.
-  const child = state.start(args, push ? 'quarantine' : 'view', push ? {} : protocolOf(request));
+  const child = state.start(args, push ? 'quarantine' : 'view', push ? {} : protocolOf(request), push ? [] : PARTIAL);
   child.stdin.end();
   const refs = await collect(child, REPORT_BYTES);
   if (refs === null) throw new HttpRefusal(500, 'the refs could not be read');
@@ -25,16 +26,46 @@ export async function advertise(
   answer(response, 200, `application/x-${service}-advertisement`, body);
 }
 
+/** One request of protocol 2, or all of a fetch by an older one. What is not reachable from the shown refs is not in the view at all. */
 export async function fetchPack(state: Service, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const child = state.start(['upload-pack', '--stateless-rpc', '--strict'], 'view', protocolOf(request));
+  const protocol = protocolOf(request);
+  const reader = new PacketReader(bodyOf(request, FETCH_BODY), FETCH_BODY);
+  const first = await reader.next();
+  const listing = first?.kind === 'data' && /^command=ls-refs\n?$/.test(first.data.toString('latin1'));
+  const verdict = listing ? undefined : await state.options.decideFetch?.();
+  const type = 'application/x-git-upload-pack-result';
+  if (verdict?.permit === false) {
+    for await (const _ of reader.rest());
+    return answer(response, 200, type, packet(`ERR cordon: ${safeText(verdict.reason).slice(0, 1000)}`));
+  }
+  let bytes = 0;
+  let whole = false;
+  const child = state.start(['upload-pack', '--stateless-rpc', '--strict'], 'view', protocol, PARTIAL);
+  const ended = new Promise<boolean>((resolve) => child.on('close', (code) => resolve(code === 0)));
   response.on('close', () => killGit(child));
   try {
-    await feed(child, bodyOf(request, FETCH_BODY));
-    response.writeHead(200, { 'Content-Type': 'application/x-git-upload-pack-result', 'Cache-Control': 'no-store' });
-    const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
+    await feed(child, reader.rest(), first === null ? undefined : rawPacket(first));
+    response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' });
+    child.stdout.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+    });
     child.stdout.pipe(response);
-    await ended;
+    whole = await ended;
   } finally {
     killGit(child);
+    await verdict?.done(bytes, whole);
   }
+}
+
+/** Partial clones, by the filters that cost no walk of their own. */
+const PARTIAL = [
+  'uploadpack.allowFilter=true',
+  'uploadpackfilter.allow=false',
+  'uploadpackfilter.blob:none.allow=true',
+  'uploadpackfilter.blob:limit.allow=true',
+];
+
+function rawPacket(one: Packet): Buffer {
+  if (one.kind === 'data') return packet(one.data);
+  return Buffer.from(one.kind === 'flush' ? '0000' : one.kind === 'delimiter' ? '0001' : '0002');
 }

@@ -5,6 +5,7 @@ import { PacketError } from '../../base/pktline.ts';
 import { safeText } from '../../base/term.ts';
 import { advertise, fetchPack } from './fetch.ts';
 import { answer, HttpRefusal } from './http.ts';
+import { elsewhere, refuseLfs } from './not-here.ts';
 import { takePush } from './push.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { RefCommand } from './receive.ts';
@@ -25,6 +26,8 @@ export interface GitServerOptions {
   readonly quarantine: Quarantine;
   /** Asked for each command before a git process sees the push. A refusal of one refuses the push as a whole. */
   readonly decideRef: (command: RefCommand) => Promise<RefVerdict>;
+  /** Asked for each fetch of objects; absent = each is served. A listing of refs says no more than the checkout does. */
+  readonly decideFetch?: () => Promise<FetchVerdict>;
   /** After a push was received; its objects are not checked yet. */
   readonly onPush?: (commands: readonly RefCommand[]) => void;
   /** Signs a commit of the guest's, or says why not; absent = nothing is signed. */
@@ -34,6 +37,11 @@ export interface GitServerOptions {
   /** Requests served at once; more get 503. Default 8. */
   readonly concurrency?: number;
 }
+
+/** `done` is told when the answer has ended: its bytes, and whether git ended well. */
+export type FetchVerdict =
+  | { readonly permit: true; readonly done: (bytes: number, whole: boolean) => Promise<void> }
+  | { readonly permit: false; readonly reason: string };
 
 export type RefVerdict = { readonly permit: true } | { readonly permit: false; readonly reason: string };
 
@@ -120,8 +128,9 @@ async function route(state: Service, request: IncomingMessage, response: ServerR
   }
   if (/^\/origin\/info\/refs(?:$|\?)/.test(url))
     throw new HttpRefusal(403, 'only smart HTTP is served: use git 1.6.6 or later');
+  if (url.startsWith('/origin/info/lfs/')) return refuseLfs(response);
   const service = serviceNames.find((name) => url === `/origin/${name}`);
-  if (service === undefined) throw new HttpRefusal(404, 'the only repository here is /origin');
+  if (service === undefined) throw new HttpRefusal(404, elsewhere(url));
   if (method !== 'POST') throw new HttpRefusal(405, `${service} is asked with POST`);
   if (request.headers['content-type'] !== `application/x-${service}-request`)
     throw new HttpRefusal(415, 'this is not a request of git');

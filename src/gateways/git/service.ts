@@ -21,10 +21,15 @@ export class Service {
     this.timeout = options.timeout ?? 300_000;
   }
 
-  start(args: readonly string[], where: 'view' | 'quarantine', env: Record<string, string> = {}): GitProcess {
+  start(
+    args: readonly string[],
+    where: 'view' | 'quarantine',
+    env: Record<string, string> = {},
+    config: readonly string[] = [],
+  ): GitProcess {
     const { quarantine } = this.options;
     const place = where === 'view' ? quarantine.view : quarantine.place;
-    const child = spawnGit(place, [...args, place.gitDir], { env });
+    const child = spawnGit(place, [...args, place.gitDir], { env, config });
     child.stderr.resume();
     this.running.add(child);
     const timer = setTimeout(() => killGit(child), this.timeout);
