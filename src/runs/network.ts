@@ -28,6 +28,7 @@ const LISTENERS: readonly (ListeningPlace & { readonly kind: ListenerKind })[] =
   { port: 80, how: 'tcp-any', kind: 'http' },
   { port: 443, how: 'tcp-any', kind: 'tls' },
   { port: 53, how: 'udp', kind: 'dns' },
+  { port: 53, how: 'tcp', kind: 'dns-tcp' },
 ];
 
 const JAVA = '/usr/bin/java';

@@ -358,6 +358,42 @@ describe('programs that know no proxy', () => {
   });
 });
 
+describe('DNS over TCP', () => {
+  const asked = async (...bytes: Buffer[]) => {
+    const port = await scene.egress.attach({ port: 0 }, 'dns-tcp');
+    const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true });
+    socket.on('error', () => {});
+    const answer = received(socket);
+    for (const each of bytes) socket.write(each);
+    return Buffer.from(await answer, 'latin1');
+  };
+  const framed = (query: Buffer, length = query.length) =>
+    Buffer.concat([Buffer.from([length >> 8, length & 255]), query]);
+
+  test('is answered as over UDP, question after question, however they are cut', async () => {
+    const both = Buffer.concat([framed(dnsQuery('allowed.example', 1)), framed(dnsQuery('over-tcp.example', 1))]);
+    const answers = await asked(...[...both].map((byte) => Buffer.from([byte])));
+    const first = answers.readUInt16BE(0);
+    expect([...answers.subarray(first - 2, first + 2)].join('.')).toBe(scene.egress.names.get('allowed.example'));
+    expect((answers[first + 2 + 2 + 3] ?? 0) & 15).toBe(3);
+    expect(scene.unjudged).toHaveLength(1);
+    expect(scene.resolved).toEqual([]);
+  });
+
+  test.each<[string, Buffer]>([
+    ['a message that is too long', framed(Buffer.alloc(60_000))],
+    ['a message that does not come', framed(Buffer.alloc(4), 500)],
+    ['an empty message', Buffer.from([0, 0])],
+    [
+      'an answer',
+      framed(Buffer.concat([dnsQuery('a.example', 1).subarray(0, 2), Buffer.from([0x80]), Buffer.alloc(20)])),
+    ],
+  ])('%s ends the connection', async (_name, bytes) => {
+    expect(await asked(bytes)).toHaveLength(0);
+    await scene.until(() => scene.egress.connections === 0);
+  });
+});
+
 describe('behind a proxy of the network', () => {
   const through = (answer: string) => {
     const asked: string[] = [];

@@ -66,12 +66,17 @@ if (!$socket) { print 'failed: ', (join ' ', grep { $!{$_} } qw(ENETUNREACH ECON
 undef $/; print $socket scalar <STDIN>; $socket->flush; print scalar <$socket>; print "\\n";
 `;
 
-/** Asks the resolver of the run for a name's address, over UDP, byte by byte. */
+/** Asks the resolver of the run for a name's address, over UDP and over TCP, byte by byte. */
 const ASK = `use strict; use IO::Socket::INET;
 for my $name (@ARGV) {
+  my $query = pack('n6', 7, 0x100, 1, 0, 0, 0) . join('', map { pack('C/a', $_) } split /\\./, $name) . pack('Cnn', 0, 1, 1);
   my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => 53, Proto => 'udp') or die $!;
-  $socket->send(pack('n6', 7, 0x100, 1, 0, 0, 0) . join('', map { pack('C/a', $_) } split /\\./, $name) . pack('Cnn', 0, 1, 1));
+  $socket->send($query);
   $socket->recv(my $answer, 512);
+  my $stream = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => 53, Proto => 'tcp') or die $!;
+  print $stream pack('n/a', $query); $stream->flush; $stream->shutdown(1);
+  my $whole = do { local $/; <$stream> };
+  die 'another answer over TCP' if $whole ne pack('n/a', $answer);
   my (undef, $flags, undef, $count) = unpack('n4', $answer);
   print "$name rcode ", $flags & 15, ' ', ($count ? join('.', unpack('C4', substr($answer, -4))) : 'none'), "\\n";
 }

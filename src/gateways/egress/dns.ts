@@ -1,5 +1,7 @@
+import type { Socket } from 'node:net';
 import { canonicalHost } from '../../policy/hosts.ts';
 import { shown } from '../../policy/parsed.ts';
+import { Inlet, send } from './inlet.ts';
 import type { Names } from './names.ts';
 
 /** A header, one name, one type and class: what a stub resolver asks. Longer questions hold what nobody needs to be told. */
@@ -40,6 +42,27 @@ export function answerDns(
     return reply(query, NXDOMAIN, question.bytes, null);
   }
   return reply(query, NOERROR, question.bytes, question.qtype === TYPE_A ? address : null);
+}
+
+/** Questions over TCP (RFC 7766), one after the other, each with its length before it. `time`: of silence, in milliseconds. */
+export async function serveDns(socket: Socket, time: number, answer: (query: Buffer) => Buffer | null): Promise<void> {
+  socket.setTimeout(time, () => socket.destroy());
+  const inlet = new Inlet(socket);
+  for (;;) {
+    const size = await inlet.readAtLeast(2);
+    if (size === null) break;
+    const end = 2 + size.readUInt16BE(0);
+    inlet.unread(size);
+    const message = await inlet.readAtLeast(end);
+    if (message === null) break;
+    inlet.unread(message.subarray(end));
+    const reply = answer(message.subarray(2, end));
+    if (reply === null) break;
+    const length = Buffer.alloc(2);
+    length.writeUInt16BE(reply.length);
+    await send(socket, Buffer.concat([length, reply]));
+  }
+  socket.destroySoon();
 }
 
 interface Question {

@@ -6,7 +6,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { EffectivePolicy } from '../../policy/index.ts';
 import { type Authority, createAuthority } from './authority.ts';
 import { type Connector, openDialer, type Resolver, systemConnector, systemResolver } from './dial.ts';
-import { answerDns } from './dns.ts';
+import { answerDns, serveDns } from './dns.ts';
 import type { Gateway, SecretHook } from './gateway.ts';
 import { type Decide, type EgressLog, Ledger, type Revocation } from './ledger.ts';
 import { defaultEgressLimits, type EgressLimits } from './limits.ts';
@@ -40,9 +40,9 @@ export interface EgressOptions {
 
 /**
  * `proxy`: HTTP forward proxy and CONNECT. `http`, `tls`: connections to addresses that stand for names, on the port they
- * came to. `dns`: UDP.
+ * came to. `dns`: UDP; `dns-tcp`: the same over TCP.
  */
-export type ListenerKind = 'proxy' | 'http' | 'tls' | 'dns';
+export type ListenerKind = 'proxy' | 'http' | 'tls' | 'dns' | 'dns-tcp';
 export type Listening = { readonly fd: number } | { readonly port: number; readonly host?: string };
 
 /** The way out of one run. Everything that comes through its sockets is that run's, whatever it says. */
@@ -78,6 +78,8 @@ class EgressGateway implements Egress {
   readonly #limits: EgressLimits;
   readonly #servers: (Server | UdpSocket)[] = [];
   readonly #guests = new Set<Socket>();
+  /** Questions that are in the record already. */
+  readonly #told = new Set<string>();
   #authority: Authority | null = null;
   #trust: SecureContext | null = null;
   #closed = false;
@@ -162,14 +164,8 @@ class EgressGateway implements Egress {
   async #attachDns(listening: Listening): Promise<number> {
     const socket = createSocket('udp4');
     this.#servers.push(socket);
-    const told = new Set<string>();
     socket.on('message', (query, from) => {
-      const answer = answerDns(query, this.#names, (host, detail) => {
-        // Programs ask the same again and again, and a guest could fill the log with names.
-        if (told.has(detail) || told.size >= this.#limits.names) return;
-        told.add(detail);
-        this.#options.log.unjudged({ via: 'dns', host, detail });
-      });
+      const answer = this.#answer(query);
       if (answer !== null && !this.#closed) socket.send(answer, from.port, from.address);
     });
     socket.on('error', () => {});
@@ -180,13 +176,22 @@ class EgressGateway implements Egress {
     return socket.address().port;
   }
 
-  #accept(socket: Socket, kind: 'proxy' | 'http' | 'tls'): void {
+  #answer(query: Buffer): Buffer | null {
+    return answerDns(query, this.#names, (host, detail) => {
+      // Programs ask the same again and again, and a guest could fill the log with names.
+      if (this.#told.has(detail) || this.#told.size >= this.#limits.names) return;
+      this.#told.add(detail);
+      this.#options.log.unjudged({ via: 'dns', host, detail });
+    });
+  }
+
+  #accept(socket: Socket, kind: Exclude<ListenerKind, 'dns'>): void {
     socket.on('error', () => {});
     if (this.#closed || this.#guests.size >= this.#limits.connections) {
       socket.destroy();
       if (!this.#closed)
         this.#options.log.unjudged({
-          via: kind,
+          via: kind === 'dns-tcp' ? 'dns' : kind,
           host: null,
           detail: `more than ${this.#limits.connections} connections`,
         });
@@ -196,8 +201,13 @@ class EgressGateway implements Egress {
     socket.on('close', () => this.#guests.delete(socket));
     // A little later than the host's silence is noticed, so that the guest can be told of it.
     socket.setTimeout(this.#limits.idleTime + 1000, () => socket.destroy());
-    const served = kind === 'proxy' ? serveProxy(this.#gateway, socket) : serveTransparent(this.#gateway, socket, kind);
-    served.catch(() => socket.destroy());
+    this.#serve(socket, kind).catch(() => socket.destroy());
+  }
+
+  #serve(socket: Socket, kind: Exclude<ListenerKind, 'dns'>): Promise<void> {
+    if (kind === 'proxy') return serveProxy(this.#gateway, socket);
+    if (kind !== 'dns-tcp') return serveTransparent(this.#gateway, socket, kind);
+    return serveDns(socket, this.#limits.headTime, (query) => this.#answer(query));
   }
 
   revoke(revocation: Revocation): number {
