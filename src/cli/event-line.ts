@@ -98,6 +98,8 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.target}, ${formatSize(event.resource.bytes)}`;
     case 'delivery.patch.done':
       return `${event.outcome.result} ${event.resource.target}${because(event.outcome.reason)}`;
+    case 'attestation.issued':
+      return `${event.resource.ref} at ${event.resource.to.slice(0, 12)}`;
     case 'approval.requested':
       return event.resource.summary;
     case 'approval.decided':

@@ -69,6 +69,10 @@ function nextSteps(result: RunResult, request: RunRequest, cwd: string): (readon
     result.decisions.deny > 0 ? 'what was denied, and by which rule' : 'all about it',
   ]);
   if (result.decisions.deny > 0) steps.push([`cordon runs show ${id} --observe`, 'what would have permitted it']);
+  if (result.attestation?.ref != null && result.branch !== null) {
+    const where = request.workspace === cwd ? '' : ` -w ${shellWord(request.workspace)}`;
+    steps.push([`cordon verify${where} ${shellWord(result.branch)}`, 'that it was authorised']);
+  }
   steps.push([`cordon audit verify`, 'that the record is whole']);
   return steps;
 }

@@ -40,6 +40,16 @@ export const verbs: readonly Verb[] = [
     summary: 'language models that runs may use through the gateway: list, add, test',
     load: () => import('./providers.ts'),
   },
+  {
+    name: 'verify',
+    summary: 'is this commit authorised? offline, from a clone and a public key file',
+    load: () => import('./verify.ts'),
+  },
+  {
+    name: 'attest',
+    summary: 'what others verify with: key, rotate, revoke; and merge, to prove a merged commit',
+    load: () => import('./attest.ts'),
+  },
   { name: 'audit', summary: 'the audit log: tail, show, export, verify, prove', load: () => import('./audit.ts') },
   {
     name: 'init',

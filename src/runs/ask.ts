@@ -1,3 +1,4 @@
+import { type Clock, timestamp } from '../base/clock.ts';
 import { CordonError, ExitCode } from '../base/errors.ts';
 import { type ActionName, type Decision, refText } from '../policy/index.ts';
 import type { RunRequest } from './request.ts';
@@ -11,9 +12,18 @@ export class ApprovalDeniedError extends CordonError {
   }
 }
 
+/** A yes, bound to exactly what was asked. */
+export interface Approval {
+  /** Index of its event. */
+  readonly seq: number;
+  readonly by: string;
+  readonly subjectDigest: string;
+  readonly at: string;
+}
+
 /**
  * Puts what the policy asks to whoever answers for this run. On one machine that is the person at the terminal, or
- * nobody. Resolves on a yes; throws {@link ApprovalDeniedError} on a no, on silence, and where nobody is there.
+ * nobody. Resolves with a yes; throws {@link ApprovalDeniedError} on a no, on silence, and where nobody is there.
  */
 export async function decideAsk(
   decision: Decision,
@@ -22,7 +32,8 @@ export async function decideAsk(
   request: RunRequest,
   log: RunLog,
   io: RunIo,
-): Promise<void> {
+  clock: Clock,
+): Promise<Approval> {
   const { approvers = [], count = 1, expiresMs = 0 } = decision.ask ?? {};
   const approval = decision.subjectDigest.slice('sha256:'.length, 'sha256:'.length + 16);
   const cause = await log.append({
@@ -31,19 +42,28 @@ export async function decideAsk(
     resource: { approval, summary: what, approvers: [...approvers], count, expiresMs },
     decision: recorded(decision),
   });
-  const present = request.approvals === 'prompt' && io.ask !== undefined;
+  // Two people cannot be asked at one terminal.
+  const present = request.approvals === 'prompt' && io.ask !== undefined && count <= 1;
   const yes =
     present && (await io.ask?.({ action: what, reason: decision.reason, rules: decision.rules.map(refText) })) === true;
-  await log.append({
+  const seq = await log.append({
     type: 'approval.decided',
     action,
     resource: { approval, subjectDigest: decision.subjectDigest },
-    outcome: { answer: yes ? 'approved' : 'denied', note: present ? null : 'nobody was there to be asked' },
+    outcome: {
+      answer: yes ? 'approved' : 'denied',
+      note: present
+        ? null
+        : count > 1
+          ? `${count} people must be asked, and there is one terminal`
+          : 'nobody was there to be asked',
+    },
     cause,
   });
-  if (yes) return;
+  const { subjectDigest } = decision;
+  if (yes) return { seq, by: request.requester.id, subjectDigest, at: timestamp(clock.now()) };
   throw new ApprovalDeniedError(
-    `${what} needs an approval, and ${present ? 'it was not given' : 'nobody was there to give it'}: ${decision.reason}`,
+    `${what} needs an approval, and ${present ? 'it was not given' : count > 1 ? `${count} people must give it` : 'nobody was there to give it'}: ${decision.reason}`,
     present ? 'cordon runs show RUN tells what changed' : 'run it from a terminal with --approvals prompt',
   );
 }

@@ -10,7 +10,7 @@ export async function decideCrossing(scope: RunScope, action: PolicyAction, narr
   const decision = run.log.count(ruled.effect === 'deny' || narrow === undefined ? ruled : await narrow(ruled), action);
   if (decision.effect !== 'ask') return decision;
   try {
-    await decideAsk(decision, action.action, subject(action), request, run.log, io);
+    await decideAsk(decision, action.action, subject(action), request, run.log, io, scope.system.clock);
     return { ...decision, effect: 'permit' };
   } catch {
     return { ...decision, effect: 'deny' };

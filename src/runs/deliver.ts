@@ -24,6 +24,12 @@ export interface DeliverySource {
   readonly objectFormat: 'sha1' | 'sha256';
 }
 
+/** A ref that is to be made together with the branch; its object is in the quarantine. */
+export interface ExtraRef {
+  readonly ref: string;
+  readonly oid: string;
+}
+
 export interface BranchDelivery {
   readonly repository: Repository;
   readonly quarantine: DeliverySource;
@@ -31,6 +37,8 @@ export interface BranchDelivery {
   readonly head: string;
   /** Short name. */
   readonly branch: string;
+  /** Further refs, made in the same transaction. */
+  readonly alongside?: readonly ExtraRef[];
 }
 
 const TIMEOUT = 600_000;
@@ -51,7 +59,7 @@ const TIMEOUT = 600_000;
 export async function deliverBranch(
   delivery: BranchDelivery,
 ): Promise<{ readonly ref: string; readonly head: string }> {
-  const { repository, head, branch } = delivery;
+  const { repository, head, branch, alongside = [] } = delivery;
   const ref = branchRef(branch);
   // The pack must be visible to git from the main repository; a linked worktree's own folder has no refs of this kind.
   const place: GitPlace = { gitDir: repository.commonDir };
@@ -60,7 +68,7 @@ export async function deliverBranch(
   const keep = await copyObjects(delivery, place, options);
   try {
     await requireConnected(place, delivery);
-    await createRef(place, ref, head, branch, options);
+    await createRefs(place, [{ ref, oid: head }, ...alongside], branch, options);
   } finally {
     // The ref holds the objects now, or nothing should.
     if (keep !== null) await unlink(keep).catch(() => {});
@@ -119,7 +127,7 @@ async function refuseExisting(place: GitPlace, ref: string, branch: string): Pro
  * delivery of the same objects holds it.
  */
 async function copyObjects(
-  { quarantine, head }: BranchDelivery,
+  { quarantine, head, alongside = [] }: BranchDelivery,
   place: GitPlace,
   options: GitOptions,
 ): Promise<string | null> {
@@ -139,7 +147,8 @@ async function copyObjects(
   const timer = setTimeout(() => [sender, receiver].forEach(killGit), TIMEOUT);
   try {
     sender.stdout.pipe(receiver.stdin);
-    sender.stdin.end(`${head}\n^${quarantine.base}\n`);
+    const wanted = [head, ...alongside.map(({ oid }) => oid)];
+    sender.stdin.end(`${wanted.join('\n')}\n^${quarantine.base}\n`);
     const [sent, received] = await Promise.all([finish(sender), finish(receiver)]);
     const [, kind, name] = /^(keep|pack)\t([0-9a-f]{40,64})\n$/.exec(received.out) ?? [];
     if (sent.code !== 0) throw new OutsideError(`the change cannot be read from the quarantine: ${sent.err}`);
@@ -169,8 +178,9 @@ async function finish(child: GitProcess): Promise<{ code: number | null; out: st
 }
 
 /** Everything that the commit needs is in the user's repository. */
-async function requireConnected(place: GitPlace, { head, quarantine }: BranchDelivery): Promise<void> {
-  const args = ['rev-list', '--objects', '--quiet', head, '--not', quarantine.base];
+async function requireConnected(place: GitPlace, { head, quarantine, alongside = [] }: BranchDelivery): Promise<void> {
+  const further = alongside.map(({ oid }) => oid);
+  const args = ['rev-list', '--objects', '--quiet', head, ...further, '--not', quarantine.base];
   const result = await git(place, args, { timeout: TIMEOUT });
   if (result.exitCode === 0) return;
   throw new StorageError(`the objects of ${head} are not all in ${place.gitDir}`, {
@@ -179,18 +189,19 @@ async function requireConnected(place: GitPlace, { head, quarantine }: BranchDel
   });
 }
 
-async function createRef(
+/** All of them or none; the first is the branch. */
+async function createRefs(
   place: GitPlace,
-  ref: string,
-  head: string,
+  refs: readonly ExtraRef[],
   branch: string,
   options: GitOptions,
 ): Promise<void> {
   const args = ['update-ref', '-m', 'cordon: delivered', '--stdin', '-z'];
-  const stdin = `start\0create ${ref}\0${head}\0prepare\0commit\0`;
+  const created = refs.map(({ ref, oid }) => `create ${ref}\0${oid}\0`);
+  const stdin = `start\0${created.join('')}prepare\0commit\0`;
   const result = await git(place, args, { ...options, stdin, config: ['core.fsync=all'] });
   if (result.exitCode === 0) return;
-  await refuseExisting(place, ref, branch);
+  await refuseExisting(place, branchRef(branch), branch);
   throw new StorageError(`branch ${branch} cannot be made in ${place.gitDir}`, {
     cause: gitFailure(place, args, result),
     remedy: 'see the cause: a full disk, a folder that is not writable, or a stale .lock file',

@@ -3,13 +3,18 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digest } from '../base/digest.ts';
 import { CordonError } from '../base/errors.ts';
-import { deliverBranch, deliverPatch } from './deliver.ts';
+import { deliverBranch, deliverPatch, type ExtraRef } from './deliver.ts';
 import type { Arrival } from './judge.ts';
 import type { RunRequest } from './request.ts';
 import type { RunLog } from './run-log.ts';
 import type { RunScope } from './scope.ts';
 
-export async function handOver(arrival: Arrival, request: RunRequest, scope: RunScope): Promise<void> {
+export async function handOver(
+  arrival: Arrival,
+  request: RunRequest,
+  scope: RunScope,
+  alongside: readonly ExtraRef[],
+): Promise<void> {
   const { dir, run, io } = scope;
   const { log } = run;
   const { quarantine, head, repository, branch } = arrival;
@@ -33,11 +38,21 @@ export async function handOver(arrival: Arrival, request: RunRequest, scope: Run
   const transfer = { ref: `refs/heads/${branch}`, from: null, to: head, target: repository.name };
   const cause = await log.append({ type: 'git.forwarded', action: 'git.push', resource: transfer });
   const { remote } = repository;
+  const further = alongside.map(({ ref, oid }) => ({ ref, from: null, to: oid }));
   const act =
     remote === null
-      ? deliverBranch({ repository, quarantine, head, branch })
+      ? deliverBranch({ repository, quarantine, head, branch, alongside })
       : import('./forward.ts').then(({ forwardBranch }) =>
-          forwardBranch({ remote, quarantine, head, branch, folder, signal: io.signal, onProgress: io.onProgress }),
+          forwardBranch({
+            remote,
+            quarantine,
+            head,
+            branch,
+            further,
+            folder,
+            signal: io.signal,
+            onProgress: io.onProgress,
+          }),
         );
   await done(log, cause, act, (result) => ({
     type: 'git.forward.done',

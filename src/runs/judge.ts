@@ -1,10 +1,12 @@
 /** What has arrived in quarantine is looked at as a whole and decided upon. */
 
+import { type Clock, timestamp } from '../base/clock.ts';
 import { PolicyDeniedError } from '../base/errors.ts';
 import { inspectPush } from '../gateways/git/checks.ts';
+import type { CommitFacts } from '../gateways/git/commits.ts';
 import type { Quarantine } from '../gateways/git/quarantine.ts';
 import { type Decision, type EffectivePolicy, refText } from '../policy/index.ts';
-import { decideAsk } from './ask.ts';
+import { type Approval, decideAsk } from './ask.ts';
 import type { RunRequest } from './request.ts';
 import { type RunLog, recorded } from './run-log.ts';
 import type { RunIo } from './system.ts';
@@ -22,6 +24,18 @@ export interface Arrival {
   readonly isSigned?: (commit: Buffer) => Promise<boolean>;
 }
 
+/** What was permitted, and by whom. */
+export interface Judgement {
+  /** New commits, oldest first. */
+  readonly commits: readonly CommitFacts[];
+  readonly decision: Decision;
+  /** Index of the event that recorded it. */
+  readonly decided: number;
+  readonly approvals: readonly Approval[];
+  /** When its objects were looked at. */
+  readonly inspectedAt: string;
+}
+
 /** Throws `PolicyDeniedError` with every reason why not; resolves when all of it may leave. */
 export async function judge(
   arrival: Arrival,
@@ -29,7 +43,8 @@ export async function judge(
   policy: EffectivePolicy,
   log: RunLog,
   io: RunIo,
-): Promise<void> {
+  clock: Clock,
+): Promise<Judgement> {
   const { quarantine, head, branch, received } = arrival;
   const repository = arrival.repository.name;
   const ref = `refs/heads/${branch}`;
@@ -41,10 +56,11 @@ export async function judge(
     if (severity === 'note') io.onProgress({ step: `note: ${path === null ? '' : `${path}: `}${message}` });
   }
   const { facts } = inspection;
+  const inspectedAt = timestamp(clock.now());
   const decision = facts === null ? undefined : log.decide(policy, facts);
   const refused = refusals.length > 0 || decision === undefined || decision.effect === 'deny';
   const reason = refusals[0]?.message ?? decision?.reason ?? 'the push could not be inspected';
-  await log.append({
+  const decided = await log.append({
     type: 'git.decided',
     action: 'git.push',
     resource: {
@@ -60,7 +76,11 @@ export async function judge(
     ...(decision === undefined ? {} : { decision: recorded(decision) }),
   });
   if (refused) throw denial(refusals, decision);
-  if (decision.effect === 'ask') await decideAsk(decision, 'git.push', `git push to ${ref}`, request, log, io);
+  const approvals =
+    decision.effect === 'ask'
+      ? [await decideAsk(decision, 'git.push', `git push to ${ref}`, request, log, io, clock)]
+      : [];
+  return { commits: inspection.commits, decision, decided, approvals, inspectedAt };
 }
 
 /** A push that brought nothing new, as when only ignored files changed: its record is closed, and nothing is delivered. */

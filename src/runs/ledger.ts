@@ -10,6 +10,7 @@ import type { Sandbox, Toolbox } from '../sandbox/sandbox.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import { moveRun } from './registry.ts';
 import {
+  type AttestationResult,
   type LentCredential,
   type ModelUsage,
   NO_USAGE,
@@ -26,6 +27,7 @@ import type { Repository } from './workspace.ts';
 export interface RunFacts {
   head: string | null;
   branch: string | null;
+  attestation: AttestationResult | null;
   changedFiles: number;
   outputBytes: number;
   credentials: readonly LentCredential[];
@@ -61,6 +63,7 @@ export class RunLedger {
   readonly facts: RunFacts = {
     head: null,
     branch: null,
+    attestation: null,
     changedFiles: 0,
     outputBytes: 0,
     credentials: [],
@@ -197,7 +200,7 @@ export class RunLedger {
       },
       policyDigest: this.#policyDigest,
       auditCheckpoint: this.#system.log.checkpoint() ?? '',
-      attestation: null,
+      attestation: this.facts.attestation,
       pullRequest: null,
     };
     await this.#close(status, result);

@@ -1,7 +1,7 @@
 /**
  * A run, top to bottom. Read this first.
  *
- *   request → policy → workspace → sandbox → agent → change → judgement → delivery → sealed run
+ *   request → policy → workspace → sandbox → agent → change → judgement → proof → delivery → sealed run
  *
  * Every step records what it is about to do before it does it. Whatever fails, the run ends in exactly one state, its
  * record is closed, and nothing of it is left on the machine but what was delivered.
@@ -122,7 +122,7 @@ async function work(scope: RunScope, { sandbox, network, env }: Prepared): Promi
 
 /** Resolves with whether there was something to deliver, and it is delivered. */
 async function deliver(scope: RunScope, { sandbox, origin }: Prepared, touched: boolean): Promise<boolean> {
-  const { branch, repository, request, run, io, loaded, redactor } = scope;
+  const { system, branch, repository, request, run, io, loaded, redactor } = scope;
   if (branch === null || !touched) return false;
   const gitOnly = await resolveToolbox([{ path: '/usr/bin/git' }]);
   scope.record?.allow(gitOnly);
@@ -140,8 +140,18 @@ async function deliver(scope: RunScope, { sandbox, origin }: Prepared, touched: 
   refuseIfCancelled(io);
   const { quarantine, isSigned } = origin;
   const arrival = { quarantine, head, repository, branch, received, isSigned };
-  await judge({ ...arrival, secretIn: (bytes) => redactor.nameIn(bytes) }, request, loaded.policy, run.log, io);
-  await handOver(arrival, request, scope);
+  const judgement = await judge(
+    { ...arrival, secretIn: (bytes) => redactor.nameIn(bytes) },
+    request,
+    loaded.policy,
+    run.log,
+    io,
+    system.clock,
+  );
+  const { attest } = await import('./attestation.ts'); // many runs deliver nothing
+  const attested = await attest(scope, arrival, judgement);
+  await handOver(arrival, request, scope, attested.refs);
+  run.facts.attestation = request.deliver === 'branch' ? attested.result : { ...attested.result, ref: null };
   run.facts.head = head;
   run.facts.branch = request.deliver === 'branch' ? branch : null;
   return true;

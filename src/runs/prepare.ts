@@ -94,7 +94,8 @@ async function openGateways(
     requester: request.requester.id,
     clock: system.clock,
     keys: system.keys,
-    ask: (decision: Decision, what: string) => decideAsk(decision, 'git.sign', what, request, run.log, scope.io),
+    ask: (decision: Decision, what: string) =>
+      decideAsk(decision, 'git.sign', what, request, run.log, scope.io, system.clock),
   };
   const { policy } = loaded;
   const origin = await openOrigin({ quarantine, socket, repository, branch, policy, log: run.log, signer });

@@ -79,6 +79,17 @@ export interface ModelUsage {
 
 export const NO_USAGE: ModelUsage = { requests: 0, inputTokens: 0, outputTokens: 0, usd: 0 };
 
+/** Where the proof of a delivered change is; docs/attestation.md. */
+export interface AttestationResult {
+  /** The ref that travels with the branch; null when a patch was delivered. */
+  readonly ref: string | null;
+  /** Of the signed envelope, as the log has it. */
+  readonly digest: string;
+  readonly logIndex: number;
+  /** The same bundle as a file. */
+  readonly file: string;
+}
+
 /** The one object that `cordon run --json` ends with. */
 export interface RunResult {
   readonly runId: string;
@@ -101,6 +112,7 @@ export interface RunResult {
   readonly policyDigest: string;
   /** The signed checkpoint that covers this run's last event. */
   readonly auditCheckpoint: string;
-  readonly attestation: null;
+  /** The proof of what was delivered; null when nothing was. */
+  readonly attestation: AttestationResult | null;
   readonly pullRequest: null;
 }

@@ -126,7 +126,15 @@ async function lend(
     });
   }
   if (decision.effect === 'ask') {
-    await decideAsk(decision, 'secret.use', `lending ${name} as ${placeOf(use)}`, request, run.log, io);
+    await decideAsk(
+      decision,
+      'secret.use',
+      `lending ${name} as ${placeOf(use)}`,
+      request,
+      run.log,
+      io,
+      scope.system.clock,
+    );
   }
   lender.decision = decision;
   try {

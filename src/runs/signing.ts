@@ -38,7 +38,7 @@ export interface SignerOptions {
   /** Folder of the installation's keys. */
   readonly keys: string;
   /** Resolves when somebody says yes to what the policy asks; throws a `CordonError` otherwise. */
-  ask(decision: Decision, what: string): Promise<void>;
+  ask(decision: Decision, what: string): Promise<unknown>;
 }
 
 export class RunSigner {

@@ -83,7 +83,10 @@ describe('a change is delivered', () => {
     expect(readdirSync(marks)).toEqual([]);
     const branch = `cordon/${result.runId}`;
     const unexpected = differences(before, after).filter(
-      (line) => !/^\+ \.git\/(objects\/|refs\/heads\/cordon\/|logs\/refs\/heads\/cordon\/)/.test(line),
+      (line) =>
+        !/^\+ \.git\/(objects\/|refs\/(heads|attestations)\/cordon\/|refs\/attestations\/$|logs\/refs\/heads\/cordon\/)/.test(
+          line,
+        ),
     );
     expect(unexpected).toEqual([]);
     expect(stderr).toContain('│ one\n'); // the base commit, not the working tree
@@ -120,7 +123,12 @@ describe('a change is delivered', () => {
       decisions: { permit: expect.any(Number), deny: 0, ask: 0 },
       policyDigest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
       auditCheckpoint: expect.stringContaining('\n\n— '),
-      attestation: null,
+      attestation: {
+        ref: `refs/attestations/cordon/${result.head}`,
+        digest: expect.stringMatching(/^sha256:/),
+        logIndex: expect.any(Number),
+        file: expect.stringMatching(/proof\.json$/),
+      },
       pullRequest: null,
     });
     expect(result.commands).toBeGreaterThan(0);
@@ -242,7 +250,10 @@ describe('a change is delivered', () => {
     const patch = site.run(user, 'echo two > a.txt', '--deliver', 'patch');
     expect(patch).toMatchObject({ status: 0, result: { branch: null, changedFiles: 1 } });
     const { artifacts } = JSON.parse(site.cordon('runs', 'artifacts', patch.result.runId, '--json').stdout);
-    expect(artifacts).toMatchObject([{ path: expect.stringMatching(/\.patch$/), bytes: expect.any(Number) }]);
+    expect(artifacts).toMatchObject([
+      { path: expect.stringMatching(/\.patch$/), bytes: expect.any(Number) },
+      { path: expect.stringMatching(/proof\.json$/), bytes: expect.any(Number) },
+    ]);
     const none = site.run(user, 'echo two > a.txt', '--deliver', 'none');
     expect(none).toMatchObject({ status: 0, result: { branch: null, head: null, changedFiles: 1 } });
     const analysis = site.run(
