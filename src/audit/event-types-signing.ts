@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { digest, runId, type Spec, text, time } from './event-fields.ts';
+import { count, digest, runId, type Spec, text, time } from './event-fields.ts';
 
-/** Signatures of commits. */
+/** Signatures of commits, and of statements about them. */
 export const signingSpecs = {
   /** The key of a run, made for its first signature; it exists in the memory of the process that drives the run. */
   'git.certified': {
@@ -40,5 +40,20 @@ export const signingSpecs = {
   'git.revoked': {
     phase: 'fact',
     resource: z.strictObject({ run: runId, serial: text, authority: text }),
+  },
+  /** A statement about a push that was permitted was signed; made durable before the push is forwarded. */
+  'attestation.issued': {
+    phase: 'fact',
+    resource: z.strictObject({
+      /** Of the DSSE envelope in canonical JSON, its signature included. */
+      envelope: digest,
+      /** Of the public key. */
+      key: digest,
+      predicateType: text,
+      repository: text,
+      ref: text,
+      to: text,
+      commits: count,
+    }),
   },
 } as const satisfies Record<string, Spec>;

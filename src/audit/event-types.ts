@@ -309,21 +309,6 @@ export const specs = {
     }),
     content: 'optional',
   },
-  /** A statement about a push that was permitted was signed; made durable before the push is forwarded. */
-  'attestation.issued': {
-    phase: 'fact',
-    resource: z.strictObject({
-      /** Of the DSSE envelope in canonical JSON, its signature included. */
-      envelope: digest,
-      /** Of the public key. */
-      key: digest,
-      predicateType: text,
-      repository: text,
-      ref: text,
-      to: text,
-      commits: count,
-    }),
-  },
   'approval.requested': {
     phase: 'intent',
     resource: z.strictObject({ approval: text, summary: text, approvers: z.array(text), count, expiresMs: count }),
