@@ -12,7 +12,7 @@ export interface FetchRequest {
   readonly policy: EffectivePolicy;
   readonly log: RunLog;
   /** Resolves when somebody says yes; throws a `CordonError` otherwise. */
-  ask(decision: Decision, what: string): Promise<void>;
+  ask(decision: Decision, what: string): Promise<unknown>;
 }
 
 /** An answer to what the policy asks holds for all fetches of the run: they are of the same. */
