@@ -11,6 +11,7 @@ import { safeText, shellWord } from '../base/term.ts';
 import { prepareHome } from '../config/home.ts';
 import { type Paths, resolvePaths } from '../config/paths.ts';
 import type { RotateOptions } from './attest.ts';
+import { revokeCertificates, rotateSigners } from './attest-signers.ts';
 import { type Context, outputOf } from './context.ts';
 import type { Output, OutputOptions } from './output.ts';
 import { withLog } from './secrets-local.ts';
@@ -39,6 +40,7 @@ export async function key(context: Context, options: OutputOptions & { output?: 
 }
 
 export async function rotate(context: Context, options: RotateOptions): Promise<void> {
+  if (options.authority === true) return rotateSigners(context, options);
   const now = systemClock.now();
   const times = {
     now: timestamp(now),
@@ -59,7 +61,12 @@ export async function revoke(
     });
   }
   const revoked = { run, revokedFrom: options.from ?? 0 };
-  await changing(context, options, `revocation of run ${run}`, (paths) => revokeRun(paths.keys, revoked));
+  await changing(context, options, `revocation of run ${run}`, async (paths) => {
+    const state = await revokeRun(paths.keys, revoked);
+    // A list for git knows no moment of the log: with one, the run's signatures are left to `cordon verify`.
+    if (options.from === undefined) await revokeCertificates(paths, run);
+    return state;
+  });
 }
 
 /** Makes the change, and the log says so. A key that is to count no more must not wait for a log that cannot be written. */

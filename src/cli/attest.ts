@@ -15,6 +15,7 @@ export interface MergeOptions extends OutputOptions {
 export interface RotateOptions extends OutputOptions {
   readonly overlap: number;
   readonly revokedFrom?: string | number;
+  readonly authority?: boolean;
 }
 
 export function command(context: Context): Command {
@@ -28,6 +29,14 @@ export function command(context: Context): Command {
       ),
   );
   attest.addCommand(
+    newCommand('signers')
+      .description('whom git should believe: lines for gpg.ssh.allowedSignersFile')
+      .option('--revoked <file>', 'write the list of revoked certificates there, for gpg.ssh.revocationFile')
+      .action(async (options: OutputOptions & { revoked?: string }) =>
+        (await import('./attest-signers.ts')).signers(context, options),
+      ),
+  );
+  attest.addCommand(
     newCommand('rotate')
       .description('sign with another key from now on; what the old one signed still counts')
       .option('--overlap <time>', 'how long runs that go on may still use the old one', durationOption, 24 * 3_600_000)
@@ -36,6 +45,7 @@ export function command(context: Context): Command {
         'the old one was stolen: nothing of it counts that was logged from then on',
         momentOption,
       )
+      .option('--authority', 'the authority that certifies the keys of runs, instead of the key of statements')
       .action(async (options: RotateOptions) => (await import('./attest-keys.ts')).rotate(context, options)),
   );
   attest.addCommand(
