@@ -10,6 +10,7 @@ import { decideCrossing } from './crossing.ts';
 import type { ModelUsage } from './request.ts';
 import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
+import { sharedBudgets } from './shared-budget.ts';
 
 /** On the sandbox's own loopback. */
 const PORT = 4141;
@@ -69,6 +70,7 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     log: modelLog(scope),
     redactor,
     translate: () => null,
+    budgets: sharedBudgets(scope),
     clock: system.clock,
     network: { extraCa: system.network.extraCa, proxy: system.network.upstreamProxy },
     onNotice: (message) => scope.io.onProgress({ step: message }),

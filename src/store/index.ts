@@ -1,6 +1,16 @@
 import type { Store } from './store.ts';
 
-export type { NewRun, RunPage, RunPatch, RunQuery, RunRecord, Store } from './store.ts';
+export type {
+  NewRun,
+  RunPage,
+  RunPatch,
+  RunQuery,
+  RunRecord,
+  Spending,
+  SpendingBounds,
+  SpendingEntry,
+  Store,
+} from './store.ts';
 
 /** One line for each driver; loaded when it is used, since a database client costs more than the command line itself. */
 const drivers = {

@@ -21,7 +21,42 @@ export interface Store {
   /** At most `limit` runs whose id begins with `prefix`, newest first: a person types the first few characters. */
   findRuns(prefix: string, limit: number): Promise<readonly RunRecord[]>;
   listRuns(query: RunQuery): Promise<RunPage>;
+  /**
+   * Adds the entry if it fits into the budget beside all entries of the period, in one step that no other process comes between. Returns
+   * what was in the budget before; `added` says whether it fit.
+   */
+  reserveSpending(
+    entry: SpendingEntry,
+    bounds: SpendingBounds,
+  ): Promise<{ readonly added: boolean; readonly before: Spending }>;
+  /** Puts what was really spent in place of what was reserved. Returns what is in the budget from `since` on. */
+  settleSpending(entry: SpendingEntry, since: number): Promise<Spending>;
   close(): Promise<void>;
+}
+
+/** Money in billionths of a US dollar. */
+export interface Spending {
+  readonly nanoUsd: number;
+  readonly tokens: number;
+  readonly requests: number;
+}
+
+export interface SpendingEntry extends Spending {
+  /** Unique. */
+  readonly id: string;
+  /** Which budget it counts against: `requester user:ann day`. */
+  readonly budget: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+export interface SpendingBounds {
+  /** Start of the period, in milliseconds since the epoch. */
+  readonly since: number;
+  /** Null where there is no bound. */
+  readonly nanoUsd: number | null;
+  readonly tokens: number | null;
+  readonly requests: number | null;
 }
 
 /** One run as it is kept. `request` and `result` are whole documents, whose shapes belong to src/runs/request.ts. */

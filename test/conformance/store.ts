@@ -134,5 +134,47 @@ export function storeConformance(name: string, make: () => Promise<StoreUnderTes
       expect(await ids({ repository: '/src/app' })).toEqual(['0003', '0001']);
       expect(await ids({ states: ['running', 'created'], repository: '/src/app' })).toEqual(['0003', '0001']);
     });
+
+    test('spending: what fits is added, what does not is not, and others’ budgets and other periods do not count', async () => {
+      const entry = (id: string, tokens: number, at = 100, budget = 'run ann') => ({
+        id,
+        budget,
+        at,
+        nanoUsd: 5,
+        tokens,
+        requests: 1,
+      });
+      const bounds = { since: 50, nanoUsd: null, tokens: 100, requests: 3 };
+      await store.reserveSpending(entry('old', 90, 10), bounds);
+      await store.reserveSpending(entry('bob', 90, 100, 'run bob'), bounds);
+      expect(await store.reserveSpending(entry('a', 60), bounds)).toEqual({
+        added: true,
+        before: { nanoUsd: 0, tokens: 0, requests: 0 },
+      });
+      expect(await store.reserveSpending(entry('b', 60), bounds)).toEqual({
+        added: false,
+        before: { nanoUsd: 5, tokens: 60, requests: 1 },
+      });
+      expect(await store.settleSpending({ ...entry('a', 20), nanoUsd: 1 }, 50)).toEqual({
+        nanoUsd: 1,
+        tokens: 20,
+        requests: 1,
+      });
+      expect((await store.reserveSpending(entry('b', 80), bounds)).added).toBe(true);
+      expect((await store.reserveSpending(entry('c', 1), bounds)).added).toBe(false);
+    });
+
+    test('spending: many at once, from two processes, never go beyond the bound', async () => {
+      const other = await installation.open();
+      const bounds = { since: 0, nanoUsd: 1_000, tokens: null, requests: null };
+      const all = Array.from({ length: 60 }, (_, i) =>
+        (i % 2 === 0 ? store : other).reserveSpending(
+          { id: `${i}`, budget: 'b', at: 1, nanoUsd: 100, tokens: 0, requests: 1 },
+          bounds,
+        ),
+      );
+      expect((await Promise.all(all)).filter(({ added }) => added)).toHaveLength(10);
+      await other.close();
+    });
   });
 }

@@ -1,5 +1,6 @@
 /** A run that uses a language model: real sandbox, real gateway, a scripted model behind a real server. */
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ModelServer } from '../fakes/models/server.ts';
@@ -121,6 +122,21 @@ test('another model, another token, one request too many: refused, said and reco
     'budget',
   ]);
   expect(site.verify()).toEqual([]);
+}, 60_000);
+
+test('a budget that runs share holds across them', async () => {
+  const policy = join(site.root, 'shared.yaml');
+  const budgets = '[{scope: requester, period: month, requests: 2}]';
+  writeFileSync(
+    policy,
+    `version: 1\nllm_policy: {allowed_providers: [acme], models: ["small-*"], budgets: ${budgets}}\n`,
+  );
+  const ask = `perl ask.pl /v1/chat/completions '${chat('x')}'`;
+  const first = await run(ask, '--policy', policy);
+  expect(first.stderr).toContain('HTTP/1.1 200');
+  const second = await run(`${ask}; ${ask}`, '--policy', policy);
+  expect(second.stderr.match(/HTTP\/1.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 429']);
+  expect(second.stderr).toMatch(/the budget of user:\S+ for this month is 2 requests/);
 }, 60_000);
 
 test('providers are listed, tested, and never show a key', async () => {

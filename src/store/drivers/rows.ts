@@ -5,6 +5,16 @@ import type { NewRun, RunPatch, RunRecord } from '../store.ts';
 /** The tables as they are in the database; JSON documents are text there. */
 export interface Database {
   runs: RunTable;
+  spending: SpendingTable;
+}
+
+interface SpendingTable {
+  id: string;
+  budget: string;
+  at: number;
+  nano_usd: number;
+  tokens: number;
+  requests: number;
 }
 
 interface RunTable {

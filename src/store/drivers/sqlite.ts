@@ -1,6 +1,16 @@
-import { Kysely, SqliteDialect } from 'kysely';
+import { Kysely, SqliteDialect, sql } from 'kysely';
 import { ConflictError, CordonError, NotFoundError, StorageError } from '../../base/errors.ts';
-import type { NewRun, RunPage, RunPatch, RunQuery, RunRecord, Store } from '../store.ts';
+import type {
+  NewRun,
+  RunPage,
+  RunPatch,
+  RunQuery,
+  RunRecord,
+  Spending,
+  SpendingBounds,
+  SpendingEntry,
+  Store,
+} from '../store.ts';
 import { type Database, fromRow, patchRow, type RunRow, toRow } from './rows.ts';
 import { NodeSqliteDatabase, openSqlite } from './sqlite-database.ts';
 import { migrate } from './sqlite-migrate.ts';
@@ -98,6 +108,44 @@ class SqliteStore implements Store {
     });
   }
 
+  reserveSpending(entry: SpendingEntry, bounds: SpendingBounds) {
+    return guard(this.#path, async () => {
+      const { id, budget, at, nanoUsd, tokens, requests } = entry;
+      const most = (bound: number | null) => bound ?? Number.MAX_SAFE_INTEGER;
+      // One statement: SQLite lets no other writer in while it sums and adds.
+      const { numAffectedRows } = await sql`
+        insert into spending (id, budget, at, nano_usd, tokens, requests)
+        select ${id}, ${budget}, ${at}, ${nanoUsd}, ${tokens}, ${requests}
+        from (${total(budget, bounds.since)}) as spent
+        where spent.nano_usd + ${nanoUsd} <= ${most(bounds.nanoUsd)}
+          and spent.tokens + ${tokens} <= ${most(bounds.tokens)}
+          and spent.requests + ${requests} <= ${most(bounds.requests)}`.execute(this.#db);
+      const added = numAffectedRows === 1n;
+      const now = await this.#spent(budget, bounds.since);
+      const before = added
+        ? { nanoUsd: now.nanoUsd - nanoUsd, tokens: now.tokens - tokens, requests: now.requests - requests }
+        : now;
+      return { added, before };
+    });
+  }
+
+  settleSpending(entry: SpendingEntry, since: number): Promise<Spending> {
+    return guard(this.#path, async () => {
+      await this.#db
+        .updateTable('spending')
+        .set({ nano_usd: entry.nanoUsd, tokens: entry.tokens, requests: entry.requests })
+        .where('id', '=', entry.id)
+        .execute();
+      return this.#spent(entry.budget, since);
+    });
+  }
+
+  async #spent(budget: string, since: number): Promise<Spending> {
+    const { rows } = await total(budget, since).execute(this.#db);
+    const { nano_usd: nanoUsd, tokens, requests } = rows[0] ?? { nano_usd: 0, tokens: 0, requests: 0 };
+    return { nanoUsd, tokens, requests };
+  }
+
   async close(): Promise<void> {
     await this.#db.destroy();
   }
@@ -106,6 +154,13 @@ class SqliteStore implements Store {
     const row = await this.#db.selectFrom('runs').selectAll().where('id', '=', id).executeTakeFirst();
     return row === undefined ? null : fromRow(row);
   }
+}
+
+/** Sums of a budget's entries of a period. */
+function total(budget: string, since: number) {
+  return sql<{ nano_usd: number; tokens: number; requests: number }>`
+    select coalesce(sum(nano_usd), 0) as nano_usd, coalesce(sum(tokens), 0) as tokens, coalesce(sum(requests), 0) as requests
+    from spending where budget = ${budget} and at >= ${since}`;
 }
 
 /** Turns what SQLite throws (disk full, not a database, locked) into `StorageError`; our own errors pass. */

@@ -1,5 +1,6 @@
 import type { CompiledQuery, Kysely } from 'kysely';
 import * as runs from './0001-runs.ts';
+import * as spending from './0002-spending.ts';
 
 /** The statements that bring the schema one step on; a driver runs all that are missing in one transaction. */
 export interface Migration {
@@ -8,4 +9,4 @@ export interface Migration {
 }
 
 /** In the order they are applied. One that has been released is never changed: add another. */
-export const migrations: readonly Migration[] = [runs];
+export const migrations: readonly Migration[] = [runs, spending];
