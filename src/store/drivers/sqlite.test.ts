@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { CompiledQuery, Kysely, SqliteDialect } from 'kysely';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { StorageError } from '../../base/errors.ts';
+import { migrations } from '../migrations/index.ts';
 import { openSqliteStore } from './sqlite.ts';
 import { NodeSqliteDatabase, openSqlite } from './sqlite-database.ts';
 import { migrate } from './sqlite-migrate.ts';
