@@ -397,7 +397,7 @@ describe('DNS over TCP', () => {
 describe('behind a proxy of the network', () => {
   const through = (answer: string) => {
     const asked: string[] = [];
-    const opened = openScene({ upstreamProxy: { host: '192.168.0.1', port: 3128 } }).then((own) => {
+    const opened = openScene({ limits, upstreamProxy: { host: '192.168.0.1', port: 3128 } }).then((own) => {
       own.raw = (socket) =>
         socket.on('data', (chunk: Buffer) => {
           asked.push(chunk.toString('latin1'));
@@ -427,6 +427,7 @@ describe('behind a proxy of the network', () => {
     ['refuses', 'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n'],
     ['answers in the name of the host', 'HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil'],
     ['speaks no HTTP', 'SSH-2.0-x\r\n\r\n'],
+    ['says nothing', ''],
   ])('one that %s', async (_name, answer) => {
     const own = await through(answer).opened;
     try {
