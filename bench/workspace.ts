@@ -15,7 +15,7 @@ export interface WorkspaceFigure {
   readonly ms: number;
 }
 
-const FILES = 50_000;
+export const FILES = 50_000;
 const BYTES = 4_800;
 const REPEATS = 7;
 
@@ -24,7 +24,7 @@ function git(dir: string, ...args: string[]): void {
   execFileSync('git', [...identity, ...args], { cwd: dir, stdio: 'ignore' });
 }
 
-function makeRepository(dir: string): void {
+export function makeRepository(dir: string): void {
   mkdirSync(dir);
   git(dir, 'init', '-b', 'main');
   for (let i = 0; i < FILES; i++) {
