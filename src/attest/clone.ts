@@ -66,13 +66,18 @@ export class Clone {
   }
 
   async resolve(name: string): Promise<string> {
-    // The options that a name could be taken for are ruled out by the marker in front of it.
-    const args = ['rev-parse', '--verify', '--quiet', '--end-of-options', `${name}^{commit}`];
-    const oid = await gitText(this.place, args).catch(() => '');
-    if (isOid(oid)) return oid;
+    // The names end with the line in which they are asked for.
+    const info = /[\n\0]/.test(name) ? null : await this.#reader.info(`${name}^{commit}`);
+    if (info?.type === 'commit') return info.oid;
     throw new UsageError(`there is no commit ${safeText(name)} in ${safeText(this.place.gitDir)}`, {
       remedy: 'fetch it first, or name another: a branch, a tag or an object id',
     });
+  }
+
+  /** The bundle at a commit's own ref; null when there is none. */
+  async bundleOf(commit: string): Promise<Buffer | null> {
+    const info = await this.#reader.info(`${BUNDLE_REFS}${commit}`);
+    return info === null ? null : this.blob(info.oid);
   }
 
   /** Object ids of bundles by the last commit they are about. */
