@@ -7,18 +7,22 @@ export interface Question {
   readonly action: string;
   readonly reason: string;
   readonly rules: readonly string[];
+  /** Aborted when an answer would come too late. */
+  readonly signal?: AbortSignal;
 }
 
 /** Asks the person at the terminal; only a plain yes is one. `undefined` where nobody can be asked. */
 export function approvalPrompt(context: Context, out: Output): ((question: Question) => Promise<boolean>) | undefined {
   if (!context.interactive) return undefined;
-  return async ({ action, reason, rules }) => {
+  return async ({ action, reason, rules, signal }) => {
     const { bold, dim, yellow } = out.progressStyle;
     const lines = [`${bold(yellow('?'))} ${bold(safeText(action))}`, `  ${safeText(reason)}`];
     for (const rule of rules) lines.push(dim(`  rule ${safeText(rule)}`));
     const reader = createInterface({ input: process.stdin, output: process.stderr });
     try {
-      const answer = await reader.question(`${lines.join('\n')}\n  allow it? [y/N] `, { signal: context.signal });
+      const answer = await reader.question(`${lines.join('\n')}\n  allow it? [y/N] `, {
+        signal: signal === undefined ? context.signal : AbortSignal.any([context.signal, signal]),
+      });
       return /^y(es)?$/i.test(answer.trim());
     } finally {
       reader.close();

@@ -184,6 +184,7 @@ function push(r: Reader): PolicyAction {
     const result = canonicalPath(path);
     if (!result.ok) throw new Refusal(result);
   }
+  const binaries = r.texts('binaries');
   const kinds = ['force', 'delete', 'create'] as const;
   const set = kinds.filter((kind) => r.flag(kind));
   return {
@@ -198,6 +199,7 @@ function push(r: Reader): PolicyAction {
     commits: r.number('commits', 1),
     authors: r.texts('authors').map((author) => author.toLowerCase()),
     signed: r.flag('signed'),
+    ...(binaries.length === 0 ? {} : { binaries }),
     secrets: r.flag('secrets'),
     testsPassed: r.flag('tests_passed'),
   };

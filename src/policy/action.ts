@@ -35,6 +35,8 @@ export interface GitPushAction {
   /** Full name: `refs/heads/cordon/…`. */
   readonly ref: string;
   readonly kind: 'create' | 'update' | 'force' | 'delete';
+  /** The commit that it is to point to: part of the subject, so that an approval is for this content and no other. */
+  readonly head?: string;
   readonly tag: boolean;
   /** Every path that differs, both sides of renames, relative to the root, sorted. */
   readonly changedPaths: readonly string[];
@@ -47,6 +49,8 @@ export interface GitPushAction {
   readonly signed: boolean;
   /** True when the new objects hold what looks like a credential. */
   readonly secrets: boolean;
+  /** Paths of new or changed files that are no text, sorted; absent = none. */
+  readonly binaries?: readonly string[];
   /** True only when the trusted side itself saw the tests pass on exactly this tree; absent = not known = false. */
   readonly testsPassed?: boolean;
 }

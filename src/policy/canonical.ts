@@ -61,7 +61,7 @@ function checkPush(action: GitPushAction): Parsed<unknown> {
   for (const number of [action.changedLines, action.largestFile, action.commits]) {
     if (!Number.isSafeInteger(number) || number < 0) return refused(`${number} is no count`);
   }
-  for (const path of action.changedPaths) {
+  for (const path of [...action.changedPaths, ...(action.binaries ?? [])]) {
     const result = canonicalPath(path);
     if (!result.ok) return result;
   }

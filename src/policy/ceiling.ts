@@ -6,6 +6,7 @@ import { parseBranchGlob } from './git-refs.ts';
 import { coversGlob } from './globs.ts';
 import { coversHost } from './hosts.ts';
 import { matchPackage } from './packages.ts';
+import { type PushSwitch, pushDefaults } from './push-rules.ts';
 import { cite, type Layer, refText, valuesOf } from './rule.ts';
 import type { HostRule } from './schema.ts';
 import { hostRuleText } from './short-forms.ts';
@@ -126,14 +127,14 @@ class Comparison {
   }
 
   effects(): void {
-    for (const key of ['force', 'delete', 'tags', 'secrets'] as const) {
+    for (const key of Object.keys(pushDefaults) as PushSwitch[]) {
       const wanted = valuesOf(this.#repository).git?.push?.[key];
       const stated = valuesOf(this.#organisation).git?.push?.[key];
-      if (wanted === undefined || ORDER[wanted] <= ORDER[stated ?? 'deny']) continue;
+      if (wanted === undefined || ORDER[wanted] <= ORDER[stated ?? pushDefaults[key]]) continue;
       const limit = cite(
         this.#organisation,
         ['git', 'push', key],
-        `git.push.${key}: ${stated ?? 'deny'}`,
+        `git.push.${key}: ${stated ?? pushDefaults[key]}`,
         stated !== undefined,
       );
       this.#report(['git', 'push', key], `git.push.${key}: ${wanted}`, limit);
@@ -163,6 +164,12 @@ class Comparison {
       ['git', 'push', 'max_changed_lines'],
       mine.git?.push?.max_changed_lines,
       theirs.git?.push?.max_changed_lines,
+      String,
+    );
+    above(
+      ['git', 'push', 'max_changed_files'],
+      mine.git?.push?.max_changed_files,
+      theirs.git?.push?.max_changed_files,
       String,
     );
     above(['git', 'push', 'max_file_size'], mine.git?.push?.max_file_size, theirs.git?.push?.max_file_size, sizeText);

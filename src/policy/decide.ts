@@ -5,6 +5,7 @@ import { ask, type Cedar, type CedarAnswer } from './cedar.ts';
 import type { AskRequirement, AskTerms, Decision, RuleRef } from './decision.ts';
 import type { EffectivePolicy, Slice } from './effective.ts';
 import { refused } from './parsed.ts';
+import { isWorkflowFile } from './push-rules.ts';
 import { grantRemedy } from './remedy.ts';
 import { type CompiledRule, refText } from './rule.ts';
 import { resourceOf, subject, subjectJson } from './subject.ts';
@@ -196,11 +197,14 @@ function match(slice: Slice, action: PolicyAction): Map<string, string | undefin
 }
 
 function contextOf(slice: Slice, action: PolicyAction, matches: string[]): Cedar.Context {
-  const { action: _, ...values } = action;
+  const { action: _name, ...values } = action;
   if (action.action !== 'git.push') return { ...values, matches } as Cedar.Context;
-  const push = values as Omit<GitPushAction, 'action'>;
+  const { head: _, binaries, ...push } = values as Omit<GitPushAction, 'action'>;
   return {
     ...push,
+    changedFiles: push.changedPaths.length,
+    binaries: [...(binaries ?? [])],
+    workflows: push.changedPaths.some(isWorkflowFile),
     authors: [...push.authors],
     changedPaths: slice.readsChangedPaths ? [...push.changedPaths] : [],
     testsPassed: push.testsPassed ?? false,

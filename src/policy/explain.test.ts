@@ -180,7 +180,7 @@ describe('residual risk', () => {
     ['git: {push: {secrets: permit}}', 'push.secrets'],
     ['git: {push: {branches: [main]}}', 'push.branches'],
     ['', 'push.unsigned'],
-    ['', 'push.workflows'],
+    ['git: {push: {workflows: permit}}', 'push.workflows'],
     ['secrets: [{name: A, use: {env: A}}]', 'secrets.environment'],
     ['sandbox: {recorder: {on_loss: continue}}', 'recorder.loss'],
     ['rules: |\n  permit (principal, action == Action::"tool.call", resource);', 'rules.unconditional'],
@@ -190,7 +190,7 @@ describe('residual risk', () => {
 
   test('a narrow policy has little', async () => {
     const narrow =
-      'security: {allowed_commands: [/usr/bin/true]}\nfilesystem: {write: ["src/**"]}\ngit: {push: {signed: required, max_changed_lines: 100}}\nsandbox: {isolation: vm}';
+      'security: {allowed_commands: [/usr/bin/true]}\nfilesystem: {write: ["src/**"]}\ngit: {push: {signed: required, max_changed_lines: 100}}\ndependencies: {registries: [packages.acme.example]}\nsandbox: {isolation: vm}';
     expect(await names(narrow)).toEqual([]);
   });
 

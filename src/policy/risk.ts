@@ -2,6 +2,7 @@ import { decide } from './decide.ts';
 import type { EffectivePolicy } from './effective.ts';
 import { hostPatternText } from './hosts.ts';
 import { interpreterNote } from './interpreters.ts';
+import type { PushSwitch } from './push-rules.ts';
 import type { HostRule, PolicyDocument } from './schema.ts';
 
 /** What a policy leaves open, in plain sentences: what somebody who approves it should have read. */
@@ -104,7 +105,7 @@ function mayWrite(host: HostRule): boolean {
 function pushRisks(policy: EffectivePolicy): Risk[] {
   const push = granting(policy).git?.push ?? {};
   const ceiling = policy.documents.organisation;
-  const opens = (key: 'force' | 'delete' | 'tags' | 'secrets') =>
+  const opens = (key: PushSwitch) =>
     push[key] === 'permit' && (ceiling === undefined || ceiling.git?.push?.[key] === 'permit');
   const risks: Risk[] = [];
   const add = (name: string, severity: Risk['severity'], sentence: string, remedy: string) =>
@@ -138,15 +139,13 @@ function pushRisks(policy: EffectivePolicy): Risk[] {
       `Branches outside a prefix of their own may be pushed: ${broad.join(', ')}.`,
       'git: {push: {branches: ["cordon/**"]}}',
     );
-  const workflows = policy.filesystem.protect.some((glob) => glob.startsWith('.github') || glob.startsWith('.gitlab'));
-  if (policy.filesystem.write.length === 0 && !workflows) {
+  if (opens('workflows'))
     add(
       'push.workflows',
       'medium',
-      'Files that a forge runs (.github/workflows, .gitlab-ci.yml) may change without anybody being asked.',
-      'filesystem: {protect: [".github/**", .gitlab-ci.yml]}',
+      'Files that a forge or build server runs (.github/workflows, .gitlab-ci.yml) may change without anybody being asked.',
+      'git: {push: {workflows: ask}}',
     );
-  }
   return risks;
 }
 

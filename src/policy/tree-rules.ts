@@ -6,6 +6,7 @@ import type { Glob } from './globs.ts';
 import { matchGlob, matchSegment } from './globs.ts';
 import { shown } from './parsed.ts';
 import { matchPath, matchPathFolded, parsePathGlob } from './paths.ts';
+import { compilePushContent, pushDefaults } from './push-rules.ts';
 import {
   BUILT_IN,
   type CompiledRule,
@@ -29,6 +30,7 @@ export function compileTree(layer: Layer, book: RuleBook): void {
   compileEffects(layer, book);
   compilePushLimits(layer, book);
   compileAuthors(layer, book);
+  compilePushContent(layer, book);
 }
 
 /** What holds for every policy, once: no document can open it. */
@@ -179,7 +181,7 @@ const switches = [
 function compileEffects(layer: Layer, book: RuleBook): void {
   const push = valuesOf(layer).git?.push ?? {};
   for (const { key, when, why } of switches) {
-    const effect: Effect = push[key] ?? 'deny';
+    const effect: Effect = push[key] ?? pushDefaults[key];
     const rule = cite(layer, ['git', 'push', key], `git.push.${key}: ${effect}`, push[key] !== undefined);
     const remedy = `git: {push: {${key}: ask}}`;
     if (key === 'tags' && effect !== 'deny') book.add(layer, { action: 'git.push', role: 'permit', rule, when });

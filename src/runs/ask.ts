@@ -1,4 +1,5 @@
 import { type Clock, timestamp } from '../base/clock.ts';
+import { formatDuration } from '../base/duration.ts';
 import { CordonError, ExitCode } from '../base/errors.ts';
 import { type ActionName, type Decision, refText } from '../policy/index.ts';
 import type { RunRequest } from './request.ts';
@@ -7,8 +8,11 @@ import type { RunIo } from './system.ts';
 
 /** Nobody said yes. */
 export class ApprovalDeniedError extends CordonError {
-  constructor(message: string, remedy: string) {
+  /** True when nobody answered in time: asked again, somebody may. */
+  readonly expired: boolean;
+  constructor(message: string, remedy: string, expired = false) {
     super('approval_denied', ExitCode.approval, message, { remedy });
+    this.expired = expired;
   }
 }
 
@@ -19,6 +23,17 @@ export interface Approval {
   readonly by: string;
   readonly subjectDigest: string;
   readonly at: string;
+}
+
+/** Somebody in the sandbox holds a connection open until the answer. */
+export interface Hold {
+  /** Aborted when they no longer do. */
+  readonly signal: AbortSignal;
+  /** Milliseconds that they are kept waiting at most; the policy's own time may be shorter. */
+  readonly most: number;
+  /** Milliseconds between two words that somebody is still being asked. */
+  readonly every: number;
+  say(line: string): void;
 }
 
 /**
@@ -33,6 +48,7 @@ export async function decideAsk(
   log: RunLog,
   io: RunIo,
   clock: Clock,
+  hold?: Hold,
 ): Promise<Approval> {
   const { approvers = [], count = 1, expiresMs = 0 } = decision.ask ?? {};
   const approval = decision.subjectDigest.slice('sha256:'.length, 'sha256:'.length + 16);
@@ -44,14 +60,16 @@ export async function decideAsk(
   });
   // Two people cannot be asked at one terminal.
   const present = request.approvals === 'prompt' && io.ask !== undefined && count <= 1;
-  const yes =
-    present && (await io.ask?.({ action: what, reason: decision.reason, rules: decision.rules.map(refText) })) === true;
+  const absent = count > 1 ? `${count} people must give it` : 'nobody was there to give it';
+  const most = Math.min(expiresMs, hold?.most ?? expiresMs);
+  if (present) hold?.say(`approval ${approval} is needed; waiting for it, ${formatDuration(most)} at most`);
+  const answer = present ? await answerOf(decision, what, io, most, hold) : 'denied';
   const seq = await log.append({
     type: 'approval.decided',
     action,
     resource: { approval, subjectDigest: decision.subjectDigest },
     outcome: {
-      answer: yes ? 'approved' : 'denied',
+      answer,
       note: present
         ? null
         : count > 1
@@ -61,9 +79,51 @@ export async function decideAsk(
     cause,
   });
   const { subjectDigest } = decision;
-  if (yes) return { seq, by: request.requester.id, subjectDigest, at: timestamp(clock.now()) };
+  if (answer === 'approved') return { seq, by: request.requester.id, subjectDigest, at: timestamp(clock.now()) };
+  const why = answer === 'denied' ? 'it was not given' : `nobody gave it within ${formatDuration(most)}`;
   throw new ApprovalDeniedError(
-    `${what} needs an approval, and ${present ? 'it was not given' : count > 1 ? `${count} people must give it` : 'nobody was there to give it'}: ${decision.reason}`,
-    present ? 'cordon runs show RUN tells what changed' : 'run it from a terminal with --approvals prompt',
+    `${what} needs an approval, and ${present ? why : absent}: ${decision.reason}`,
+    present ? whatNext(answer, hold) : 'run it from a terminal with --approvals prompt',
+    answer === 'expired',
   );
+}
+
+function whatNext(answer: 'denied' | 'expired', hold: Hold | undefined): string {
+  if (hold === undefined) return 'cordon runs show RUN tells what changed';
+  return answer === 'expired'
+    ? 'push the same commit again to ask again'
+    : 'another commit may be asked about; this one was denied';
+}
+
+async function answerOf(
+  decision: Decision,
+  what: string,
+  io: RunIo,
+  most: number,
+  hold: Hold | undefined,
+): Promise<'approved' | 'denied' | 'expired'> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), Math.min(most, 2 ** 31 - 1));
+  const started = performance.now();
+  const word = () => hold?.say(`still waiting, ${formatDuration(performance.now() - started)}`);
+  const reminder = hold === undefined ? undefined : setInterval(word, hold.every);
+  const signal = hold === undefined ? late.signal : AbortSignal.any([late.signal, hold.signal]);
+  const over = new Promise<'expired'>((resolve) => {
+    if (signal.aborted) resolve('expired');
+    signal.addEventListener('abort', () => resolve('expired'), { once: true });
+  });
+  try {
+    const rules = decision.rules.map(refText);
+    const answered = io
+      .ask?.({ action: what, reason: decision.reason, rules, signal })
+      .then((yes) => (yes ? ('approved' as const) : ('denied' as const)));
+    const answer = (await Promise.race([over, answered])) ?? 'denied';
+    return answer;
+  } catch (error) {
+    if (signal.aborted) return 'expired';
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    clearInterval(reminder);
+  }
 }

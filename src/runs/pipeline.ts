@@ -19,7 +19,7 @@ import { commitAndPush, recordChanges } from './change.ts';
 import { refuseTakenBranch } from './deliver.ts';
 import { discover, type Found } from './discover.ts';
 import { handOver } from './hand-over.ts';
-import { judge, recordEmpty } from './judge.ts';
+import { judge } from './judge.ts';
 import { RunLedger } from './ledger.ts';
 import { learnValues } from './lent.ts';
 import { ORIGIN } from './origin.ts';
@@ -122,32 +122,23 @@ async function work(scope: RunScope, { sandbox, network, env }: Prepared): Promi
 
 /** Resolves with whether there was something to deliver, and it is delivered. */
 async function deliver(scope: RunScope, { sandbox, origin }: Prepared, touched: boolean): Promise<boolean> {
-  const { system, branch, repository, request, run, io, loaded, redactor } = scope;
+  const { branch, repository, request, run, io } = scope;
   if (branch === null || !touched) return false;
   const gitOnly = await resolveToolbox([{ path: '/usr/bin/git' }]);
   scope.record?.allow(gitOnly);
   const trusted = await sandbox.sibling(gitOnly);
   const [author, message] = [await commitAuthor(repository), commitMessage(request, run.id)];
+  origin.deliver();
   const unsigned = await commitAndPush({ sandbox: trusted, run: run.id, message, author, origin: ORIGIN, branch });
   if (unsigned !== null) scope.warn(`what was left uncommitted is committed without a signature: ${unsigned}`);
   await trusted.destroy();
   const head = await origin.quarantine.head(`refs/heads/${branch}`);
-  const received = origin.received();
-  if (head === null || received === null || head === repository.base) {
-    if (received !== null) await recordEmpty(run.log, received, repository.name, branch);
-    return false;
-  }
+  const last = origin.last();
+  const { quarantine, review, isSigned } = origin;
+  if (head === null || last === null || review === null || head === repository.base) return false;
   refuseIfCancelled(io);
-  const { quarantine, isSigned } = origin;
-  const arrival = { quarantine, head, repository, branch, received, isSigned };
-  const judgement = await judge(
-    { ...arrival, secretIn: (bytes) => redactor.nameIn(bytes) },
-    request,
-    loaded.policy,
-    run.log,
-    io,
-    system.clock,
-  );
+  const arrival = { quarantine, head, repository, branch, last, isSigned };
+  const judgement = await judge(arrival, review, run.log, io);
   const { attest } = await import('./attestation.ts'); // many runs deliver nothing
   const attested = await attest(scope, arrival, judgement);
   await handOver(arrival, request, scope, attested.refs);

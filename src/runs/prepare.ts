@@ -10,6 +10,7 @@ import { lendSecrets } from './lent.ts';
 import { openRunModels, type RunModels } from './models.ts';
 import { openNetwork, type RunNetwork } from './network.ts';
 import { ORIGIN, ORIGIN_PLACE, type Origin, openOrigin, runQuarantine } from './origin.ts';
+import { PushReview } from './push-review.ts';
 import type { RunScope } from './scope.ts';
 import { uncommittedWork } from './workspace.ts';
 
@@ -98,10 +99,25 @@ async function openGateways(
       decideAsk(decision, 'git.sign', what, request, run.log, scope.io, system.clock),
   };
   const { policy } = loaded;
-  const origin = await openOrigin({ quarantine, socket, repository, branch, policy, log: run.log, signer });
+  const review = branch === null ? null : reviewOf(scope, branch);
+  const origin = await openOrigin({ quarantine, socket, repository, review, policy, log: run.log, signer });
   scope.later(() => origin.close());
   await serving;
   return origin;
+}
+
+function reviewOf({ system, repository, loaded, request, run, io, redactor }: RunScope, branch: string): PushReview {
+  const secretIn = (bytes: Buffer | string) => redactor.nameIn(bytes);
+  return new PushReview({
+    repository,
+    branch,
+    policy: loaded.policy,
+    request,
+    log: run.log,
+    io,
+    clock: system.clock,
+    secretIn,
+  });
 }
 
 /**

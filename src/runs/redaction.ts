@@ -45,7 +45,12 @@ export function redactedIo(io: RunIo, redactor: Redactor): RunIo {
   return {
     ...io,
     onProgress: (progress: Progress) => io.onProgress({ ...progress, step: redactor.redact(progress.step) }),
-    ...(ask === undefined ? {} : { ask: (question) => ask(redactedJson(question, redactor)) }),
+    ...(ask === undefined
+      ? {}
+      : {
+          ask: ({ signal, ...question }) =>
+            ask({ ...redactedJson(question, redactor), ...(signal === undefined ? {} : { signal }) }),
+        }),
   };
 }
 

@@ -62,5 +62,7 @@ export interface RunIo {
     readonly action: string;
     readonly reason: string;
     readonly rules: readonly string[];
+    /** Aborted when an answer would come too late. */
+    readonly signal?: AbortSignal;
   }): Promise<boolean>;
 }

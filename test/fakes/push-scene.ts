@@ -3,8 +3,9 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { inspectPush, type PushInspection, type PushLimits } from '../../src/gateways/git/checks.ts';
+import type { PushJudge } from '../../src/gateways/git/push.ts';
 import { openQuarantine, type Quarantine } from '../../src/gateways/git/quarantine.ts';
-import { type GitServer, type GitServerOptions, onlyBranch, startGitServer } from '../../src/gateways/git/server.ts';
+import { type GitServer, startGitServer } from '../../src/gateways/git/server.ts';
 import { type Checkout, prepareCheckout } from '../../src/runs/checkout.ts';
 import type { Depth } from '../../src/runs/checkout-build.ts';
 import { inspectRepository, type Repository } from '../../src/runs/workspace.ts';
@@ -124,13 +125,28 @@ export interface SceneOptions {
   readonly depth?: Depth;
   readonly paths?: readonly string[];
   readonly initArgs?: readonly string[];
-  readonly decideRef?: GitServerOptions['decideRef'];
+  readonly judge?: PushJudge;
   readonly maxPack?: number;
   readonly timeout?: number;
   readonly prepareUser?: (user: GitFolder) => void;
 }
 
 export const branch = 'cordon/test';
+
+/** Takes pushes of one branch, whatever they hold. */
+export function onlyBranch(name: string): PushJudge {
+  const ref = `refs/heads/${name}`;
+  return {
+    screen: async (commands) => {
+      if (commands.some((command) => command.ref !== ref))
+        return { permit: false, reason: `this run may push ${ref} only` };
+      if (commands.some((command) => command.kind === 'delete'))
+        return { permit: false, reason: 'this run may not delete a branch' };
+      return { permit: true };
+    },
+    judge: async () => ({ permit: true }),
+  };
+}
 
 /** Everything from the user's repository to a git server for the guest, without a sandbox. */
 export async function pushScene(options: SceneOptions = {}): Promise<Scene> {
@@ -160,7 +176,7 @@ export async function pushScene(options: SceneOptions = {}): Promise<Scene> {
   const server = await startGitServer(
     {
       quarantine,
-      decideRef: options.decideRef ?? onlyBranch(branch),
+      judge: options.judge ?? onlyBranch(branch),
       ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
     },
     { port: 0 },

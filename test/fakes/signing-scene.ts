@@ -5,11 +5,11 @@ import type { AuditEvent } from '../../src/audit/event.ts';
 import { openAuditLog } from '../../src/audit/log.ts';
 import { readEvents } from '../../src/audit/read.ts';
 import { Redactor } from '../../src/base/redact/index.ts';
-import { type GitServer, onlyBranch, startGitServer } from '../../src/gateways/git/server.ts';
+import { type GitServer, startGitServer } from '../../src/gateways/git/server.ts';
 import { compilePolicy } from '../../src/policy/index.ts';
 import { RunLog } from '../../src/runs/run-log.ts';
 import { RunSigner, type SignerOptions } from '../../src/runs/signing.ts';
-import { branch, pushScene, type Scene, type SceneOptions } from './push-scene.ts';
+import { branch, onlyBranch, pushScene, type Scene, type SceneOptions } from './push-scene.ts';
 
 export interface CommitFields {
   tree?: string;
@@ -71,10 +71,7 @@ export async function signingScene(options: SigningSceneOptions = {}): Promise<S
     ask: options.ask ?? (async () => {}),
   });
   const sign = (payload: Buffer) => signer.sign(payload);
-  const server = await startGitServer(
-    { quarantine: scene.quarantine, decideRef: onlyBranch(branch), sign },
-    { port: 0 },
-  );
+  const server = await startGitServer({ quarantine: scene.quarantine, judge: onlyBranch(branch), sign }, { port: 0 });
   const format = scene.repository.objectFormat;
   const result: SigningScene = Object.assign(made, {
     scene,

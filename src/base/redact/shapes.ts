@@ -125,6 +125,15 @@ const patterns: readonly (readonly [string, RegExp])[] = [
 
 /** The kind of the first credential in the bytes, or null. Linear in their length. */
 export function credentialIn(bytes: Buffer | string): string | null {
+  return findCredential(bytes)?.kind ?? null;
+}
+
+/** The same, with the offset in bytes at which it begins. */
+export function findCredential(bytes: Buffer | string): { readonly kind: string; readonly at: number } | null {
   const text = typeof bytes === 'string' ? bytes : bytes.toString('latin1');
-  return patterns.find(([, pattern]) => pattern.test(text))?.[0] ?? null;
+  for (const [kind, pattern] of patterns) {
+    const at = text.search(pattern);
+    if (at >= 0) return { kind, at };
+  }
+  return null;
 }

@@ -20,16 +20,25 @@ export interface ChangesRequest {
 const MODES = new Set(['100644', '100755', '120000', '160000']);
 const LINK_BYTES = 4096;
 
+export interface Changes {
+  /** Every path that changes, with the first new commit that changes it; in the order of paths. */
+  readonly touched: ReadonlyMap<string, string>;
+  /** Every regular file that is new or changed, by the id of its content: paths, each with the first commit that puts it there. */
+  readonly contents: ReadonlyMap<string, ReadonlyMap<string, string>>;
+}
+
 /**
  * Every path that differs in any new commit (against its first parent) or between base and head; with what is wrong
  * about what is there now. A rename shows as both of its paths.
  * Throws `LimitError` or `TreeError` beyond the bounds.
  */
-export async function inspectChanges(request: ChangesRequest): Promise<readonly string[]> {
+export async function inspectChanges(request: ChangesRequest): Promise<Changes> {
   const { commits, limits, walker } = request;
   const trees = new Map(commits.map((commit) => [commit.oid, commit.tree]));
   const treeOf = async (oid: string) => trees.get(oid) ?? (await readTreeId(request.reader, oid));
   const found = new Map<string, string>();
+  const touched = new Map<string, string>();
+  const contents = new Map<string, Map<string, string>>();
   let seen = 0;
   const pairs = commits.map((commit) => ({ commit: commit.oid, from: commit.parents[0] ?? null }));
   for (const { commit, from } of [...pairs, { commit: request.head, from: request.base }]) {
@@ -40,12 +49,23 @@ export async function inspectChanges(request: ChangesRequest): Promise<readonly 
         throw new LimitError('push', `more than ${limits.changedPaths} changed paths`);
       const key = change.path.join('/');
       const path = await judge(change, commit, await treeOf(commit), request);
-      if (path !== null) found.set(key, path);
+      if (path !== null) {
+        found.set(key, path);
+        if (!touched.has(path)) touched.set(path, commit);
+        keep(contents, change, path, commit);
+      }
       if (found.size > limits.changedPaths)
         throw new LimitError('push', `more than ${limits.changedPaths} changed paths`);
     }
   }
-  return [...found.values()].sort();
+  return { touched: new Map([...touched].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))), contents };
+}
+
+function keep(contents: Map<string, Map<string, string>>, { after }: TreeChange, path: string, commit: string): void {
+  if (after === null || !after.mode.startsWith('100')) return;
+  const places = contents.get(after.oid) ?? new Map<string, string>();
+  if (!places.has(path)) places.set(path, commit);
+  contents.set(after.oid, places);
 }
 
 async function readTreeId(reader: ObjectReader, commit: string): Promise<string> {

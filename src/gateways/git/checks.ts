@@ -4,7 +4,8 @@ import { safeText } from '../../base/term.ts';
 import type { GitPushAction } from '../../policy/action.ts';
 import { inspectChanges } from './changes.ts';
 import { type CommitFacts, mailOf } from './commits.ts';
-import { findCredentials } from './credentials.ts';
+import { readContents } from './contents.ts';
+import { SecretScan } from './credentials.ts';
 import { newCommits, requireDescent } from './history.ts';
 import { changedLines } from './lines.ts';
 import { newObjects } from './objects.ts';
@@ -14,11 +15,16 @@ import { TreeError, TreeWalker } from './trees.ts';
 
 export type { PushLimits };
 
-/** Something found in a push. `refuse`: it may not be delivered whatever the policy says. All text is printable. */
+/**
+ * Something found in a push. `refuse`: it may not be delivered whatever the policy says. `evidence`: what a fact rests on.
+ * All text is printable.
+ */
 export interface Finding {
-  readonly severity: 'refuse' | 'note';
+  readonly severity: 'refuse' | 'note' | 'evidence';
   readonly path: string | null;
   readonly commit: string | null;
+  /** From 1. */
+  readonly line?: number;
   readonly message: string;
 }
 
@@ -44,6 +50,8 @@ export interface PushInspection {
   readonly findings: readonly Finding[];
   /** New commits, oldest first. */
   readonly commits: readonly CommitFacts[];
+  /** Every path that changes, with the first new commit that changes it. */
+  readonly touched: ReadonlyMap<string, string>;
 }
 
 /**
@@ -62,7 +70,7 @@ export async function inspectPush(request: PushRequest): Promise<PushInspection>
   } catch (error) {
     if (!(error instanceof LimitError) && !(error instanceof TreeError)) throw error;
     findings.push({ severity: 'refuse', path: null, commit: null, message: `the push has ${error.message}` });
-    return { facts: null, findings, commits: [] };
+    return { facts: null, findings, commits: [], touched: new Map() };
   } finally {
     reader.close();
   }
@@ -77,29 +85,48 @@ async function inspect(
   const { quarantine, head, ref } = request;
   const objects = await newObjects(request, limits, reader);
   const blobs = objects.filter((object) => object.type === 'blob');
-  const commits = await newCommits(objects, request, limits, reader, findings);
-  await requireDescent(request, findings);
+  const scan = new SecretScan(request.secretIn, findings);
+  const look = (bytes: Buffer, commit: string) => scan.commit(bytes, commit);
+  const commits = await newCommits(objects, request, limits, reader, look, findings);
+  requireDescent(request, commits, findings);
   const walker = new TreeWalker(reader, limits);
-  const changedPaths = await inspectChanges({ commits, base: quarantine.base, head, walker, reader, limits, findings });
-  const secrets = await findCredentials({ blobs, commits, paths: changedPaths }, reader, request.secretIn, findings);
+  const { touched, contents } = await inspectChanges({
+    commits,
+    base: quarantine.base,
+    head,
+    walker,
+    reader,
+    limits,
+    findings,
+  });
+  const changedPaths = [...touched.keys()];
+  scan.names(ref, touched);
+  // Not before the walk has bounded the paths: git would follow 10^10 of them.
+  const [lines, binaries] = await Promise.all([
+    changedLines(request, commits, limits),
+    readContents({ blobs, contents, reader, scan, limits }),
+  ]);
   const authors = new Set(commits.flatMap((commit) => [mailOf(commit.author), mailOf(commit.committer)]));
   return {
     commits,
     findings,
+    touched,
     facts: {
       action: 'git.push',
       repository: request.repository,
       ref,
       kind: request.kind ?? 'create',
+      head,
       tag: ref.startsWith('refs/tags/'),
       changedPaths,
-      changedLines: await changedLines(request, commits, limits),
+      changedLines: lines,
       largestFile: blobs.reduce((largest, blob) => Math.max(largest, blob.size), 0),
       commits: commits.length,
       authors: [...authors].map(safeText).sort(),
       // By the run's own key; a signature of anybody else's, or one that nobody can verify, is none here.
       signed: commits.length > 0 && commits.every((commit) => commit.signed),
-      secrets,
+      secrets: scan.found,
+      ...(binaries.length === 0 ? {} : { binaries }),
     },
   };
 }

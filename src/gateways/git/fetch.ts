@@ -15,15 +15,20 @@ export async function advertise(
   response: ServerResponse,
   service: ServiceName,
 ): Promise<void> {
-  const args = [service.slice(4), '--stateless-rpc', '--advertise-refs'];
-  const push = service === 'git-receive-pack';
-  // Pushing has no protocol 2; without the variable git answers as every client understands.
-  const child = state.start(args, push ? 'quarantine' : 'view', push ? {} : protocolOf(request), push ? [] : PARTIAL);
+  // Pushing has no protocol 2: what is offered is offered as every client understands it.
+  const refs = service === 'git-receive-pack' ? await state.refs.advertisement() : await viewRefs(state, request);
+  const body = Buffer.concat([packet(`# service=${service}\n`), flushPacket, refs]);
+  answer(response, 200, `application/x-${service}-advertisement`, body);
+}
+
+async function viewRefs(state: Service, request: IncomingMessage): Promise<Buffer> {
+  const { view } = state.options.quarantine;
+  const args = ['upload-pack', '--stateless-rpc', '--advertise-refs', view.gitDir];
+  const child = state.start(args, view, state.timeout, protocolOf(request), PARTIAL);
   child.stdin.end();
   const refs = await collect(child, REPORT_BYTES);
   if (refs === null) throw new HttpRefusal(500, 'the refs could not be read');
-  const body = Buffer.concat([packet(`# service=${service}\n`), flushPacket, refs]);
-  answer(response, 200, `application/x-${service}-advertisement`, body);
+  return refs;
 }
 
 /** One request of protocol 2, or all of a fetch by an older one. What is not reachable from the shown refs is not in the view at all. */
@@ -40,11 +45,16 @@ export async function fetchPack(state: Service, request: IncomingMessage, respon
   }
   let bytes = 0;
   let whole = false;
-  const child = state.start(['upload-pack', '--stateless-rpc', '--strict'], 'view', protocol, PARTIAL);
+  const { view } = state.options.quarantine;
+  const args = ['upload-pack', '--stateless-rpc', '--strict', view.gitDir];
+  const child = state.start(args, view, state.timeout, protocol, PARTIAL);
+  child.stderr.resume();
   const ended = new Promise<boolean>((resolve) => child.on('close', (code) => resolve(code === 0)));
   response.on('close', () => killGit(child));
   try {
-    await feed(child, reader.rest(), first === null ? undefined : rawPacket(first));
+    if (first !== null) await feed(child, rawPacket(first));
+    for await (const chunk of reader.rest()) await feed(child, chunk);
+    child.stdin.end();
     response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' });
     child.stdout.on('data', (chunk: Buffer) => {
       bytes += chunk.length;

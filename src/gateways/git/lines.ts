@@ -9,17 +9,31 @@ import { allText } from './quarantine.ts';
 const MiB = 1024 * 1024;
 
 /**
- * Lines added and removed, summed over every commit against its first parent. Everything counts as text:
- * one NUL byte in a file would make git call it binary and count nothing (`--text` does not reach the counting).
+ * Lines added and removed: the sum over every commit against its first parent, or the whole against the base where that is
+ * more (a merge can undo the base without a difference to its first parent). Everything counts as text: one NUL byte in a file
+ * would make git call it binary and count nothing (`--text` does not reach the counting).
  */
 export async function changedLines(
-  { quarantine }: PushRequest,
+  request: PushRequest,
   commits: readonly CommitFacts[],
   limits: PushLimits,
 ): Promise<number> {
-  const pairs = commits
-    .filter((commit) => commit.parents.length > 0)
-    .map((commit) => `${commit.oid} ${commit.parents[0]}\n`);
+  const { base } = request.quarantine;
+  const pairs = commits.filter((commit) => commit.parents.length > 0);
+  const [only, second] = pairs;
+  const plain = only !== undefined && second === undefined && only.parents.length === 1 && only.parents[0] === base;
+  const [sum, whole] = await Promise.all([
+    countLines(
+      request,
+      pairs.map((commit) => `${commit.oid} ${commit.parents[0]}\n`),
+      limits,
+    ),
+    plain || commits.length === 0 ? 0 : countLines(request, [`${request.head} ${base}\n`], limits),
+  ]);
+  return Math.max(sum, whole);
+}
+
+async function countLines({ quarantine }: PushRequest, pairs: readonly string[], limits: PushLimits): Promise<number> {
   if (pairs.length === 0) return 0;
   const args = [
     'diff-tree',

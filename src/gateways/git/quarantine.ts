@@ -48,7 +48,7 @@ export async function openQuarantine(request: QuarantineRequest): Promise<Quaran
   await writeFile(join(gitDir, 'objects', 'info', 'alternates'), objects.map((dir) => `${alternate(dir)}\n`).join(''));
   if (shallow.length > 0) await writeFile(join(gitDir, 'shallow'), shallow.map((oid) => `${oid}\n`).join(''));
   await writeFile(join(gitDir, 'packed-refs'), `# pack-refs with: peeled fully-peeled sorted \n${base} ${baseRef}\n`);
-  await writeFile(join(gitDir, 'config'), configuration(objectFormat, maxPack));
+  await writeFile(join(gitDir, 'config'), configuration(objectFormat));
   await writeFile(join(gitDir, 'HEAD'), `ref: ${baseRef}\n`);
   await writeFile(join(gitDir, allText), '* diff\n');
   const place = { gitDir };
@@ -69,38 +69,13 @@ async function readHead(place: GitPlace, ref: string): Promise<string | null> {
   return oid;
 }
 
-function configuration(objectFormat: 'sha1' | 'sha256', maxPack: number): string {
-  // fsck's mere remarks that matter here; its warnings are errors already, as index-pack runs with --strict.
-  const errors = [
-    'badFilemode',
-    'gitmodulesParse',
-    'gitattributesSymlink',
-    'gitignoreSymlink',
-    'mailmapSymlink',
-    'badTagName',
-  ];
+function configuration(objectFormat: 'sha1' | 'sha256'): string {
   return [
     '[core]',
     `\trepositoryformatversion = ${objectFormat === 'sha256' ? 1 : 0}`,
     '\tbare = true',
     '\tlogallrefupdates = false',
     ...(objectFormat === 'sha256' ? ['[extensions]', '\tobjectFormat = sha256'] : []),
-    '[transfer]',
-    '\tfsckObjects = true',
-    // A pack stays a pack: 300 KB of it can be 300 MB of loose objects.
-    '\tunpackLimit = 1',
-    '\tadvertiseSID = false',
-    '[receive]',
-    '\tfsckObjects = true',
-    '\tunpackLimit = 1',
-    `\tmaxInputSize = ${maxPack}`,
-    '\tautogc = false',
-    '\tshallowUpdate = false',
-    '\tadvertisePushOptions = false',
-    '\tdenyCurrentBranch = refuse',
-    '\tupdateServerInfo = false',
-    '[receive "fsck"]',
-    ...errors.map((name) => `\t${name} = error`),
     '[gc]\n\tauto = 0',
     '',
   ].join('\n');

@@ -1,5 +1,5 @@
 import { isOid } from '../../base/git.ts';
-import { flushPacket, PacketError, type PacketReader, packet } from '../../base/pktline.ts';
+import { PacketError, type PacketReader } from '../../base/pktline.ts';
 import { safeText } from '../../base/term.ts';
 import { canonicalRef } from '../../policy/git-refs.ts';
 
@@ -9,8 +9,7 @@ import { canonicalRef } from '../../policy/git-refs.ts';
  *     update-requests = *shallow ( command-list | push-cert )
  *     command-list    = PKT(old SP new SP name NUL capabilities) *PKT(old SP new SP name) flush
  *
- * It is parsed here in full before any git process sees a byte, and written anew from what was understood: what git
- * receives is what was decided upon.
+ * It is parsed here in full, and no git process ever sees it: what was understood is what is decided upon and done.
  */
 export interface RefCommand {
   readonly ref: string;
@@ -28,8 +27,8 @@ export interface PushHead {
 
 export const commandLimits = { bytes: 256 * 1024, commands: 64 };
 
-/** What a client may ask for; everything else it names is dropped, except what changes the meaning of the request. */
-const FORWARDED = new Set([
+/** What is offered. Else a client may name what it likes, except what changes the meaning of the request. */
+export const capabilities: ReadonlySet<string> = new Set([
   'report-status',
   'report-status-v2',
   'side-band-64k',
@@ -44,7 +43,7 @@ const REFUSED = ['push-cert', 'push-options'];
 export async function readPushHead(reader: PacketReader, objectFormat: 'sha1' | 'sha256'): Promise<PushHead | null> {
   const commands: RefCommand[] = [];
   const shallow: string[] = [];
-  let capabilities = new Set<string>();
+  let asked = new Set<string>();
   for (;;) {
     const next = await reader.next();
     if (next === null) throw new PacketError('the request ends before its commands do');
@@ -56,7 +55,7 @@ export async function readPushHead(reader: PacketReader, objectFormat: 'sha1' | 
       continue;
     }
     const [command = '', rest] = splitOnce(line, '\0');
-    if (commands.length === 0) capabilities = readCapabilities(rest ?? '', objectFormat);
+    if (commands.length === 0) asked = readCapabilities(rest ?? '', objectFormat);
     else if (rest !== undefined) throw new PacketError('capabilities behind the first command');
     commands.push(readCommand(Buffer.from(command, 'latin1'), objectFormat));
     if (commands.length > commandLimits.commands)
@@ -68,7 +67,7 @@ export async function readPushHead(reader: PacketReader, objectFormat: 'sha1' | 
   }
   if (new Set(commands.map((command) => command.ref)).size !== commands.length)
     throw new PacketError('a ref named twice');
-  return { commands, shallow, capabilities };
+  return { commands, shallow, capabilities: asked };
 }
 
 function splitOnce(text: string, separator: string): [string, string | undefined] {
@@ -89,7 +88,7 @@ function readCapabilities(text: string, objectFormat: 'sha1' | 'sha256'): Set<st
       throw new PacketError(`${safeText(word)} is not offered here`);
     if (word.startsWith('object-format=') && word !== `object-format=${objectFormat}`)
       throw new PacketError(`this repository uses ${objectFormat}`);
-    if (FORWARDED.has(word)) names.add(word);
+    if (capabilities.has(word)) names.add(word);
   }
   return names;
 }
@@ -108,34 +107,4 @@ function readCommand(bytes: Buffer, objectFormat: 'sha1' | 'sha256'): RefCommand
   const none = /^0+$/;
   if (none.test(from) && none.test(to)) throw new PacketError('a command that changes nothing');
   return { ref, old: from, new: to, kind: none.test(to) ? 'delete' : none.test(from) ? 'create' : 'update' };
-}
-
-/** The head as `git receive-pack` is given it. */
-export function writePushHead(head: PushHead, objectFormat: 'sha1' | 'sha256'): Buffer {
-  const capabilities = [...head.capabilities, `object-format=${objectFormat}`].join(' ');
-  const lines = head.commands.map(({ old, new: to, ref }, i) =>
-    packet(`${old} ${to} ${ref}${i === 0 ? `\0 ${capabilities}` : ''}`),
-  );
-  return Buffer.concat([...head.shallow.map((id) => packet(`shallow ${id}`)), ...lines, flushPacket]);
-}
-
-/**
- * The answer to a push that is refused as a whole: nothing was unpacked, each ref with its reason. The message goes
- * to the pusher's terminal as `remote: …`.
- */
-export function refusal(head: PushHead, reason: string, message = reason): Buffer {
-  const short = safeText(reason).slice(0, 900);
-  const report = Buffer.concat([
-    packet('unpack ok\n'),
-    ...head.commands.map((command) => packet(`ng ${command.ref} ${short}\n`)),
-    flushPacket,
-  ]);
-  const wanted = head.capabilities.has('report-status') || head.capabilities.has('report-status-v2');
-  if (!head.capabilities.has('side-band-64k')) return wanted ? report : Buffer.alloc(0);
-  const text = `cordon: ${message.split('\n').map(safeText).join('\n')}\n`;
-  const lines = [packet(Buffer.concat([Buffer.from([2]), Buffer.from(text).subarray(0, 8000)]))];
-  for (let at = 0; wanted && at < report.length; at += 60_000) {
-    lines.push(packet(Buffer.concat([Buffer.from([1]), report.subarray(at, at + 60_000)])));
-  }
-  return Buffer.concat([...lines, flushPacket]);
 }

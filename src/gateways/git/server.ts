@@ -6,16 +6,15 @@ import { safeText } from '../../base/term.ts';
 import { advertise, fetchPack } from './fetch.ts';
 import { answer, HttpRefusal } from './http.ts';
 import { elsewhere, refuseLfs } from './not-here.ts';
-import { takePush } from './push.ts';
+import { type PushJudge, takePush } from './push.ts';
 import type { Quarantine } from './quarantine.ts';
-import type { RefCommand } from './receive.ts';
 import { isServiceName, Service, serviceNames } from './service.ts';
 import { SIGN_PATH, type SignCommit, takeSigning } from './sign.ts';
 
 /**
  * The run's `origin`: git's smart HTTP (gitprotocol-http(5)) for one repository at `/origin`. Fetches see the view, never
  * the quarantine: under protocol 2 any object that is there can be asked for by its id. Pushes land in the quarantine
- * after every ref command has been permitted.
+ * when the judge has permitted them as a whole.
  *
  *     GET  /origin/info/refs?service=git-upload-pack | git-receive-pack
  *     POST /origin/git-upload-pack
@@ -24,12 +23,9 @@ import { SIGN_PATH, type SignCommit, takeSigning } from './sign.ts';
  */
 export interface GitServerOptions {
   readonly quarantine: Quarantine;
-  /** Asked for each command before a git process sees the push. A refusal of one refuses the push as a whole. */
-  readonly decideRef: (command: RefCommand) => Promise<RefVerdict>;
+  readonly judge: PushJudge;
   /** Asked for each fetch of objects; absent = each is served. A listing of refs says no more than the checkout does. */
   readonly decideFetch?: () => Promise<FetchVerdict>;
-  /** After a push was received; its objects are not checked yet. */
-  readonly onPush?: (commands: readonly RefCommand[]) => void;
   /** Signs a commit of the guest's, or says why not; absent = nothing is signed. */
   readonly sign?: SignCommit;
   /** Milliseconds for one request. Default 300,000. */
@@ -43,23 +39,11 @@ export type FetchVerdict =
   | { readonly permit: true; readonly done: (bytes: number, whole: boolean) => Promise<void> }
   | { readonly permit: false; readonly reason: string };
 
-export type RefVerdict = { readonly permit: true } | { readonly permit: false; readonly reason: string };
-
 export interface GitServer {
   /** Null on a descriptor that is not a TCP socket. */
   readonly port: number | null;
   /** Ends open requests and the git processes behind them. */
   close(): Promise<void>;
-}
-
-/** For a run that may push one branch and nothing else. */
-export function onlyBranch(branch: string): GitServerOptions['decideRef'] {
-  const ref = `refs/heads/${branch}`;
-  return async (command) => {
-    if (command.ref !== ref) return { permit: false, reason: `this run may push ${ref} only` };
-    if (command.kind === 'delete') return { permit: false, reason: 'this run may not delete a branch' };
-    return { permit: true };
-  };
 }
 
 // Not imported: an import reads every export, and two of node:http's load Node's whole fetch client (25 ms of each start).
@@ -93,6 +77,7 @@ export async function startGitServer(
 
 async function close(server: Server, state: Service): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  state.closing.abort();
   for (const child of state.running) killGit(child);
   server.closeAllConnections();
   await closed;
