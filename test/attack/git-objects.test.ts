@@ -273,6 +273,35 @@ describe('what the inspection refuses', () => {
     expect((await scene.push()).ok).toBe(true);
     expect((await scene.inspect()).facts?.secrets).toBe(true);
   });
+
+  test('a merge that undoes the base without a difference to its first parent', async () => {
+    const { guest, checkout } = scene;
+    const old = guest.git('rev-parse', `${checkout.base}^`);
+    guest.commitTree(guest.git('rev-parse', `${old}^{tree}`), [old, guest.git('rev-parse', 'HEAD')]);
+    expect((await scene.push()).ok).toBe(true);
+    const { facts } = await scene.inspect();
+    expect(facts?.changedPaths).toEqual(['README.md', 'bin/run', 'src/app.js']);
+    expect(facts?.changedLines).toBeGreaterThanOrEqual(2);
+  });
+
+  test('a credential in a header that nobody shows is seen, with its commit', async () => {
+    const raw = scene.guest.bytes(['cat-file', 'commit', 'HEAD']).toString();
+    const head = scene.guest.object('commit', raw.replace('\n\n', `\nnote AKIA${'ABCDEFGH'.repeat(2)}\n\n`));
+    scene.guest.git('update-ref', 'HEAD', head);
+    expect((await scene.push()).ok).toBe(true);
+    const { facts, findings } = await scene.inspect();
+    expect(facts?.secrets).toBe(true);
+    expect(findings).toContainEqual(expect.objectContaining({ commit: head, severity: 'evidence' }));
+  });
+
+  test('a binary file is named, wherever its content comes from', async () => {
+    scene.guest.write('assets/logo', Buffer.from([1, 0, 2]));
+    scene.guest.commit('binary');
+    scene.guest.write('copy', Buffer.from([1, 0, 2]));
+    scene.guest.commit('again');
+    expect((await scene.push()).ok).toBe(true);
+    expect((await scene.inspect()).facts?.binaries).toEqual(['assets/logo', 'copy']);
+  });
 });
 
 describe('what never leaves the quarantine', () => {
