@@ -45,6 +45,8 @@ describe('the built-in default', () => {
     ['llm.request provider=a model=b', 'deny'],
     ['secret.use name=A host=acme.example', 'deny'],
     ['tool.call server=a tool=b', 'deny'],
+    ['tool.call server=builtin tool=shell', 'permit'],
+    ['tool.call server=builtins tool=shell', 'deny'],
     ['forge.open_pull_request', 'deny'],
     ['forge.comment', 'deny'],
   ])('%s: %s', async (line, effect) => {

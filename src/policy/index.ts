@@ -23,4 +23,5 @@ export { type HostFacts, hostFacts, mayResolve } from './network.ts';
 export { canonicalPackage, canonicalVersion, type Ecosystem, sameVersion } from './packages.ts';
 export { residualRisk } from './risk.ts';
 export { refText } from './rule.ts';
+export { BUILTIN_TOOLS } from './short-forms.ts';
 export { subject, subjectDigest } from './subject.ts';

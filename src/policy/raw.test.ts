@@ -83,6 +83,28 @@ describe('asking', () => {
   });
 });
 
+describe('the built-in agent’s tools', () => {
+  const forbid = 'forbid (principal, action == Action::"tool.call", resource == Tool::"builtin/shell");';
+
+  test('are permitted where nobody speaks of them, under a ceiling too', async () => {
+    const policy = await compile('limits: {pids: 64}', 'limits: {pids: 99}');
+    expect(decideLine(policy, 'tool.call server=builtin tool=shell')).toMatchObject({
+      effect: 'permit',
+      rules: [{ layer: 'built-in' }, { layer: 'built-in' }],
+    });
+  });
+
+  test('a forbid of either layer stands above that, and so does a question', async () => {
+    for (const layers of [[rules(forbid)], ['', rules(forbid)]] as const) {
+      const policy = await compile(...layers);
+      expect(effectOf(policy, 'tool.call server=builtin tool=shell')).toBe('deny');
+      expect(effectOf(policy, 'tool.call server=builtin tool=read')).toBe('permit');
+    }
+    const asks = await compile(rules(`@ask ${forbid}`));
+    expect(effectOf(asks, 'tool.call server=builtin tool=shell')).toBe('ask');
+  });
+});
+
 describe('approvals', () => {
   const protect = 'filesystem: {protect: [CODEOWNERS]}\n';
 

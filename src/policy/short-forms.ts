@@ -3,9 +3,12 @@ import { matchCommand } from './commands.ts';
 import { matchGlob, matchSegment } from './globs.ts';
 import { hostPatternText, matchHost } from './hosts.ts';
 import { parseRequestPathGlob } from './request-paths.ts';
-import { type CompiledRule, cite, type Layer, matchesAny, type RuleBook, valuesOf } from './rule.ts';
+import { type CompiledRule, cite, is, type Layer, matchesAny, type RuleBook, valuesOf } from './rule.ts';
 import type { HostRule } from './schema.ts';
 import type { Path } from './source.ts';
+
+/** The server that the built-in agent's own tools are said to be of. */
+export const BUILTIN_TOOLS = 'builtin';
 
 /** The short forms that open something: commands, hosts, secrets, models. Git and files have files of their own. */
 export function compileOpenings(layer: Layer, book: RuleBook): void {
@@ -24,6 +27,13 @@ export function compileOpenings(layer: Layer, book: RuleBook): void {
   for (const action of ['run.start', 'git.fetch'] as const) {
     book.add(layer, { action, role: 'permit', rule: cite(layer, [], `${action}: permitted by default`, false) });
   }
+  compileTools(layer, book);
+}
+
+/** The built-in agent's own tools reach no further than any command in the sandbox. */
+function compileTools(layer: Layer, book: RuleBook): void {
+  const rule = cite(layer, [], `tool.call: the tools of the ${BUILTIN_TOOLS} agent are permitted by default`, false);
+  book.add(layer, { action: 'tool.call', role: 'permit', rule, when: is('server', BUILTIN_TOOLS) });
 }
 
 type Cite<T> = (value: T, index: number) => CompiledRule['rule'];

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { SseReader } from '../../base/sse.ts';
 import type { ModelRecording } from './ledger.ts';
 import type { ModelLimits } from './limits.ts';
 import { ModelRefusal } from './refusal.ts';
-import { SseReader } from './sse.ts';
 import type { Translation } from './translate/translation.ts';
 import { isObject, type Meter } from './wire/wire.ts';
 

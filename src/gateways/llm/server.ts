@@ -45,12 +45,17 @@ export interface ModelsOptions {
   onBroken?(error: unknown): void;
 }
 
+export type Listening = { readonly fd: number } | { readonly port: number } | { readonly path: string };
+
 /** The language models of one run. */
 export interface Models {
   /** What the run's programs show in place of a key. Worth nothing elsewhere, and nothing after `close`. */
   readonly token: string;
-  /** Serves a socket that listens inside the run's network, or opens one on loopback. Resolves with its port. */
-  attach(listening: { readonly fd: number } | { readonly port: number }): Promise<number>;
+  /**
+   * Serves a socket that listens inside the run's network, or opens one: on loopback, or at a path in a folder of this user's alone,
+   * for the trusted side. Resolves with its port; 0 for a path.
+   */
+  attach(listening: Listening): Promise<number>;
   /** Ends every request, as cancelled, and resolves when all are recorded. Idempotent. */
   close(): Promise<void>;
 }
@@ -103,7 +108,7 @@ class ModelServer implements Models {
     };
   }
 
-  async attach(listening: { readonly fd: number } | { readonly port: number }): Promise<number> {
+  async attach(listening: Listening): Promise<number> {
     const server = createServer(
       { maxHeaderSize: 32 * 1024, requestTimeout: 120_000, keepAliveTimeout: 60_000 },
       (request, response) => {
@@ -116,7 +121,7 @@ class ModelServer implements Models {
       socket.end('HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
     });
     this.#servers.push(server);
-    server.listen('fd' in listening ? { fd: listening.fd } : { port: listening.port, host: '127.0.0.1' });
+    server.listen('port' in listening ? { port: listening.port, host: '127.0.0.1' } : listening);
     await once(server, 'listening');
     const address = server.address();
     return address !== null && typeof address === 'object' ? address.port : 0;
