@@ -6,9 +6,22 @@ export interface Clock {
   monotonic(): number;
 }
 
-export const systemClock: Clock = {
+/** A clock that one can also wait on. */
+export interface TimerClock extends Clock {
+  /** Calls once, `ms` milliseconds from now; what it returns takes that back. */
+  after(ms: number, call: () => void): () => void;
+}
+
+/** What timers of the system can wait at most; longer is as good as for ever. Milliseconds. */
+const LONGEST = 2 ** 31 - 1;
+
+export const systemClock: TimerClock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
+  after(ms, call) {
+    const timer = setTimeout(call, Math.min(ms, LONGEST));
+    return () => clearTimeout(timer);
+  },
 };
 
 /** RFC 3339 in UTC with milliseconds, the only form of time in records. */

@@ -1,4 +1,4 @@
-import { type Clock, timestamp } from '../base/clock.ts';
+import { type TimerClock, timestamp } from '../base/clock.ts';
 import { formatDuration } from '../base/duration.ts';
 import { CordonError, ExitCode } from '../base/errors.ts';
 import { type ActionName, type Decision, refText } from '../policy/index.ts';
@@ -20,6 +20,8 @@ export class ApprovalDeniedError extends CordonError {
 export interface Approval {
   /** Index of its event. */
   readonly seq: number;
+  /** Index of the question's event, which has the decision. */
+  readonly asked: number;
   readonly by: string;
   readonly subjectDigest: string;
   readonly at: string;
@@ -47,7 +49,7 @@ export async function decideAsk(
   request: RunRequest,
   log: RunLog,
   io: RunIo,
-  clock: Clock,
+  clock: TimerClock,
   hold?: Hold,
 ): Promise<Approval> {
   const { approvers = [], count = 1, expiresMs = 0 } = decision.ask ?? {};
@@ -63,29 +65,41 @@ export async function decideAsk(
   const absent = count > 1 ? `${count} people must give it` : 'nobody was there to give it';
   const most = Math.min(expiresMs, hold?.most ?? expiresMs);
   if (present) hold?.say(`approval ${approval} is needed; waiting for it, ${formatDuration(most)} at most`);
-  const answer = present ? await answerOf(decision, what, io, most, hold) : 'denied';
+  const answer = present ? await answerOf(decision, what, io, clock, most, hold) : 'denied';
   const seq = await log.append({
     type: 'approval.decided',
     action,
     resource: { approval, subjectDigest: decision.subjectDigest },
     outcome: {
       answer,
-      note: present
-        ? null
-        : count > 1
-          ? `${count} people must be asked, and there is one terminal`
-          : 'nobody was there to be asked',
+      note: noteOf(present, count, answer, hold),
     },
     cause,
   });
   const { subjectDigest } = decision;
-  if (answer === 'approved') return { seq, by: request.requester.id, subjectDigest, at: timestamp(clock.now()) };
-  const why = answer === 'denied' ? 'it was not given' : `nobody gave it within ${formatDuration(most)}`;
+  if (answer === 'approved')
+    return { seq, asked: cause, by: request.requester.id, subjectDigest, at: timestamp(clock.now()) };
+  const late = hold?.signal.aborted ? 'who asked for it is gone' : `nobody gave it within ${formatDuration(most)}`;
+  const why = answer === 'denied' ? 'it was not given' : late;
   throw new ApprovalDeniedError(
     `${what} needs an approval, and ${present ? why : absent}: ${decision.reason}`,
-    present ? whatNext(answer, hold) : 'run it from a terminal with --approvals prompt',
+    present ? whatNext(answer, hold) : unattended(decision),
     answer === 'expired',
   );
+}
+
+function noteOf(present: boolean, count: number, answer: string, hold: Hold | undefined): string | null {
+  if (present) return answer === 'expired' && hold?.signal.aborted ? 'who asked for it went away' : null;
+  return count > 1 ? `${count} people must be asked, and there is one terminal` : 'nobody was there to be asked';
+}
+
+/** How somebody comes to be asked; and, where a switch of the policy's is all that asks, how nobody needs to be. */
+function unattended({ rules }: Decision): string {
+  const asked = 'run it from a terminal with --approvals prompt';
+  const switches = rules.map((rule) => /^git\.push\.(\w+): ask$/.exec(rule.text)?.[1]);
+  if (switches.length === 0 || switches.includes(undefined)) return asked;
+  const all = [...new Set(switches)].map((name) => `${name}: permit`).join(', ');
+  return `${asked}, or have the policy permit it to runs without anybody there: git: {push: {${all}}}`;
 }
 
 function whatNext(answer: 'denied' | 'expired', hold: Hold | undefined): string {
@@ -99,14 +113,13 @@ async function answerOf(
   decision: Decision,
   what: string,
   io: RunIo,
+  clock: TimerClock,
   most: number,
   hold: Hold | undefined,
 ): Promise<'approved' | 'denied' | 'expired'> {
   const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), Math.min(most, 2 ** 31 - 1));
-  const started = performance.now();
-  const word = () => hold?.say(`still waiting, ${formatDuration(performance.now() - started)}`);
-  const reminder = hold === undefined ? undefined : setInterval(word, hold.every);
+  const forget = clock.after(most, () => late.abort());
+  const silence = hold === undefined ? () => {} : remind(clock, hold);
   const signal = hold === undefined ? late.signal : AbortSignal.any([late.signal, hold.signal]);
   const over = new Promise<'expired'>((resolve) => {
     if (signal.aborted) resolve('expired');
@@ -123,7 +136,21 @@ async function answerOf(
     if (signal.aborted) return 'expired';
     throw error;
   } finally {
-    clearTimeout(timer);
-    clearInterval(reminder);
+    forget();
+    silence();
   }
+}
+
+/** Says again and again that somebody is still being asked, until what it returns is called. */
+function remind(clock: TimerClock, hold: Hold): () => void {
+  const started = clock.monotonic();
+  let stop = () => {};
+  const next = () => {
+    stop = clock.after(hold.every, () => {
+      hold.say(`still waiting, ${formatDuration(clock.monotonic() - started)}`);
+      next();
+    });
+  };
+  next();
+  return () => stop();
 }

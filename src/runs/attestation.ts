@@ -90,7 +90,7 @@ async function stateOf(scope: RunScope, arrival: Arrival, judgement: Judgement):
     },
     policyDigest: loaded.policy.digest,
     decision: decisionOf(judgement),
-    approvals: judgement.approvals.map((approval) => ({ ...approval })),
+    approvals: judgement.approvals.map(({ seq, by, subjectDigest, at }) => ({ seq, by, subjectDigest, at })),
     diff: { digest: diff.digest, files: diff.paths.length, paths: diff.paths.slice(0, MAX_PATHS) },
     sbomDigest: run.facts.sbomDigest === null ? null : `sha256:${run.facts.sbomDigest}`,
     signing: await signingOf(arrival, judgement),

@@ -26,7 +26,7 @@ export interface Judgement {
   /** New commits, oldest first. */
   readonly commits: readonly CommitFacts[];
   readonly decision: Decision;
-  /** Index of the event that recorded it. */
+  /** Index of the event that recorded the decision: of the question, where somebody was asked. */
   readonly decided: number;
   readonly approvals: readonly Approval[];
   /** When its objects were looked at. */
@@ -44,9 +44,10 @@ export async function judge(arrival: Arrival, review: PushReview, log: RunLog, i
   if (before !== null) return judgementOf(before);
   const received = last.decided ? await takenUp(arrival, review.ref, log) : last.received;
   const verdict = await review.judge(candidate, received);
-  for (const { severity, message, path } of verdict.inspection.findings) {
-    if (severity === 'note') io.onProgress({ step: `note: ${path === null ? '' : `${path}: `}${message}` });
-  }
+  const notes = verdict.inspection.findings.filter(({ severity }) => severity === 'note');
+  // A file is looked at in its commit and in the whole.
+  for (const note of new Set(notes.map(({ path, message }) => `${path === null ? '' : `${path}: `}${message}`)))
+    io.onProgress({ step: `note: ${note}` });
   if (verdict.unapproved !== null) throw verdict.unapproved;
   return judgementOf(verdict);
 }

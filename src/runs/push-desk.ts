@@ -3,7 +3,7 @@ import { git } from '../base/git.ts';
 import { explainRefusal } from '../gateways/git/explain.ts';
 import type { PushJudge, PushVerdict, ReceivedPush } from '../gateways/git/push.ts';
 import type { RefCommand } from '../gateways/git/receive.ts';
-import type { Decision, EffectivePolicy } from '../policy/index.ts';
+import type { Decision, EffectivePolicy, GitPushAction } from '../policy/index.ts';
 import type { PushReview } from './push-review.ts';
 import { type RunLog, recorded } from './run-log.ts';
 import type { Repository } from './workspace.ts';
@@ -55,11 +55,14 @@ export class PushDesk implements PushJudge {
     const decision = this.#decideByName(other);
     const reason = this.#reasonFor(decision);
     await this.#record(await this.#received(commands, 0), other, reason, decision);
-    const details =
-      decision.effect === 'permit'
-        ? []
-        : explainRefusal({ facts: null, findings: [], commits: [], touched: new Map() }, decision);
-    return { permit: false, reason: commands.length === 1 ? reason : `${other.ref}: ${reason}`, details };
+    const denied = decision.effect === 'deny' ? decision : null;
+    // No rule would open it: what the policy's remedy permits is not delivered either.
+    const details = explainRefusal({ facts: null, findings: [], commits: [], touched: new Map() }, denied, null);
+    return {
+      permit: false,
+      reason: commands.length === 1 ? reason : `${other.ref}: ${reason}`,
+      details: [...details, `  ${this.#instead(other)}`],
+    };
   }
 
   async judge(push: ReceivedPush): Promise<PushVerdict> {
@@ -78,7 +81,7 @@ export class PushDesk implements PushJudge {
       this.#last = { received, decided };
       return { permit: true };
     }
-    const kind = (await isForced(push, command)) ? 'force' : 'create';
+    const kind = await kindOf(push, command);
     const hold = { ...HOLD, signal: push.signal, say: push.say };
     const verdict = await review
       .judge({ quarantine: push.quarantine, head: command.new, kind, isSigned: this.#options.isSigned }, received, hold)
@@ -138,6 +141,13 @@ export class PushDesk implements PushJudge {
     });
   }
 
+  #instead({ ref }: RefCommand): string {
+    const own = this.#options.review?.ref;
+    if (own === undefined) return 'what it changes is read only: leave commits where they are';
+    if (ref === own) return `${own} is delivered when the run ends: leave it, or push another state of it`;
+    return `this run delivers ${own} alone: git push origin HEAD:${own}`;
+  }
+
   #reasonFor(decision: Decision): string {
     if (decision.effect === 'deny') return decision.reason;
     const { review } = this.#options;
@@ -145,9 +155,13 @@ export class PushDesk implements PushJudge {
   }
 }
 
-/** By ancestry, whatever the client says of it. */
-async function isForced({ quarantine }: ReceivedPush, { kind, old, new: to }: RefCommand): Promise<boolean> {
-  if (kind !== 'update') return false;
-  const result = await git(quarantine.place, ['merge-base', '--is-ancestor', old, to], { timeout: 60_000 });
-  return result.exitCode !== 0;
+/**
+ * The run's own branch does not exist before it is delivered: as often as the run rewrites it, what comes of it is one new
+ * branch, in its last state. A ref of the repository's is updated or forced, by ancestry, whatever the client says of it.
+ */
+async function kindOf({ quarantine }: ReceivedPush, { ref, old, new: to }: RefCommand): Promise<GitPushAction['kind']> {
+  if (ref !== quarantine.baseRef) return 'create';
+  const from = /^0+$/.test(old) ? quarantine.base : old;
+  const result = await git(quarantine.place, ['merge-base', '--is-ancestor', from, to], { timeout: 60_000 });
+  return result.exitCode === 0 ? 'update' : 'force';
 }

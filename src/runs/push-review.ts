@@ -1,5 +1,5 @@
 /** One run's judgements of what is pushed: each state of the branch is inspected once, each question is put once. */
-import { type Clock, timestamp } from '../base/clock.ts';
+import { type TimerClock, timestamp } from '../base/clock.ts';
 import { inspectPush, type PushInspection } from '../gateways/git/checks.ts';
 import { explainRefusal, placeOf } from '../gateways/git/explain.ts';
 import type { Quarantine } from '../gateways/git/quarantine.ts';
@@ -18,7 +18,7 @@ export interface ReviewOptions {
   readonly request: RunRequest;
   readonly log: RunLog;
   readonly io: RunIo;
-  readonly clock: Clock;
+  readonly clock: TimerClock;
   /** The name of a secret that the bytes hold, or the shape of one; null when they hold none. */
   readonly secretIn?: (bytes: Buffer | string) => string | null;
 }
@@ -40,7 +40,7 @@ export interface Verdict {
   readonly reason: string | null;
   /** Set when somebody was to be asked and did not say yes. */
   readonly unapproved: ApprovalDeniedError | null;
-  /** Index of the event that recorded it. */
+  /** Index of the event that recorded the decision: of the question, where somebody was asked. */
   readonly decided: number;
   readonly approvals: readonly Approval[];
   /** When its objects were looked at. */
@@ -105,7 +105,10 @@ export class PushReview {
     const approvals = answer === null || answer instanceof ApprovalDeniedError ? [] : [answer];
     const inspectedAt = this.#inspected?.at ?? timestamp(this.#options.clock.now());
     const accepted = reason === null;
-    const verdict = { accepted, inspection, decision, reason, unapproved, decided, approvals, inspectedAt };
+    // Where somebody was asked, the decision is on record with the question, and their yes lies behind it.
+    const decidedAt = approvals[0]?.asked ?? decided;
+    const common = { accepted, inspection, decision, reason, unapproved, approvals, inspectedAt };
+    const verdict = { ...common, decided: decidedAt };
     if (verdict.accepted && decision !== null) this.#accepted.set(decision.subjectDigest, verdict);
     return verdict;
   }

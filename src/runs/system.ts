@@ -1,6 +1,6 @@
 import type { ContentStore } from '../audit/content.ts';
 import type { AuditLog } from '../audit/log.ts';
-import type { Clock } from '../base/clock.ts';
+import type { TimerClock } from '../base/clock.ts';
 import type { ForgeSettings } from '../config/forges.ts';
 import type { NetworkAccess } from '../config/network.ts';
 import type { ModelSettings } from '../gateways/llm/settings.ts';
@@ -18,7 +18,7 @@ export interface System {
   readonly keys: string;
   /** Folder of the runs' folders. */
   readonly runs: string;
-  readonly clock: Clock;
+  readonly clock: TimerClock;
   readonly store: Store;
   readonly log: AuditLog;
   readonly content: ContentStore;

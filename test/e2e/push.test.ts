@@ -59,13 +59,15 @@ describe('a push of the agent', () => {
     expect(stderr).toMatch(/remote: +to ask: run it from a terminal with --approvals prompt/);
   });
 
-  test('that rewrites what it pushed is a force push, by ancestry, with or without --force', () => {
+  test('may rewrite the run’s own branch, which is delivered in its last state', () => {
     user = new Project(join(site.root, 'repository')).write('a.txt', 'one\n').commit('first');
     const script = `echo 1 > one; git add one; git commit -qm one; ${push}
       git commit -q --amend -m two; ${push}; git push --force origin "HEAD:refs/heads/cordon/$CORDON_RUN_ID" 2>&1`;
-    const { stderr, result } = site.run(user, script);
-    expect(stderr).toMatch(/remote: cordon: .* it is a force push/);
-    expect(events(result.runId, 'git.decided').map((event) => event.outcome?.result)).toContain('refused');
+    const { status, stderr, result } = site.run(user, script);
+    expect({ status, stderr }).toMatchObject({ status: 0, stderr: expect.stringContaining('forced update') });
+    expect(user.git('log', '--format=%s', `main..${result.branch}`)).toBe('two');
+    expect(events(result.runId, 'git.decided').map((event) => event.outcome?.result)).toEqual(['accepted', 'accepted']);
+    expect(site.cordon('verify', '-w', user.dir, result.branch ?? '').status).toBe(0);
   });
 
   test('to another ref, or of several at once, moves none', () => {
@@ -77,6 +79,37 @@ describe('a push of the agent', () => {
     const { stderr } = site.run(user, script);
     expect(stderr).toMatch(/remote: cordon: git\.push to refs\/heads\/main is denied: no rule permits it/);
     expect(stderr).toMatch(/refs\/replace\/abc" is neither a branch nor a tag/);
+    expect(stderr).toMatch(/remote: +this run delivers refs\/heads\/cordon\/\S+ alone: git push origin HEAD:refs/);
     expect(stderr).toMatch(/cordon\/other: this run delivers refs\/heads\/cordon\/\S+ and no other ref/);
+  });
+
+  test('of a tag, annotated or not, says what this run delivers instead', () => {
+    user = new Project(join(site.root, 'repository')).write('a.txt', 'one\n').commit('first');
+    const script = `echo 1 > one; git add one; git commit -qm one; git tag -am tag v1; git tag light
+      git push origin v1 2>&1; git push origin light 2>&1
+      git push origin "v1:refs/heads/cordon/$CORDON_RUN_ID" 2>&1
+      git push origin ":refs/heads/cordon/$CORDON_RUN_ID" 2>&1; true`;
+    const { status, stderr, result } = site.run(user, script);
+    expect(stderr.match(/it pushes a tag \(the built-in rule "git\.push\.tags: deny"\)/g)?.length).toBeGreaterThan(1);
+    expect(stderr).not.toContain('tags: ask');
+    expect(stderr).toMatch(/a tag object where commits are expected: push the commit that it names, TAG\^\{commit\}/);
+    expect(stderr).toMatch(/is delivered when the run ends: leave it/);
+    expect(status).toBe(0);
+    expect(user.git('log', '--format=%s', `main..${result.branch}`)).toBe('one');
+    expect(user.git('tag')).toBe('');
+  });
+
+  test('of a workflow file, with nobody there, ends with 4, the file’s name and both ways on', () => {
+    user = new Project(join(site.root, 'repository')).write('a.txt', 'one\n').commit('first');
+    const { status, result, stderr } = site.run(
+      user,
+      'mkdir -p .github/workflows; echo on: push > .github/workflows/x.yml',
+    );
+    expect({ status, stderr }).toMatchObject({ status: 4 });
+    expect(result.stopReason).toContain('".github/workflows/x.yml" is run by a forge or build server');
+    expect(result.remedy).toContain('--approvals prompt');
+    expect(result.remedy).toContain('git: {push: {workflows: permit}}');
+    user.write('.cordon/policy.yaml', 'version: 1\ngit: {push: {workflows: permit}}\n').commit('as it says');
+    expect(site.run(user, 'mkdir -p .github/workflows; echo on: push > .github/workflows/x.yml').status).toBe(0);
   });
 });

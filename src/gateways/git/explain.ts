@@ -7,9 +7,13 @@ const SHOWN = 12;
 
 /**
  * What a developer reads whose push was refused: which rule, which commit, which file and line, how to ask.
- * Every line is printable.
+ * Every line is printable. `remedy`: instead of the policy's; null: there is none.
  */
-export function explainRefusal(inspection: PushInspection, decision: Decision | null, remedy?: string): string[] {
+export function explainRefusal(
+  inspection: PushInspection,
+  decision: Decision | null,
+  remedy?: string | null,
+): string[] {
   const refusals = inspection.findings.filter((finding) => finding.severity === 'refuse');
   const lines = refusals.slice(0, SHOWN).map((finding) => `  ${placeOf(finding)}${finding.message}`);
   if (refusals.length > SHOWN) lines.push(`  and ${refusals.length - SHOWN} more`);
@@ -19,8 +23,8 @@ export function explainRefusal(inspection: PushInspection, decision: Decision | 
     for (const finding of evidence(inspection, decision))
       lines.push(`    because ${placeOf(finding)}${finding.message}`);
   }
-  const help = remedy ?? decision?.remedy;
-  if (help !== undefined) lines.push(`  to ask: ${help}`);
+  const help = remedy === undefined ? decision?.remedy : remedy;
+  if (help !== undefined && help !== null) lines.push(`  to ask: ${help}`);
   lines.push('  nothing of this push was taken');
   return lines.map(safeText);
 }

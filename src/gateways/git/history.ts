@@ -55,7 +55,10 @@ export async function newCommits(
     commits.push({ ...commit, signed });
   }
   if (objects.some((object) => object.type === 'tag'))
-    throw new LimitError('push', 'a tag object where commits are expected');
+    throw new LimitError(
+      'push',
+      'a tag object where commits are expected: push the commit that it names, TAG^{commit}',
+    );
   return commits;
 }
 

@@ -53,7 +53,8 @@ export async function takePush(state: Service, request: IncomingMessage, respons
 }
 
 function tell(reply: PushAnswer, { reason, details = [] }: PushVerdict & { permit: false }): void {
-  reply.say([`cordon: ${reason}`, ...details].join('\n'));
+  // The explanation begins with the reason.
+  reply.say([`cordon: ${reason}`, ...details.filter((line) => line.trim() !== reason)].join('\n'));
 }
 
 async function take(state: Service, head: PushHead, reader: PacketReader, reply: PushAnswer): Promise<PushVerdict> {

@@ -105,6 +105,6 @@ function readCommand(bytes: Buffer, objectFormat: 'sha1' | 'sha256'): RefCommand
   const canonical = canonicalRef(ref);
   if (!canonical.ok) throw new PacketError(canonical.message);
   const none = /^0+$/;
-  if (none.test(from) && none.test(to)) throw new PacketError('a command that changes nothing');
+  // From nothing to nothing is what git sends to delete a ref that is not there.
   return { ref, old: from, new: to, kind: none.test(to) ? 'delete' : none.test(from) ? 'create' : 'update' };
 }
