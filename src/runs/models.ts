@@ -50,9 +50,10 @@ export async function openRunModels(scope: RunScope): Promise<RunModels> {
 }
 
 async function openGateway(scope: RunScope, { providers, aliases }: ModelSettings): Promise<Models> {
-  const [{ openModels }, { openProvider }] = await Promise.all([
+  const [{ openModels }, { openProvider }, { translate }] = await Promise.all([
     import('../gateways/llm/server.ts'),
     import('../gateways/llm/settings.ts'),
+    import('../gateways/llm/translate/index.ts'),
   ]);
   const { system, loaded, request, redactor } = scope;
   const usable = providers.filter(({ settings, by }) => mayUse(loaded.policy, settings, by));
@@ -69,7 +70,7 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     decide: (action) => decideCrossing(scope, action),
     log: modelLog(scope),
     redactor,
-    translate: () => null,
+    translate,
     budgets: sharedBudgets(scope),
     clock: system.clock,
     network: { extraCa: system.network.extraCa, proxy: system.network.upstreamProxy },

@@ -41,7 +41,7 @@ export async function askOnce(question: {
     failure,
   });
   try {
-    const name = provider.wires[0] as WireName;
+    const name = (provider.wiresOf?.(model) ?? provider.wires)[0] as WireName;
     const wire = wires[name];
     const body: JsonObject = { model: model.name, ...structuredClone(bodies[name]) };
     const ask = wire.ask(body, { model: model.name, stream: false });

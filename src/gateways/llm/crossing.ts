@@ -32,16 +32,10 @@ export interface Crossing {
 export async function enter(gateway: Gateway, incoming: Incoming, candidate: Candidate): Promise<Crossing> {
   const { ask, wire, operation } = incoming;
   const { provider, model } = candidate;
-  const upstreamName = provider.wires.includes(wire.name) ? wire.name : provider.wires[0];
-  const translation = translationFor(gateway, wire.name, upstreamName ?? wire.name);
-  const upstream = wires[upstreamName ?? wire.name];
-  const decision = await gateway.decide({ action: 'llm.request', provider: provider.name, model: model.name });
-  const sent = redactRequest(
-    formed(gateway, incoming, candidate, upstream, translation),
-    gateway.redactor,
-    gateway.policy.llm.secrets,
-  );
   const requestId = gateway.newRequestId();
+  const form = formed(gateway, incoming, candidate, requestId);
+  const decision = await gateway.decide({ action: 'llm.request', provider: provider.name, model: model.name });
+  const sent = redactRequest(form.body, gateway.redactor, gateway.policy.llm.secrets);
   const requestDigest = `sha256:${createHash('sha256').update(sent.bytes).digest('hex')}`;
   const token = await recorded(() =>
     gateway.log.requested({
@@ -74,8 +68,8 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
   const recording = gateway.recorder?.begin({ requestId, requestDigest, wire: wire.name, body: sent.bytes }) ?? null;
   return {
     candidate,
-    upstream,
-    translation,
+    upstream: form.upstream,
+    translation: form.translation,
     sent,
     requestId,
     token,
@@ -89,35 +83,54 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
   };
 }
 
-function translationFor({ translate }: Gateway, from: WireName, to: WireName): Translation | null {
-  if (from === to) return null;
-  const translation = translate(from, to);
-  if (translation === null)
-    throw new ModelRefusal(
-      'denied',
-      400,
-      'protocol_unsupported',
-      `a request in ${from} cannot be put into ${to}, which the provider speaks`,
-    );
-  return translation;
+/** A request as one provider gets it. */
+interface Form {
+  readonly upstream: Wire;
+  readonly translation: Translation | null;
+  readonly body: JsonObject;
 }
 
-/** The body as the provider gets it. */
-function formed(
-  { budgets }: Gateway,
-  { body, ask, wire, operation }: Incoming,
-  { model }: Candidate,
-  upstream: Wire,
-  translation: Translation | null,
-): JsonObject {
-  const maxOutput = budgets.bounded && operation === 'generate' ? outputBound(ask, model) : null;
-  if (translation === null) return wire.outgoing(body, ask, { model: model.upstream, maxOutput });
-  try {
-    const translated = translation.request(wire.outgoing(body, ask, { model: model.upstream, maxOutput }));
-    return upstream.outgoing(translated, { ...ask, wantsUsage: true }, { model: model.upstream, maxOutput });
-  } catch (error) {
-    throw error instanceof WireError ? badRequest(error.message) : error;
+/** In the caller's own protocol where the provider speaks it; otherwise in the first that has words for it. Throws `ModelRefusal`. */
+function formed(gateway: Gateway, incoming: Incoming, { provider, model }: Candidate, id: string): Form {
+  const { body, ask, wire, operation } = incoming;
+  const { budgets, translate, clock } = gateway;
+  const spoken = provider.wiresOf?.(model) ?? provider.wires;
+  const bound = outputBound(ask, model);
+  const maxOutput = budgets.bounded && operation === 'generate' ? bound : null;
+  const own = wire.outgoing(body, ask, { model: model.upstream, maxOutput });
+  if (spoken.includes(wire.name)) return { upstream: wire, translation: null, body: own };
+  let problem: ModelRefusal | null = null;
+  const set = {
+    stream: ask.stream,
+    wantsUsage: ask.wantsUsage,
+    maxOutput: bound,
+    reasoning: model.reasoning,
+    id: id.replace(/[^A-Za-z0-9_-]/g, '_'),
+    at: Math.floor(clock.now() / 1000),
+  };
+  for (const name of operation === 'count' ? [] : spoken) {
+    const translation = translate(wire.name, name, set);
+    try {
+      const translated = translation.request(own);
+      const sent = { ...ask, wantsUsage: true };
+      const put = wires[name].outgoing(translated, sent, { model: model.upstream, maxOutput });
+      return { upstream: wires[name], translation, body: put };
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      problem ??= badRequest(error.message);
+    }
   }
+  throw problem ?? unsupported(incoming, spoken);
+}
+
+function unsupported({ wire, operation }: Incoming, spoken: readonly WireName[]): ModelRefusal {
+  const what = operation === 'count' ? 'tokens cannot be counted' : 'a request cannot be made';
+  return new ModelRefusal(
+    'denied',
+    400,
+    'protocol_unsupported',
+    `${what} in ${wire.name} where the provider speaks ${spoken.join(', ')}`,
+  );
 }
 
 async function reserve(

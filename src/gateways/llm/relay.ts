@@ -5,7 +5,7 @@ import type { ModelRecording } from './ledger.ts';
 import type { ModelLimits } from './limits.ts';
 import { ModelRefusal } from './refusal.ts';
 import type { Translation } from './translate/translation.ts';
-import { isObject, type Meter } from './wire/wire.ts';
+import { isObject, type Meter, WireError } from './wire/wire.ts';
 
 /** Answers that are no streams are read whole before they are told from others. Bytes. */
 const MAX_WHOLE = 64 * 1024 * 1024;
@@ -38,7 +38,7 @@ export async function relayStream(relay: Relay): Promise<void> {
     const out: Buffer[] = [];
     for (const event of reader.push(piece)) {
       const ours = meter.event(event.type, event.data);
-      if (translation !== null) out.push(Buffer.from(translation.event(event.type, event.data)));
+      if (translation !== null) out.push(Buffer.from(inWords(() => translation.event(event.type, event.data))));
       else if (!ours) out.push(event.raw);
     }
     if (out.length > 0) await pass(relay, out.length === 1 ? (out[0] as Buffer) : Buffer.concat(out));
@@ -67,7 +67,19 @@ export async function relayWhole(relay: Relay): Promise<void> {
   }
   if (!isObject(value)) throw new ModelRefusal('cut', 502, 'answer_malformed', 'the answer is no JSON object');
   relay.meter.whole(value);
-  await pass(relay, relay.translation === null ? bytes : Buffer.from(JSON.stringify(relay.translation.whole(value))));
+  const { translation } = relay;
+  const told = translation === null ? bytes : inWords(() => JSON.stringify(translation.whole(value)));
+  await pass(relay, Buffer.from(told));
+}
+
+/** What an answer says that the caller's protocol cannot, or that is not its own, breaks it off. */
+function inWords(say: () => string): string {
+  try {
+    return say();
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    throw new ModelRefusal('cut', 502, 'answer_malformed', error.message, { cause: error });
+  }
 }
 
 async function pass({ guest, recording, begin }: Relay, bytes: Buffer): Promise<void> {

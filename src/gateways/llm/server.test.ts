@@ -1,104 +1,18 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type ModelScene, modelScene, type SceneOptions } from '../../../test/fakes/model-scene.ts';
 import { ModelServer, type Script } from '../../../test/fakes/models/server.ts';
-import { systemClock } from '../../base/clock.ts';
-import { Redactor } from '../../base/redact/index.ts';
-import { compilePolicy, decide } from '../../policy/index.ts';
-import type { ModelAnswered, ModelRequested, ModelUnjudged } from './ledger.ts';
-import { providerDrivers } from './providers/index.ts';
-import type { ModelFacts, Provider } from './providers/provider.ts';
-import { type Models, openModels } from './server.ts';
-
-const facts = (name: string, more: Partial<ModelFacts> = {}): ModelFacts => ({
-  name,
-  upstream: name,
-  context: null,
-  maxOutput: 100,
-  price: null,
-  ...more,
-});
 
 const price = { input: 1, output: 2, cached: 0.1, cacheWrite: 1.25 };
-
-interface Scene {
-  readonly models: Models;
-  readonly upstream: ModelServer;
-  readonly requested: ModelRequested[];
-  readonly answered: ModelAnswered[];
-  readonly unjudged: ModelUnjudged[];
-  readonly notices: string[];
-  readonly redactor: Redactor;
-  readonly url: string;
-  post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
-}
 
 const opened: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const close of opened.splice(0).reverse()) await close();
 });
 
-async function scene(
-  script: Script,
-  more: { llm?: string; model?: Partial<ModelFacts>; limits?: object } = {},
-): Promise<Scene> {
-  const upstream = await new ModelServer(script).start();
-  opened.push(() => upstream.close());
-  const rest = more.llm === undefined ? '' : `, ${more.llm}`;
-  const text = `version: 1\nllm_policy: {allowed_providers: [chat, responses, claude, google], models: ["m*"]${rest}}\n`;
-  const policy = await compilePolicy({ repository: { file: 'policy.yaml', text } });
-  const requested: ModelRequested[] = [];
-  const answered: ModelAnswered[] = [];
-  const unjudged: ModelUnjudged[] = [];
-  const notices: string[] = [];
-  const redactor = new Redactor();
-  const models = openModels({
-    policy,
-    providers: providers(upstream.url, more.model),
-    aliases: new Map([['fast', 'claude/m-claude']]),
-    chosen: null,
-    decide: (action) => decide(policy, action),
-    log: {
-      requested: async (event) => requested.push(event) - 1,
-      answered: async (_token, event) => void answered.push(event),
-      unjudged: (event) => void unjudged.push(event),
-    },
-    redactor,
-    translate: () => null,
-    clock: systemClock,
-    limits: { pause: 5, patience: 200, ...more.limits },
-    onNotice: (message) => void notices.push(message),
-  });
-  opened.push(() => models.close());
-  const url = `http://127.0.0.1:${await models.attach({ port: 0 })}`;
-  const post = (
-    path: string,
-    body: unknown,
-    headers: Record<string, string> = { authorization: `Bearer ${models.token}` },
-  ) =>
-    fetch(url + path, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...headers },
-      body: typeof body === 'string' ? body : JSON.stringify(body),
-    });
-  return { models, upstream, requested, answered, unjudged, notices, redactor, url, post };
-}
-
-function providers(base: string, more: Partial<ModelFacts> = {}): Provider[] {
-  const options = (name: string, model: string, path = '', settings = {}) => ({
-    name,
-    baseUrl: new URL(base + path),
-    region: null,
-    key: async () => `real-key-of-${name}`,
-    models: [facts(model, more)],
-    headers: {},
-    settings,
-    now: () => 0,
-  });
-  return [
-    providerDrivers['openai-compatible'](options('chat', 'm-chat', '/v1')),
-    providerDrivers['openai-compatible'](options('responses', 'm-responses', '/v1', { wires: 'responses' })),
-    providerDrivers.anthropic(options('claude', 'm-claude')),
-    providerDrivers.gemini(options('google', 'm-google')),
-  ];
+async function scene(script: Script, more?: SceneOptions): Promise<ModelScene> {
+  const open = await modelScene(script, more);
+  opened.push(() => open.close());
+  return open;
 }
 
 const asks = {

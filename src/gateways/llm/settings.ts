@@ -33,6 +33,7 @@ const modelSchema = z.strictObject({
   price: z
     .strictObject({ input: dollars, output: dollars, cached: dollars.optional(), cache_write: dollars.optional() })
     .optional(),
+  reasoning: z.enum(['effort', 'budget', 'adaptive']).optional(),
 });
 
 const base = z
@@ -191,12 +192,20 @@ function isLoopback({ hostname }: URL): boolean {
 }
 
 /** A cached prompt costs what a fresh one does, where its own price is not stated: rather too much than too little. */
-function modelFacts({ name, upstream, context, max_output, price }: ProviderSettings['models'][number]): ModelFacts {
+function modelFacts({
+  name,
+  upstream,
+  context,
+  max_output,
+  price,
+  reasoning,
+}: ProviderSettings['models'][number]): ModelFacts {
   return {
     name,
     upstream: upstream ?? name,
     context: context ?? null,
     maxOutput: max_output ?? null,
+    reasoning: reasoning ?? null,
     price:
       price === undefined
         ? null

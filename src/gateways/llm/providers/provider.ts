@@ -12,7 +12,12 @@ export interface ModelFacts {
   readonly maxOutput: number | null;
   /** Null when not stated: then no money can be budgeted for it. */
   readonly price: Price | null;
+  /** Null when not stated: then callers that speak another protocol cannot say how hard it should think. */
+  readonly reasoning: ReasoningForm | null;
 }
+
+/** How a model is told how hard to think: by an effort, by tokens for it, or by letting it choose within an effort. */
+export type ReasoningForm = 'effort' | 'budget' | 'adaptive';
 
 /** US dollars for a million tokens. */
 export interface Price {
@@ -49,8 +54,10 @@ export interface Provider {
   /** As policies name it: `azure-openai-prod`. */
   readonly name: string;
   readonly driver: string;
-  /** What it speaks, its own protocol first. Another is translated to the first of these. */
+  /** What it speaks, its own protocol first. Another is translated to the first of these that has words for the request. */
   readonly wires: readonly WireName[];
+  /** Where it depends on the model: of `wires`, what this one speaks. */
+  wiresOf?(model: ModelFacts): readonly WireName[];
   readonly models: readonly ModelFacts[];
   /** With credentials in it: never logged, never shown. Throws `CordonError` when its key cannot be had. */
   prepare(call: UpstreamCall): Promise<UpstreamRequest>;
