@@ -8,7 +8,7 @@ import { gemini } from '../../../../test/fakes/models/gemini.ts';
 import { messages } from '../../../../test/fakes/models/messages.ts';
 import { responses } from '../../../../test/fakes/models/responses.ts';
 import type { Encoder, Turn } from '../../../../test/fakes/models/turn.ts';
-import { SseReader } from '../sse.ts';
+import { SseReader } from '../../../base/sse.ts';
 import { wires } from '../wire/index.ts';
 import type { JsonObject, WireName } from '../wire/wire.ts';
 import { callers, translate, upstreams } from './index.ts';
