@@ -6,7 +6,7 @@ import { OutputStreams } from './output.ts';
 import { readSecret, type Terminal } from './secret-input.ts';
 
 /** What was read of what was typed or piped, what was shown, and whether the terminal echoed meanwhile. */
-async function input(pieces: readonly string[], tty = false, interactive = tty) {
+async function input(pieces: readonly string[], tty = false, interactive = tty, signal = new AbortController().signal) {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const modes: boolean[] = [];
   const stdin: Terminal = {
@@ -16,7 +16,7 @@ async function input(pieces: readonly string[], tty = false, interactive = tty) 
       for (const piece of pieces) yield Buffer.from(piece);
     },
   };
-  const context = { streams: new OutputStreams(stdout, stderr, {}), interactive } as Context;
+  const context = { streams: new OutputStreams(stdout, stderr, {}), interactive, signal } as Context;
   const result = await readSecret(context, 'NPM_TOKEN', stdin).catch((error: unknown) => error as Error);
   const value = result instanceof Error ? null : result.reveal().toString();
   return { value, error: result, modes, shown: `${stdout.read() ?? ''}${stderr.read() ?? ''}` };
@@ -54,6 +54,26 @@ describe('on a terminal', () => {
     const { error, modes } = await input(['the-val\x03'], true);
     expect(error).toBeInstanceOf(CancelledError);
     expect(modes).toEqual([true, false]);
+  });
+
+  test('a signal at the prompt cancels too, however much was typed', async () => {
+    const controller = new AbortController();
+    const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+    const modes: boolean[] = [];
+    let destroyed = false;
+    const terminal: Terminal = {
+      isTTY: true,
+      setRawMode: (on) => modes.push(on),
+      destroy: () => (destroyed = true),
+      async *[Symbol.asyncIterator]() {
+        yield Buffer.from('the-val');
+        await new Promise(() => setImmediate(() => controller.abort()));
+      },
+    };
+    const context = { streams: new OutputStreams(stdout, stderr, {}), interactive: true, signal: controller.signal };
+    await expect(readSecret(context as Context, 'NPM_TOKEN', terminal)).rejects.toThrow(CancelledError);
+    expect(modes).toEqual([true, false]);
+    expect(destroyed).toBe(true);
   });
 
   test('where the question could not be seen, it is not asked', async () => {

@@ -7,6 +7,7 @@ import type { Context } from './context.ts';
 export interface Terminal extends AsyncIterable<Buffer> {
   readonly isTTY?: boolean;
   setRawMode?(on: boolean): unknown;
+  destroy?(): unknown;
 }
 
 /**
@@ -43,24 +44,45 @@ const [ENTER, NEWLINE, DELETE, BACKSPACE, INTERRUPT, END, CLEAR] = [0x0d, 0x0a, 
 
 async function ask(context: Context, name: string, terminal: Terminal): Promise<Buffer> {
   const { stderr } = context.streams;
+  terminal.setRawMode?.(true); // before the question: who answers at once is not echoed
   stderr.write(`value of ${name} (not shown): `);
-  terminal.setRawMode?.(true);
   let typed: number[] = [];
+  const pieces = terminal[Symbol.asyncIterator]();
+  const ended = endOf(context.signal);
   try {
-    for await (const piece of terminal) {
+    for (;;) {
+      const { done, value: piece } = await Promise.race([pieces.next(), ended.signalled]);
+      if (done) return Buffer.from(typed);
       for (const byte of piece) {
         if (byte === ENTER || byte === NEWLINE || byte === END) return Buffer.from(typed);
-        if (byte === INTERRUPT) throw new CancelledError('cancelled; nothing was changed');
+        if (byte === INTERRUPT) throw cancelled();
         if (byte === DELETE || byte === BACKSPACE) typed = withoutLast(typed);
         else if (byte === CLEAR) typed = [];
         else typed.push(byte);
       }
     }
-    return Buffer.from(typed);
   } finally {
+    ended.dispose();
     terminal.setRawMode?.(false);
     stderr.write('\n');
+    // A question nobody will answer must not keep the process; an iterator that waits for bytes ends only with its stream.
+    if (context.signal.aborted) terminal.destroy?.();
+    else await pieces.return?.();
   }
+}
+
+function cancelled(): CancelledError {
+  return new CancelledError('cancelled; nothing was changed');
+}
+
+/** Rejects when a signal asks for the end. */
+function endOf(signal: AbortSignal): { readonly signalled: Promise<never>; dispose(): void } {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const end = () => reject(cancelled());
+  promise.catch(() => {});
+  if (signal.aborted) end();
+  signal.addEventListener('abort', end, { once: true });
+  return { signalled: promise, dispose: () => signal.removeEventListener('abort', end) };
 }
 
 /** One character back: in UTF-8 all but its first byte begin with the bits 10. */

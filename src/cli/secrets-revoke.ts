@@ -1,6 +1,8 @@
+import { NotFoundError } from '../base/errors.ts';
 import type { Palette } from '../base/term.ts';
 import type { Paths } from '../config/paths.ts';
-import { type Cut, checkName, GrantBook } from '../secrets/index.ts';
+import { closest } from '../policy/closest.ts';
+import { type Cut, checkName, GrantBook, type SecretDriver } from '../secrets/index.ts';
 import { type Context, outputOf } from './context.ts';
 import type { OutputOptions } from './output.ts';
 import { counted } from './run-summary.ts';
@@ -26,14 +28,37 @@ export async function cutRuns(paths: Paths, name: string): Promise<Cut> {
 
 export async function revoke(context: Context, name: string, options: OutputOptions): Promise<void> {
   const out = outputOf(context, options);
-  const { paths } = await localSecrets(context);
-  const cut = await cutRuns(paths, checkName(name));
+  const { paths, drivers } = await localSecrets(context);
+  await refuseUnknown(paths, drivers, checkName(name));
+  const cut = await cutRuns(paths, name);
   if (out.json) out.document({ revoked: name, ...cut });
   else {
     out.line(`revoked ${out.style.bold(name)}`, ...cutText(cut, out.style));
     out.progress(`later runs may ask for it again; to take it away for good: cordon secrets remove ${name}`);
   }
   if (cut.unanswered.length > 0) context.exitCode = 7;
+}
+
+/**
+ * A name that was mistyped must not look like one that was taken away. What a run has is known by that alone, also when the
+ * place where it is kept is gone or does not answer.
+ */
+async function refuseUnknown(paths: Paths, drivers: readonly SecretDriver[], name: string): Promise<void> {
+  const granted = await new GrantBook(paths.secrets).names();
+  if (granted.includes(name)) return;
+  const known = [...granted];
+  for (const driver of drivers) {
+    const names = await driver.list().then(
+      (entries) => entries.map((entry) => entry.name),
+      () => null,
+    );
+    if (names === null || names.includes(name)) return; // what cannot be asked may have it
+    known.push(...names);
+  }
+  const near = closest(name, known);
+  throw new NotFoundError(`there is no secret ${name}, and no run has one of that name`, {
+    remedy: near === undefined ? 'cordon secrets list' : `did you mean ${near}? cordon secrets revoke ${near}`,
+  });
 }
 
 export function cutText({ runs, unanswered }: Cut, style: Palette): string[] {

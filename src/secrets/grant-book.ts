@@ -105,6 +105,12 @@ export class GrantBook {
     }
   }
 
+  /** What runs of living processes have now. Sorted. */
+  async names(): Promise<string[]> {
+    const names = (await this.#all()).flatMap(({ grants }) => grants.map(({ name }) => name));
+    return [...new Set(names)].sort();
+  }
+
   async #countUp(name: string): Promise<number> {
     await mkdir(this.#revoked, { recursive: true, mode: 0o700 });
     const lock = new FileLock(join(this.#revoked, '.lock'), this.#clock);

@@ -10,6 +10,7 @@ import {
   mkdtemp,
   readdir,
   readFile,
+  readlink,
   rename,
   rm,
   symlink,
@@ -254,6 +255,41 @@ describe('a file that is mounted', () => {
   });
 });
 
+describe('a volume of Kubernetes secrets', () => {
+  /** As the kubelet writes it (its AtomicWriter): a new folder, a link beside, one rename, the folder before removed. */
+  async function publish(volume: string, version: number, value: string): Promise<void> {
+    const folder = `..2026_11_21_10_00_00.${version}`;
+    await mkdir(join(volume, folder));
+    await writeFile(join(volume, folder, 'token'), value, { mode: 0o400 });
+    const before = await readlink(join(volume, '..data')).catch(() => null);
+    await symlink(folder, join(volume, '..data_tmp'));
+    await rename(join(volume, '..data_tmp'), join(volume, '..data'));
+    if (before !== null) await rm(join(volume, before), { recursive: true });
+  }
+
+  test('changed again and again while it is read: one value or the other, whole, and never an error', async () => {
+    const volume = join(home, 'volume');
+    await mkdir(volume);
+    const values = [`first-${'a'.repeat(5000)}`, `second-${'b'.repeat(9000)}`];
+    await publish(volume, 0, values[0] as string);
+    await symlink(join('..data', 'token'), join(volume, 'token'));
+    const driver = openSecrets('file', { folder: volume, secrets: { X: { file: 'token' } } });
+    const seen = new Set<string>();
+    let over = false;
+    const readers = Array.from({ length: 4 }, async () => {
+      while (!over) seen.add(await read('X', driver as SecretStore));
+    });
+    const writing = (async () => {
+      for (let version = 1; version <= 300; version++) await publish(volume, version, values[version % 2] as string);
+    })();
+    await writing.finally(() => {
+      over = true;
+    });
+    await Promise.all(readers);
+    expect([...seen].sort()).toEqual(values);
+  });
+});
+
 describe('a placeholder', () => {
   let broker: Broker;
   let events: SecretEvent[];
@@ -389,6 +425,43 @@ describe('on the command line', () => {
     expect(again.signal.aborted).toBe(true);
     await broker.close();
   });
+
+  test('a name that nobody knows is not revoked, and the one that was meant is named', async () => {
+    await cordon(['secrets', 'set', 'NPM_TOKEN'], 'the-value-of-npm');
+    const { code, text } = await cordon(['secrets', 'revoke', 'NPM_TOKNE']);
+    expect(code).toBe(2);
+    expect(text).toContain('did you mean NPM_TOKEN?');
+    expect((await cordon(['audit', 'tail', '--json', '--no-follow'])).text).not.toContain('NPM_TOKNE');
+    // A run may have what is kept nowhere any more.
+    const broker = openBroker({ drivers: [store], dir, redactor: new Redactor(), record: async () => {} });
+    const grant = await broker.grant(run, { name: 'A', use: parseUse({ host: HOST }) });
+    await store.remove('A');
+    expect((await cordon(['secrets', 'revoke', 'A'])).code).toBe(0);
+    expect(grant.signal.aborted).toBe(true);
+    await broker.close();
+  });
+
+  test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+    '%s at the prompt ends it, with the terminal as it was',
+    async (signal) => {
+      const pid = join(home, 'pid');
+      const set = `sh -c 'echo $$ > ${pid}; exec ${join(root, 'cordon')} secrets set X'`;
+      const terminal = spawn('script', ['-qec', `stty echo icanon; ${set}; echo "code=$?"; stty -a`, '/dev/null'], {
+        env: { PATH: process.env.PATH ?? '', CORDON_HOME: home, HOME: home, SHELL: '/bin/sh' },
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
+      let text = '';
+      for await (const piece of terminal.stdout) {
+        const asked = text.includes('not shown');
+        text += piece;
+        if (!asked && text.includes('not shown')) {
+          process.kill(Number(await readFile(pid, 'utf8')), signal);
+        }
+      }
+      expect(text).toContain('code=130');
+      expect(text).toMatch(/ icanon .* echo /s);
+    },
+  );
 
   test('using a value puts it into no process’s arguments or environment', async () => {
     const broker = openBroker({ drivers: [store], dir, redactor: new Redactor(), record: async () => {} });

@@ -40,7 +40,7 @@ export function fileSecrets({ folder, secrets }: FileOptions): SecretDriver {
   });
 }
 
-async function openWithin(folder: string, path: string, name: string, attempts = 3): Promise<FileHandle> {
+async function openWithin(folder: string, path: string, name: string, attempts = 10): Promise<FileHandle> {
   try {
     const [root, target] = await Promise.all([realpath(folder), realpath(path)]);
     if (!target.startsWith(root.endsWith(sep) ? root : root + sep)) {
