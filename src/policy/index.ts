@@ -19,7 +19,7 @@ export type { CommandRule, EffectivePolicy } from './effective.ts';
 export { explain, explainAction } from './explain.ts';
 export { interpreterNote, isInterpreter } from './interpreters.ts';
 export { type Amounts, type ModelFeature, modelFeatures, type SharedBudget } from './models.ts';
-export { type HostFacts, hostFacts, mayResolve } from './network.ts';
+export { type HostFacts, hostFacts, mayResolve, type NetworkHost } from './network.ts';
 export { canonicalPackage, canonicalVersion, type Ecosystem, sameVersion } from './packages.ts';
 export { residualRisk } from './risk.ts';
 export { refText } from './rule.ts';

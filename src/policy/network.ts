@@ -29,6 +29,8 @@ export interface HostFacts {
   /** Bytes; the least of all rules that name the host. Null where none says. */
   readonly maxUpload: number | null;
   readonly maxDownload: number | null;
+  /** The rules that state a limit: one with a wildcard counts all its names together. */
+  readonly limits: readonly NetworkHost[];
 }
 
 export function combineNetwork(layers: readonly Layer[], grants: ParsedGrants): readonly NetworkHost[] {
@@ -67,6 +69,7 @@ export function hostFacts(policy: EffectivePolicy, host: string, port: number): 
     websocket: everySide((rule) => rule.websocket),
     maxUpload: least(rules.map((rule) => rule.maxUpload)),
     maxDownload: least(rules.map((rule) => rule.maxDownload)),
+    limits: rules.filter((rule) => rule.maxUpload !== null || rule.maxDownload !== null),
   };
 }
 

@@ -4,6 +4,7 @@ import {
   type EffectivePolicy,
   type HostFacts,
   hostFacts,
+  type NetworkHost,
   type PolicyAction,
   refText,
 } from '../../policy/index.ts';
@@ -86,7 +87,7 @@ export interface LedgerOptions {
 export class Ledger {
   readonly #options: LedgerOptions;
   readonly #open = new Set<Crossing>();
-  readonly #budgets = new Map<string, Budget>();
+  readonly #budgets = new Map<string | NetworkHost, Budget>();
   readonly #revoked: Revocation[] = [];
   readonly #facts = new Map<string, HostFacts>();
   #broken = false;
@@ -172,21 +173,27 @@ export class Ledger {
     for (const crossing of [...this.#open]) crossing.cut(new Refusal('closed', 'the run is ending', crossing.target));
   }
 
-  /** Of one host and port, over all crossings of the run. */
-  budget(target: Target): Budget {
-    const key = `${target.host}:${target.port}`;
-    const known = this.#budgets.get(key);
-    if (known !== undefined) return known;
+  /**
+   * Of one host and port, and of each rule that states a limit for it, over all crossings of the run: a wildcard has as many
+   * names as a guest can think of, and they share what its line gives.
+   */
+  budgets(target: Target): readonly Budget[] {
     const facts = this.facts(target);
-    const { limits } = this.#options;
-    const budget = {
-      up: 0,
-      down: 0,
-      maxUp: facts.maxUpload ?? limits.upload,
-      maxDown: facts.maxDownload ?? limits.download,
-    };
-    this.#budgets.set(key, budget);
-    return budget;
+    const { upload, download } = this.#options.limits;
+    const maxUp = facts.maxUpload === null ? upload : Number.POSITIVE_INFINITY;
+    const maxDown = facts.maxDownload === null ? download : Number.POSITIVE_INFINITY;
+    return [
+      this.#budget(`${target.host}:${target.port}`, maxUp, maxDown),
+      ...facts.limits.map((rule) =>
+        this.#budget(rule, rule.maxUpload ?? Number.POSITIVE_INFINITY, rule.maxDownload ?? Number.POSITIVE_INFINITY),
+      ),
+    ];
+  }
+
+  #budget(of: string | NetworkHost, maxUp: number, maxDown: number): Budget {
+    const known = this.#budgets.get(of) ?? { up: 0, down: 0, maxUp, maxDown };
+    this.#budgets.set(of, known);
+    return known;
   }
 
   /** What happened could not be recorded: nothing goes on. */
@@ -229,7 +236,7 @@ export class Crossing {
   readonly token: unknown;
   readonly #clock: Clock;
   readonly #started: number;
-  readonly #budget: Budget;
+  readonly #budgets: readonly Budget[];
   #cutters: ((refusal: Refusal) => void)[] = [];
   #cause: Refusal | null = null;
 
@@ -240,7 +247,7 @@ export class Crossing {
     this.token = token;
     this.#clock = clock;
     this.#started = clock.monotonic();
-    this.#budget = ledger.budget(target);
+    this.#budgets = ledger.budgets(target);
   }
 
   /** What is torn down when the crossing is cut from outside. Called at once when it has been cut already. */
@@ -257,17 +264,27 @@ export class Crossing {
     this.end(refusal.result);
   }
 
-  /** Counts bytes before they go out. Throws `Refusal` when the host's budget would be exceeded. */
+  /**
+   * Counts bytes before they go out. Throws `Refusal` when a budget would be exceeded, and when the crossing was cut: what was
+   * revoked while a connection was being made, or a name looked up, sends nothing over it.
+   */
   up(bytes: number): void {
+    if (this.#cause !== null) throw this.#cause;
     this.#bytesOut += bytes;
-    this.#budget.up += bytes;
-    if (this.#budget.up > this.#budget.maxUp) throw overBudget(this.target, 'max_upload', this.#budget.maxUp);
+    for (const budget of this.#budgets) {
+      budget.up += bytes;
+      if (budget.up > budget.maxUp) throw overBudget(this.target, 'max_upload', budget.maxUp);
+    }
   }
 
+  /** Likewise for what comes back. */
   down(bytes: number): void {
+    if (this.#cause !== null) throw this.#cause;
     this.#bytesIn += bytes;
-    this.#budget.down += bytes;
-    if (this.#budget.down > this.#budget.maxDown) throw overBudget(this.target, 'max_download', this.#budget.maxDown);
+    for (const budget of this.#budgets) {
+      budget.down += bytes;
+      if (budget.down > budget.maxDown) throw overBudget(this.target, 'max_download', budget.maxDown);
+    }
   }
 
   /** The outcome event, once. */
