@@ -1,12 +1,10 @@
 import { StringDecoder } from 'node:string_decoder';
+import { COLOUR } from '../base/redact/index.ts';
 import { safeText } from '../base/term.ts';
 import type { Output } from './output.ts';
 
 /** A line longer than this is shown in parts. */
 const LONGEST_LINE = 4_096;
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: the colours of a program's output (SGR)
-const COLOURS = /\x1b\[[0-9;:]*m/g;
 
 /**
  * The lines of what an agent wrote, each shown when it is whole, with everything escaped that a terminal would act upon.
@@ -20,7 +18,7 @@ export class GuestLines {
   };
 
   constructor(show: (line: string) => void) {
-    this.#show = (line) => show(safeText(line.replace(/\r$/, '').replace(COLOURS, '')));
+    this.#show = (line) => show(safeText(line.replace(/\r$/, '').replace(COLOUR, '')));
   }
 
   write(stream: 'stdout' | 'stderr', chunk: Uint8Array): void {

@@ -1,5 +1,5 @@
 import type { ContentStore } from '../audit/content.ts';
-import type { Redactor } from '../base/redact/index.ts';
+import { ColouredRedaction, type Redactor } from '../base/redact/index.ts';
 import type { Execution } from '../sandbox/sandbox.ts';
 import type { RunLog } from './run-log.ts';
 
@@ -38,9 +38,13 @@ export class AgentOutput {
   async follow(execution: Execution): Promise<void> {
     await Promise.all(
       (['stdout', 'stderr'] as const).map(async (stream) => {
-        const redaction = this.#redactor.open();
+        // As it is, since a value may hold what looks like a colour, and as it is shown, without colours.
+        const plain = this.#redactor.open();
+        const shown = new ColouredRedaction(this.#redactor.open());
         const pass = (chunk: Buffer, last: boolean) => {
-          for (const piece of redaction.write(chunk, last)) this.#take(stream, piece);
+          for (const piece of plain.write(chunk, last))
+            for (const part of shown.write(piece, false)) this.#take(stream, part);
+          if (last) for (const part of shown.write(Buffer.alloc(0), true)) this.#take(stream, part);
         };
         try {
           for await (const chunk of execution[stream]) pass(chunk as Buffer, false);

@@ -1,5 +1,6 @@
 import type { RandomSource } from '../base/ids.ts';
 import { Redactor } from '../base/redact/index.ts';
+import { Unescape } from './unescape.ts';
 
 /**
  * What a guest holds instead of a secret: `cordon-secret-NAME-` and 130 random bits. It is worth nothing: the gateway puts the value
@@ -29,7 +30,10 @@ export class Placeholders {
     this.#search.remove(placeholder);
   }
 
-  /** Every placeholder in the bytes, once: those given out here in any encoding, those of others as they are written. */
+  /**
+   * Every placeholder in the bytes, once: those given out here in any encoding, those of others as they are written; also under
+   * escapes, twice over.
+   */
   find(bytes: Buffer | string): string[] {
     const found = new Set<string>();
     const watch = this.watch((placeholder) => found.add(placeholder));
@@ -44,6 +48,17 @@ export class Placeholders {
       if (!seen.has(placeholder)) onFound(placeholder);
       seen.add(placeholder);
     };
+    const [written, once, twice] = [this.#look(report), this.#look(report), this.#look(report)];
+    const [first, second] = [new Unescape(), new Unescape()];
+    return (piece, last) => {
+      written(piece, last);
+      const meant = first.write(piece, last);
+      once(meant, last);
+      twice(second.write(meant, last), last);
+    };
+  }
+
+  #look(report: (placeholder: string) => void): (piece: Buffer, last: boolean) => void {
     const known = this.#search.open(report);
     let tail = '';
     return (piece, last) => {

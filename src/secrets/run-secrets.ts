@@ -92,8 +92,7 @@ export class RunSecrets {
 
   #strayIn({ host, path, query, headers }: OutgoingRequest): { sighting: Sighting; where: string } | null {
     const find = (text: string, where: string, allowed?: (sighting: Sighting) => boolean) => {
-      const seen = [...this.#broker.findPlaceholders(text), ...this.#broker.findPlaceholders(percentDecoded(text))];
-      const sighting = seen.find((one) => allowed?.(one) !== true);
+      const sighting = this.#broker.findPlaceholders(text).find((one) => allowed?.(one) !== true);
       return sighting === undefined ? null : { sighting, where };
     };
     const mine = new Map(this.grants(host).map((grant) => [grant.id, grant]));
@@ -120,15 +119,6 @@ export class RunSecrets {
   end(): Promise<void> {
     return this.#broker.endRun(this.#run.id);
   }
-}
-
-/** `%63ordon-secret-…`: nobody has to escape what needs no escaping, but anybody may (RFC 3986 §2.3). */
-function percentDecoded(text: string): Buffer | string {
-  if (!text.includes('%')) return '';
-  return Buffer.from(
-    text.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
-    'latin1',
-  );
 }
 
 function refusal({ name }: Sighting, where: string): string {

@@ -1,5 +1,4 @@
 /** What is taken back, or used up, in the very moment in which it is used; judged by what a host outside was sent. */
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { openScene, received, type Scene } from '../fakes/egress-scene.ts';

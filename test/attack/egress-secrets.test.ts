@@ -86,6 +86,7 @@ test('where it belongs, the value arrives, over TLS and in the clear', async () 
 });
 
 const escaped = (text: string) => text.replace(/./g, (c) => `%${c.charCodeAt(0).toString(16)}`);
+const unicode = (text: string) => text.replace(/./g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
 describe('in the head of a request', () => {
@@ -97,6 +98,10 @@ describe('in the head of a request', () => {
     ['path in base64', () => get(HOST, `/${Buffer.from(`x${mine}`).toString('base64url')}`)],
     ['query', () => get(HOST, `/?q=${mine}`)],
     ['escaped query', () => get(HOST, `/?q=${escaped(mine)}`)],
+    ['query escaped twice', () => get(HOST, `/?q=${escaped(escaped(mine))}`)],
+    ['query in base64, escaped', () => get(HOST, `/?q=${escaped(base64(`x${mine}`))}`)],
+    ['another header, escaped', () => get(HOST, '/', `Cookie: a=${escaped(mine)}`)],
+    ['another header, as a language writes it', () => get(HOST, '/', `X-A: ${unicode(mine)}`)],
     ['query in hex', () => get(HOST, `/?q=${Buffer.from(mine).toString('hex')}`)],
     ['another header', () => get(HOST, '/', `Cookie: session=${mine}`)],
     ['another header in base64', () => get(HOST, '/', `X-Data: ${base64(`xy${mine}`)}`)],
@@ -112,6 +117,8 @@ describe('in the head of a request', () => {
 });
 
 describe('in the body of a request', () => {
+  const multipart = (encoding: string, text: string) =>
+    `--b\r\nContent-Disposition: form-data; name="f"\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n${text}\r\n--b--\r\n`;
   const post = (body: string, host = HOST) =>
     `POST http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`;
   const chunked = (pieces: readonly string[], trailer = '') =>
@@ -128,6 +135,28 @@ describe('in the body of a request', () => {
     ['in base64, two bytes off', () => post(base64(`xy${mine}z`))],
     ['in base64 with lines', () => post(base64(`headers\n${mine}\n`))],
     ['in hex', () => post(Buffer.from(mine).toString('hex'))],
+    ['in a form with every byte escaped', () => post(`a=${escaped(mine)}`)],
+    ['in a form with every second byte escaped', () => post(mine.replace(/(.)(.)/g, (_, a, b) => a + escaped(b)))],
+    ['escaped twice', () => post(escaped(escaped(mine)))],
+    ['in JSON with every character escaped', () => post(`{"a":"${unicode(mine)}"}`)],
+    [
+      'in JSON within JSON, escaped',
+      () => post(JSON.stringify({ a: JSON.stringify({ b: 'X' }) }).replace('X', unicode(mine))),
+    ],
+    ['in base64, escaped', () => post(escaped(base64(`x${mine}`)))],
+    ['base64 in lines, as in mail', () => post(base64(`x${mine}`).replace(/.{20}/g, '$&\r\n'))],
+    [
+      'a part of a form in base64',
+      () => post(multipart('base64', base64(`{"a":"${mine}"}`).replace(/.{19}/g, '$&\r\n'))),
+    ],
+    [
+      'a part of a form, quoted-printable',
+      () => post(multipart('quoted-printable', escaped(mine).replaceAll('%', '=').replace(/.{30}/g, '$&=\r\n'))),
+    ],
+    ['hex in groups', () => post(Buffer.from(mine).toString('hex').replace(/../g, '$& '))],
+    ['in XML, by numbers', () => post(`<a>${mine.replace(/./g, (c) => `&#${c.charCodeAt(0)};`)}</a>`)],
+    ['in UTF-16', () => post(Buffer.from(mine, 'utf16le').toString('latin1'))],
+    ['escaped, a byte a chunk', () => chunked([...escaped(mine)])],
     ['at the very end of much', () => post('x'.repeat(5000) + mine)],
     ['over two chunks', () => chunked([mine.slice(0, 9), mine.slice(9)])],
     ['a byte a chunk', () => chunked([...mine])],

@@ -71,6 +71,7 @@ test('printed, in arguments, names, folders and errors, in every encoding, and b
     echo "plain $OPEN"; printf %s "$OPEN" | base64; printf 'x%s' "$OPEN" | base64; printf 'xy%s' "$OPEN" | base64
     printf %s "$OPEN" | od -An -tx1 | tr -d ' \\n'; echo
     echo "${SHAPED}" >&2
+    printf 'coloured \\033[31m%s\\033[1;32m%s\\033[0m\\n' "$(printf %s "$OPEN" | cut -c1-9)" "$(printf %s "$OPEN" | cut -c10-)"
     for c in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25; do printf %s "$OPEN" | cut -c$c | tr -d '\\n'; done; echo
     /usr/bin/env true "$OPEN" --header "Authorization: Bearer ${SHAPED}"
     mkdir -p "/tmp/$OPEN"; cd "/tmp/$OPEN"; /usr/bin/true; cd /workspace
@@ -81,6 +82,7 @@ test('printed, in arguments, names, folders and errors, in every encoding, and b
   expect(run.status).toBe(1);
   expect(run.stderr).toContain('plain [secret:OPEN_TOKEN]');
   expect(run.stderr).toContain('[secret:github-token]');
+  expect(run.stderr).toContain('coloured [secret:OPEN_TOKEN]');
   expect(everything(run)).toEqual([]);
   const commands = site.cordon('runs', 'commands', run.result.runId).stdout;
   expect(commands).toContain('[secret:OPEN_TOKEN]');

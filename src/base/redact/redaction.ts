@@ -16,6 +16,13 @@ interface OpenRun {
   state: RunState;
 }
 
+/** What goes on: `length` bytes of the stream as they came from `at` on, or a mark, which stands for bytes there. */
+export interface Placed {
+  readonly bytes: Buffer;
+  readonly at: number;
+  readonly length: number;
+}
+
 /**
  * Redaction of one stream, piece by piece. Memory: what may be the beginning of a secret, so at most the longest form of
  * a known value, or a hundred bytes.
@@ -34,6 +41,8 @@ export class Redaction {
   #runs: OpenRun[] = [];
   /** By family of shapes: up to where in `#pending` its latest run reaches. */
   #runEnds: number[] = new Array<number>(FAMILIES).fill(0);
+  /** Bytes of the stream in front of `#pending`. */
+  #base = 0;
   /** How many marks were written. */
   marks = 0;
 
@@ -44,6 +53,16 @@ export class Redaction {
 
   /** What can go on. With `last`, all of it. */
   write(chunk: Buffer, last: boolean): Buffer[] {
+    return this.place(chunk, last).map(({ bytes }) => bytes);
+  }
+
+  /** Bytes of the stream that were decided upon: what comes later stands behind them. */
+  get decided(): number {
+    return this.#base;
+  }
+
+  /** As `write`, with where in the stream each piece stood. */
+  place(chunk: Buffer, last: boolean): Placed[] {
     const data = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
     const runs = this.#continueRuns(data);
     const { found, hold } = this.#search(data, last, runs);
@@ -55,6 +74,7 @@ export class Redaction {
     if (hold > 0) this.#before = data[hold - 1] as number;
     // A copy: a few bytes of a large piece must not keep all of it.
     this.#pending = Buffer.from(data.subarray(hold));
+    this.#base += hold;
     return pieces;
   }
 
@@ -96,20 +116,21 @@ export class Redaction {
   }
 
   /** Everything before `hold`, with a mark for each place; `covered`: up to where the last mark stands for the bytes. */
-  #emit(data: Buffer, found: readonly Found[], hold: number): { pieces: Buffer[]; covered: number } {
-    const pieces: Buffer[] = [];
+  #emit(data: Buffer, found: readonly Found[], hold: number): { pieces: Placed[]; covered: number } {
+    const pieces: Placed[] = [];
     let covered = this.#covered;
     let from = 0;
     const plain = (to: number) => {
       const start = Math.max(from, covered);
-      if (start < to) pieces.push(data.subarray(start, to));
+      if (start >= to) return;
+      pieces.push({ bytes: data.subarray(start, to), at: this.#base + start, length: to - start });
     };
     for (const { at, end, name } of found) {
       // What begins in the part that is held back is found again; what it overlaps is only known then.
       if (at >= hold) break;
       if (at >= covered) {
         plain(at);
-        pieces.push(Buffer.from(`[secret:${name}]`));
+        pieces.push({ bytes: Buffer.from(`[secret:${name}]`), at: this.#base + at, length: 0 });
         this.marks++;
         this.#onMark?.(name);
         from = at;
