@@ -3,16 +3,16 @@ import { expect, test } from 'vitest';
 import { Unescape } from './unescape.ts';
 
 function meant(text: string, cuts: readonly number[] = []): string {
-  const unescape = new Unescape();
+  const reader = new Unescape();
   const data = Buffer.from(text, 'latin1');
   const places = [...new Set(cuts.map((cut) => cut % (data.length + 1)))].sort((a, b) => a - b);
   const out: Buffer[] = [];
   let from = 0;
   for (const to of [...places, data.length]) {
-    out.push(unescape.write(data.subarray(from, to), false));
+    out.push(reader.write(data.subarray(from, to), false));
     from = to;
   }
-  return Buffer.concat([...out, unescape.write(Buffer.alloc(0), true)]).toString('latin1');
+  return Buffer.concat([...out, reader.write(Buffer.alloc(0), true)]).toString('latin1');
 }
 
 test.each([

@@ -10,8 +10,8 @@ for (let i = 0; i < 16; i++) {
 }
 const DROPPED = new Uint8Array(256);
 for (const byte of Buffer.from('\0\t\n\r "\'\\')) DROPPED[byte] = 1;
-const [PERCENT, BACKSLASH, EQUALS, AMPERSAND, HASH, SEMICOLON, U, X, UPPER_X, ZERO] = Buffer.from('%\\=&#;uxX0');
-/** The longest escape: `&#x00000063;`, and `\\u{0063}`. */
+const [PERCENT, BACKSLASH, EQUALS, AMPERSAND, HASH, SEMICOLON, U, X, UPPER_X] = Buffer.from('%\\=&#;uxX');
+/** The longest escape: `&#X00000063;` and a little. */
 const LONGEST = 14;
 /** Returned where the end of what there is may cut an escape. */
 const CUT = -2;

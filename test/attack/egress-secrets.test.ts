@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Redactor } from '../../src/base/redact/index.ts';
 import {
@@ -166,6 +167,59 @@ describe('in the body of a request', () => {
     await refused(await scene.send(attack()));
     expect(scene.seen.filter(({ body }) => body !== '')).toEqual([]);
     expect(bytesOutside()).not.toContain(mine.slice(-12));
+  });
+
+  const compressed = (coding: string, bytes: Buffer) => {
+    const body = bytes.toString('latin1');
+    const head = `POST http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nConnection: close\r\nContent-Encoding: ${coding}`;
+    return Buffer.from(`${head}\r\nContent-Length: ${body.length}\r\n\r\n${body}`, 'latin1');
+  };
+  const packed = (text: string): [string, Buffer][] => [
+    ['gzip', gzipSync(text)],
+    ['GZip', Buffer.concat([gzipSync('x'.repeat(1000)), gzipSync(text)])],
+    ['x-gzip', gzipSync(text)],
+    ['deflate', deflateSync(text)],
+    ['deflate', deflateRawSync(text)],
+    ['br', brotliCompressSync(text)],
+    ['identity, zstd', zstdCompressSync(text)],
+  ];
+
+  test.each([0, 1, 2, 3, 4, 5, 6])('compressed, and said to be (%i)', async (i) => {
+    const [coding, bytes] = packed(`{"a":"${escaped(mine)}"}`)[i] as [string, Buffer];
+    await refused(await scene.send(compressed(coding, bytes)));
+    expect(scene.seen.filter(({ body }) => body !== '')).toEqual([]);
+    await scene.reset();
+    const [, harmless] = packed(`{"a":"${'nothing '.repeat(20_000)}"}`)[i] as [string, Buffer];
+    expect(await scene.send(compressed(coding, harmless))).toMatch(/ 200 OK/);
+    expect(scene.seen[0]?.body).toBe(harmless.toString('latin1'));
+  });
+
+  test.each<[string, () => Buffer]>([
+    ['is not what its head says', () => compressed('gzip', Buffer.from(`not gzip ${'x'.repeat(50)}`))],
+    ['ends too soon', () => compressed('br', brotliCompressSync('x'.repeat(100_000)).subarray(0, -3))],
+    ['becomes too much', () => compressed('gzip', gzipSync(Buffer.alloc(70 * 1024 * 1024)))],
+    ['is compressed twice', () => compressed('gzip, br', brotliCompressSync(gzipSync(mine)))],
+  ])('a compressed body that %s is not passed on whole', async (_name, attack) => {
+    const answer = await scene.send(attack());
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    await scene.until(() => scene.closed.length > 0);
+    expect(scene.closed[0]?.result).toBe('malformed');
+    expect(alarms()).toEqual([]);
+  });
+
+  test('bytes behind the end of what is compressed are seen as they are', async () => {
+    const pieces = [gzipSync('harmless').toString('latin1'), 'behind', mine.slice(0, 9), mine.slice(9)];
+    const head = `POST http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nConnection: close\r\nContent-Encoding: gzip\r\n`;
+    const length = `Content-Length: ${pieces.join('').length}\r\n\r\n`;
+    const socket = await scene.open();
+    const answer = received(socket);
+    socket.write(head + length);
+    for (const piece of pieces) {
+      socket.write(piece, 'latin1');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    expect(await answer).toMatch(/^HTTP\/1\.1 40[03] /);
+    expect(bytesOutside()).not.toContain(mine.slice(9));
   });
 
   test('inside TLS', async () => {

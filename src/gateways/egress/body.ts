@@ -8,6 +8,8 @@ const TRAILER_LIMIT = 8 * 1024;
 
 /** Sees a body's bytes before they go on, in order, and `last` with the last of them; throws when they may not. */
 export type Look = (piece: Buffer, last: boolean) => void;
+/** The same, where looking takes time. */
+export type PatientLook = (piece: Buffer, last: boolean) => void | Promise<void>;
 const NOTHING = Buffer.alloc(0);
 
 /** Sees a body's bytes, without their framing. What it throws in `end` keeps the last of them back, and cuts the body. */
@@ -27,7 +29,7 @@ export async function relayBody(
   to: Duplex,
   framing: Framing,
   count: (bytes: number) => void,
-  look: Look = () => {},
+  look: PatientLook = () => {},
 ): Promise<void> {
   if (framing.kind === 'none') return;
   if (framing.kind === 'length') return relayLength(from, to, framing.length, count, look);
@@ -35,13 +37,13 @@ export async function relayBody(
   for (let size = await nextSize(from); size > 0; size = await nextSize(from)) {
     count(size);
     await send(to, `${size.toString(16)}\r\n`);
-    const seen: Look = (piece) => look(piece, false);
+    const seen: PatientLook = (piece) => look(piece, false);
     await relayLength(from, to, size, () => {}, seen);
     await endOfChunk(from);
     await send(to, '\r\n');
   }
   await skipTrailers(from);
-  look(NOTHING, true);
+  await look(NOTHING, true);
   await send(to, '0\r\n\r\n');
 }
 
@@ -121,7 +123,7 @@ async function relayLength(
   to: Duplex,
   length: number,
   count: (bytes: number) => void,
-  look: Look,
+  look: PatientLook,
 ): Promise<void> {
   let left = length;
   while (left > 0) {
@@ -131,7 +133,8 @@ async function relayLength(
     if (part.length < chunk.length) from.unread(chunk.subarray(left));
     left -= part.length;
     count(part.length);
-    look(part, left === 0);
+    const looking = look(part, left === 0);
+    if (looking !== undefined) await looking;
     await send(to, part);
   }
 }

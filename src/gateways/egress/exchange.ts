@@ -8,7 +8,7 @@ import { type Inlet, send } from './inlet.ts';
 import type { Crossing } from './ledger.ts';
 import type { PackageExchange } from './packages/hook.ts';
 import { asRefusal, problemResponse, Refusal } from './refusal.ts';
-import { watchBody, withSecrets } from './request-secrets.ts';
+import { watchBody, watchRequest, withSecrets } from './request-secrets.ts';
 import { hostHeader, judgedPath, type RequestTarget } from './target.ts';
 import type { Link, Upstream } from './upstream.ts';
 import { joinUpgraded } from './websocket.ts';
@@ -140,6 +140,7 @@ async function transfer(
     path: judged.path,
     headers: judged.packages?.headers(own) ?? own,
   });
+  const look = head.framing.kind === 'none' ? undefined : watchRequest(x.gateway, target, head.headers);
   const link = await x.upstream.open(target, crossing);
   const bytes = requestBytes(x.scheme, head, headers, target, judged.path);
   crossing.up(bytes.length);
@@ -147,7 +148,6 @@ async function transfer(
   let sent = false;
   if (head.framing.kind !== 'none') link.stream.cork();
   await send(link.stream, bytes);
-  const look = head.framing.kind === 'none' ? undefined : watchBody(x.gateway, target);
   const sending = relayBody(x.guest, link.stream, head.framing, (count) => crossing.up(count), look).then(
     () => {
       sent = true;

@@ -1,4 +1,5 @@
-import type { Look } from './body.ts';
+import type { Look, PatientLook } from './body.ts';
+import { lookInside } from './compressed.ts';
 import type { Gateway } from './gateway.ts';
 import type { Header } from './head.ts';
 import { Refusal } from './refusal.ts';
@@ -32,4 +33,10 @@ export function watchBody(gateway: Gateway, { host, port }: Target): Look | unde
     if (holds(piece, last))
       throw new Refusal('secret_refused', 'the placeholder of a secret was in the body', { host, port });
   };
+}
+
+/** The same for a request's body, also in what it stands for where its head says that it is compressed. Throws `Refusal`. */
+export function watchRequest(gateway: Gateway, target: Target, headers: readonly Header[]): PatientLook | undefined {
+  const look = watchBody(gateway, target);
+  return look === undefined ? undefined : lookInside(headers, look, () => watchBody(gateway, target) ?? look);
 }

@@ -1,0 +1,106 @@
+import type { Transform } from 'node:stream';
+import * as zlib from 'node:zlib';
+import type { Look, PatientLook } from './body.ts';
+import { type Header, headerValue } from './head.ts';
+import { Refusal } from './refusal.ts';
+
+/** Bytes that one body may become: what is searched costs time, and a few bytes can stand for gigabytes. */
+const MOST = 64 * 1024 * 1024;
+
+/** RFC 9110 §8.4.1 and RFC 8878. `deflate` is zlib's format; some programs send it bare. */
+const CODINGS: Readonly<Record<string, (first: number) => Transform>> = {
+  gzip: () => zlib.createGunzip(),
+  'x-gzip': () => zlib.createGunzip(),
+  deflate: (first) => ((first & 15) === 8 ? zlib.createInflate() : zlib.createInflateRaw()),
+  br: () => zlib.createBrotliDecompress(),
+  zstd: () => zlib.createZstdDecompress(),
+};
+
+/**
+ * Looks at a body as it is, and where its head states one coding that is known here, at what it stands for as well. Throws
+ * `Refusal` for a body that is not what its head says, and for one that becomes too long.
+ */
+export function lookInside(headers: readonly Header[], look: Look, inside: () => Look): PatientLook {
+  const stated = (headerValue(headers, 'content-encoding') ?? '').toLowerCase().split(',');
+  const codings = stated.map((coding) => coding.trim()).filter((coding) => coding !== '' && coding !== 'identity');
+  const known = codings.filter((coding) => Object.hasOwn(CODINGS, coding));
+  if (known.length === 0) return look;
+  if (codings.length > 1) throw new Refusal('malformed', 'a body with two codings', { remedy: 'send it with one' });
+  const decode = new Decoded(known[0] as string, inside());
+  return async (piece, last) => {
+    look(piece, last);
+    await decode.write(piece, last);
+  };
+}
+
+class Decoded {
+  readonly #coding: string;
+  readonly #look: Look;
+  #decoder: Transform | null = null;
+  #failure: Error | null = null;
+  #size = 0;
+
+  constructor(coding: string, look: Look) {
+    this.#coding = coding;
+    this.#look = look;
+  }
+
+  async write(piece: Buffer, last: boolean): Promise<void> {
+    if (piece.length === 0 && this.#decoder === null) return;
+    this.#decoder ??= this.#open(piece[0] as number);
+    const decoder = this.#decoder;
+    try {
+      await fed(decoder, piece, last);
+      if (last) this.#look(Buffer.alloc(0), true);
+    } catch (error) {
+      this.#failure ??= error as Error;
+    }
+    if (this.#failure === null) return;
+    decoder.destroy();
+    if (this.#failure instanceof Refusal) throw this.#failure;
+    throw new Refusal('malformed', `a body that is not in the coding its head states (${this.#coding})`, {
+      cause: this.#failure,
+    });
+  }
+
+  #open(first: number): Transform {
+    const decoder = (CODINGS[this.#coding] as (first: number) => Transform)(first);
+    decoder.on('error', (error: Error) => {
+      this.#failure ??= error;
+    });
+    decoder.on('data', (part: Buffer) => {
+      if (this.#failure !== null) return;
+      try {
+        this.#size += part.length;
+        if (this.#size > MOST)
+          throw new Refusal('malformed', `a body that becomes more than ${MOST} bytes (${this.#coding})`, {
+            remedy: 'send it as it is: what cannot be searched for placeholders does not go on',
+          });
+        this.#look(part, false);
+      } catch (error) {
+        decoder.destroy(error as Error);
+      }
+    });
+    return decoder;
+  }
+}
+
+/** Resolves when everything that these bytes stand for has come out. */
+function fed(decoder: Transform, piece: Buffer, last: boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settled = (error?: Error | null) => {
+      decoder.off('error', settled);
+      decoder.off('end', settled);
+      if (error == null) resolve();
+      else reject(error);
+    };
+    decoder.once('error', settled);
+    if (!last) decoder.write(piece, settled);
+    else if (decoder.readableEnded)
+      settled(); // bytes behind the end of what was compressed: seen as they are
+    else {
+      decoder.once('end', settled);
+      decoder.end(piece);
+    }
+  });
+}
