@@ -75,6 +75,7 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
       const { loadModelSettings } = await import('./gateways/llm/settings.ts');
       return loadModelSettings({ organisation: paths.organisationProviders, user: paths.providersFile });
     },
+    agents: { tools: paths.tools, path: process.env.PATH ?? '', node: process.execPath },
     sandbox,
     guestOwner: guestOwner(),
     organisation,

@@ -1,6 +1,7 @@
 import type { AuditEvent } from '../audit/event.ts';
 import { formatSize } from '../base/size.ts';
 import { clip, type Palette, safeText, shellLine } from '../base/term.ts';
+import { type AgentRequest, agentWords } from '../runs/request.ts';
 
 /** One event as one line: number, time, run, type, what it is about, what came of it. Everything in it is escaped. */
 export function eventLine(event: AuditEvent, style: Palette, width: number): string {
@@ -26,7 +27,7 @@ function marked(event: AuditEvent, style: Palette): string {
 export function subject(event: AuditEvent): string {
   switch (event.type) {
     case 'run.created':
-      return `${event.principal.id}: ${shellLine(event.resource.agent.argv)} in ${event.resource.workspace}`;
+      return `${event.principal.id}: ${shellLine(agentWords(event.resource.agent as AgentRequest))} in ${event.resource.workspace}`;
     case 'run.started':
       return `from ${event.resource.base.slice(0, 12)} in ${event.resource.driver}`;
     case 'run.state':
@@ -104,6 +105,19 @@ function crossing(event: AuditEvent): string {
       return event.resource.summary;
     case 'approval.decided':
       return `${event.outcome.answer} by ${event.principal.id}${because(event.outcome.note)}`;
+    case 'agent.install':
+    case 'agent.installed':
+      return `${event.resource.agent}: ${event.resource.package} ${event.resource.version}`;
+    case 'agent.prepared':
+      return `${event.resource.agent} ${event.resource.version} with ${event.resource.model}`;
+    case 'agent.message':
+      return event.resource.text;
+    case 'agent.tool_call':
+      return `${event.resource.tool} ${event.resource.input}`;
+    case 'agent.tool_result':
+      return `${event.resource.ok ? 'ok' : 'failed'} ${event.resource.text}`;
+    case 'agent.ended':
+      return `${event.resource.ok ? 'says it is done' : `failed: ${event.resource.reason}`}, ${event.resource.toolCalls} tool calls`;
     case 'secret.change':
       return `${event.resource.change} ${event.resource.secret}`;
     case 'secret.changed':

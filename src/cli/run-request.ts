@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
+import { isProfile } from '../agents/profiles/index.ts';
 import { parseDuration } from '../base/duration.ts';
 import { UsageError } from '../base/errors.ts';
 import { loginName } from '../base/login.ts';
@@ -7,7 +8,7 @@ import { parseSize } from '../base/size.ts';
 import type { Settings } from '../config/schema.ts';
 import type { Limits } from '../policy/limits.ts';
 import { parseRemote, type RemoteName } from '../policy/remotes.ts';
-import type { Principal, RunRequest } from '../runs/request.ts';
+import type { AgentRequest, Principal, RunRequest } from '../runs/request.ts';
 
 /** The options of `cordon run` as commander hands them over. */
 export interface RunOptions {
@@ -53,15 +54,6 @@ export function toRunRequest(
 ): RunRequest {
   refuseLater(options);
   const { cwd, interactive, settings } = surroundings;
-  const [program, ...args] = command;
-  if (program === undefined) {
-    throw new UsageError('there is no agent to run', {
-      remedy: 'write the command behind --, for example: cordon run "fix the build" -- ./agent.sh',
-    });
-  }
-  if (program === '' || command.some((argument) => argument.includes('\0'))) {
-    throw new UsageError('a program’s name cannot be empty, and no argument can hold a NUL byte');
-  }
   const readOnly = options.readOnly ?? false;
   if (readOnly && options.deliver !== undefined && options.deliver !== 'none') {
     throw new UsageError(`--read-only delivers nothing, and --deliver ${options.deliver} was asked for`, {
@@ -75,7 +67,7 @@ export function toRunRequest(
     base: options.base,
     branch: options.branch ?? null,
     paths: options.path,
-    agent: { kind: 'command', argv: [program, ...args] },
+    agent: agentOf(options.agent, command, task),
     task: task ?? null,
     model: modelOption(options.model),
     policyFile: options.policy === undefined ? null : resolve(cwd, options.policy),
@@ -89,11 +81,31 @@ export function toRunRequest(
   };
 }
 
+function agentOf(name = 'command', command: readonly string[], task: string | undefined): AgentRequest {
+  if (command[0] === '' || [...command, task ?? ''].some((argument) => argument.includes('\0'))) {
+    throw new UsageError('a program’s name cannot be empty, and no argument can hold a NUL byte');
+  }
+  if (isProfile(name)) {
+    if (task === undefined || task.trim() === '') {
+      throw new UsageError(`${name} has nothing to do`, {
+        remedy: `say it in words: cordon run --agent ${name} "fix the failing test"`,
+      });
+    }
+    return { kind: name, argv: command };
+  }
+  if (command.length === 0) {
+    throw new UsageError('there is no agent to run', {
+      remedy: 'write its command behind --, or name one that Cordon knows: --agent claude-code',
+    });
+  }
+  return { kind: 'command', argv: command };
+}
+
 /** Parts of the command line that are fixed by now and not built yet. */
 function refuseLater(options: RunOptions): void {
   const later = (what: string, instead: string) =>
     new UsageError(`${what} is not in this version of Cordon`, { remedy: instead });
-  if (options.agent !== undefined && options.agent !== 'command') {
+  if (options.agent !== undefined && options.agent !== 'command' && !isProfile(options.agent)) {
     throw later(`--agent ${options.agent}`, 'put the agent’s own command line behind --');
   }
   if (options.deliver === 'pr') throw later('--deliver pr', 'use --deliver branch and push that branch');

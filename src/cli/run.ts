@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import { profileNames } from '../agents/profiles/index.ts';
 import { formatDuration } from '../base/duration.ts';
 import { safeText } from '../base/term.ts';
 import type { Settings } from '../config/schema.ts';
@@ -16,6 +17,7 @@ import { exitCodeOf, summaryLines } from './run-summary.ts';
 const EXAMPLES = `
 Examples:
   cordon run -- sh -c 'make test > result.txt'
+  cordon run --agent claude-code --model claude/claude-sonnet-4-5 "fix the failing test"
   cordon run --workspace ~/src/app --path 'services/billing/**' "fix the rounding" -- ./agent.sh
   cordon run --read-only --timeout 5m -- /usr/bin/grep -rn password .
   cordon run --observe -- npm ci             what the policy lacks for it, to review
@@ -28,7 +30,7 @@ const collect = (value: string, before: readonly string[]) => [...before, value]
 
 export function command(context: Context): Command {
   return newCommand()
-    .usage('[options] [TASK] -- CMD…')
+    .usage('[options] [TASK] [-- CMD…]')
     .argument('[task]', 'what is to be done, in words; the command finds it in $CORDON_TASK_FILE')
     .option('-w, --workspace <dir>', 'a local git repository (default: the current one)')
     .option('--repo <url>', 'or a remote one: https://git.acme.example/team/app')
@@ -36,9 +38,12 @@ export function command(context: Context): Command {
     .option('--branch <name>', 'deliver to this branch (default: cordon/<run id>)')
     .option('--path <glob>', 'only this is checked out and may change; repeatable', collect, [])
     .addOption(
-      new Option('--agent <name>', 'what kind of agent it is')
-        .choices(['builtin', 'command', 'acp', 'claude-code', 'codex', 'opencode', 'gemini'])
-        .hideHelp(),
+      new Option('--agent <name>', `command (what stands behind --), or one of ${profileNames.join(', ')}`).choices([
+        'command',
+        'builtin',
+        'acp',
+        ...profileNames,
+      ]),
     )
     .option('--policy <file>', 'a policy instead of .cordon/policy.yaml at the base commit')
     .option('--allow-net <host[:port]>', 'allow a host besides the policy; repeatable', collect, [])

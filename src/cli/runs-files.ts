@@ -1,10 +1,12 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isProfile, profiles } from '../agents/profiles/index.ts';
 import { NotFoundError, UsageError } from '../base/errors.ts';
 import { gitBytes } from '../base/git.ts';
 import { formatSize } from '../base/size.ts';
 import { columns, safeLines, safeText } from '../base/term.ts';
 import { inspectRepository } from '../runs/workspace.ts';
+import type { RunRecord } from '../store/index.ts';
 import { outputChunks, storyOf } from './audit-source.ts';
 import { type Context, outputOf } from './context.ts';
 import { GuestLines } from './guest-output.ts';
@@ -27,7 +29,7 @@ export async function logs(context: Context, id: string, options: LogOptions): P
   }
   await withRun(context, id, async (run, { paths }) => {
     const story = await storyOf(paths, run);
-    const shown = new GuestLines((line) => out.line(line));
+    const shown = await reader(run, new GuestLines((line) => out.line(line)));
     if (story.outputs.length === 0) throw new NotFoundError(`run ${run.id} has no output that was kept`);
     for (const event of story.outputs) {
       const pieces = readOutput(outputChunks(paths, event));
@@ -41,6 +43,34 @@ export async function logs(context: Context, id: string, options: LogOptions): P
       if (event.resource.cut) out.progress('the rest was more than is kept, and was cut');
     }
   });
+}
+
+interface Reader {
+  write(stream: 'stdout' | 'stderr', chunk: Buffer): void;
+  end(): void;
+}
+
+/** What an agent with a stream of events printed is read as a transcript; everything else as it is. */
+async function reader(run: RunRecord, lines: GuestLines): Promise<Reader> {
+  const kind = (run.request as { agent?: { kind?: unknown } } | null)?.agent?.kind;
+  if (typeof kind !== 'string' || !isProfile(kind)) return lines;
+  const [{ AgentStream }, { transcript }, profile] = await Promise.all([
+    import('../agents/stream.ts'),
+    import('../agents/transcript.ts'),
+    profiles[kind](),
+  ]);
+  const tell = (line: string) => lines.write('stdout', Buffer.from(`${line}\n`));
+  const stream = new AgentStream(profile.parser(), {
+    onStep: (step) => transcript(step).forEach(tell),
+    onOther: tell,
+  });
+  return {
+    write: (name, chunk) => (name === 'stdout' ? stream.write(chunk) : lines.write(name, chunk)),
+    end() {
+      stream.end();
+      lines.end();
+    },
+  };
 }
 
 /** The change as git shows it, with no program that the repository or its configuration could name. */

@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../audit/event.ts';
 import { formatDuration } from '../base/duration.ts';
 import { clip, columns, safeText, shellLine } from '../base/term.ts';
-import type { RunRequest, RunResult } from '../runs/request.ts';
+import { agentWords, type RunRequest, type RunResult } from '../runs/request.ts';
 import type { RunRecord } from '../store/index.ts';
 import { storyOf } from './audit-source.ts';
 import { type Context, outputOf } from './context.ts';
@@ -55,7 +55,7 @@ function heading(run: RunRecord, story: RunStory, out: Output): string[] {
     ],
     ['repository', `${safeText(run.repository)} at ${run.base?.slice(0, 12) ?? 'an unknown commit'}`],
     ...(request.task === null ? [] : [['task', safeText(request.task)] as [string, string]]),
-    ['agent', safeText(shellLine(request.agent.argv))],
+    ['agent', safeText(shellLine(agentWords(request.agent)))],
     ['model', 'none: this run had no model provider'],
     ['credentials', credentialNames(story, out)],
     ['policy', policyText(run, story)],

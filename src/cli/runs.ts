@@ -3,7 +3,7 @@ import { Option } from 'commander';
 import { ConflictError, OutsideError } from '../base/errors.ts';
 import { isAlive } from '../base/process-identity.ts';
 import { clip, columns, safeText, shellLine } from '../base/term.ts';
-import type { RunRequest } from '../runs/request.ts';
+import { agentWords, type RunRequest } from '../runs/request.ts';
 import { hasEnded, type RunState, transitions } from '../runs/run.ts';
 import type { RunRecord } from '../store/index.ts';
 import { type Context, newCommand, newGroup, outputOf } from './context.ts';
@@ -99,7 +99,7 @@ async function list(context: Context, options: ListOptions): Promise<void> {
 
 function whatFor(run: RunRecord): string {
   const request = run.request as unknown as Partial<RunRequest>;
-  return request.task ?? shellLine(request.agent?.argv ?? []);
+  return request.task ?? shellLine(request.agent === undefined ? [] : agentWords(request.agent));
 }
 
 async function cancel(context: Context, id: string, options: OutputOptions): Promise<void> {

@@ -50,6 +50,11 @@ export const verbs: readonly Verb[] = [
     summary: 'what others verify with: key, rotate, revoke; and merge, to prove a merged commit',
     load: () => import('./attest.ts'),
   },
+  {
+    name: 'agents',
+    summary: 'coding agents that Cordon knows how to run: list, install',
+    load: () => import('./agents.ts'),
+  },
   { name: 'audit', summary: 'the audit log: tail, show, export, verify, prove', load: () => import('./audit.ts') },
   {
     name: 'init',

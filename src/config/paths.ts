@@ -11,6 +11,8 @@ export interface Paths {
   readonly keys: string;
   readonly mirrors: string;
   readonly runs: string;
+  /** Agents that were installed: `<agent>/<version>/`. */
+  readonly tools: string;
   /** Sealed values, grants and revocations. */
   readonly secrets: string;
   /** The user's settings; need not exist. */
@@ -36,6 +38,7 @@ export function resolvePaths(env: Environment, options: { readonly home?: string
     keys: join(home, 'keys'),
     mirrors: join(home, 'mirrors'),
     runs: join(home, 'runs'),
+    tools: join(home, 'tools'),
     secrets: join(home, 'secrets'),
     configFile: join(baseFolder(env, 'XDG_CONFIG_HOME', '.config'), 'cordon', 'config.yaml'),
     providersFile: join(baseFolder(env, 'XDG_CONFIG_HOME', '.config'), 'cordon', 'providers.yaml'),

@@ -1,23 +1,57 @@
 /** Runs the agent to its end, within its time, and keeps what it wrote. */
 
+import type { AgentPlan } from '../agents/agent.ts';
 import { formatDuration } from '../base/duration.ts';
 import { AgentFailedError, CancelledError, CordonError, LimitError } from '../base/errors.ts';
 import { type EffectivePolicy, warmPolicyEngine } from '../policy/index.ts';
 import { guestEnvironment } from '../sandbox/guest-etc.ts';
-import type { ExitStatus, Sandbox } from '../sandbox/sandbox.ts';
+import type { ExitStatus, Sandbox, SandboxSpec } from '../sandbox/sandbox.ts';
 import type { AgentOutput } from './agent-output.ts';
+import type { RunModels } from './models.ts';
+import type { LoadedPolicy } from './policy-layers.ts';
 import type { RunRequest } from './request.ts';
-import type { RunIo } from './system.ts';
+import type { RunScope } from './scope.ts';
+import type { RunIo, System } from './system.ts';
+
+/** The agent of one run: a command line, or a program that Cordon knows how to start and to read (profile-agent.ts). */
+export interface RunAgent {
+  /** What of the host it is made of. */
+  readonly tools: NonNullable<SandboxSpec['tools']>;
+  /** How it is started; records it. `gateway`: where its models are, null where the policy names none. */
+  plan(scope: RunScope, gateway: RunModels['gateway']): AgentPlan;
+  /** Where its output goes, and what it said of its own success: null when it says nothing of that. */
+  follow(scope: RunScope): { readonly show: RunIo['onOutput']; readonly verdict?: () => AgentVerdict };
+}
+
+export type AgentVerdict = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+
+export interface AgentLaunch {
+  readonly argv: readonly [string, ...string[]];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Throws `NotFoundError` for an agent that is not on this machine, `UsageError` for one that cannot be started like this. */
+export async function openAgent(system: System, request: RunRequest, loaded: LoadedPolicy): Promise<RunAgent> {
+  const { kind, argv } = request.agent;
+  if (kind !== 'command') return (await import('./profile-agent.ts')).openProfileAgent(system, kind, request, loaded);
+  const [program = '', ...args] = argv;
+  return {
+    tools: [],
+    plan: () => ({ argv: [program, ...args], env: {}, home: {} }),
+    follow: ({ io }) => ({ show: io.onOutput }),
+  };
+}
 
 export interface AgentRun {
   readonly sandbox: Sandbox;
   readonly run: string;
-  readonly request: RunRequest;
-  readonly env: Readonly<Record<string, string>>;
+  readonly launch: AgentLaunch;
   readonly policy: EffectivePolicy;
   /** Reads the first limit that the sandbox hit. */
   readonly stopped: AbortSignal;
   readonly output: AgentOutput;
+  /** What the agent itself said, asked when all of its output was read. */
+  readonly verdict?: (() => AgentVerdict) | undefined;
 }
 
 /** Milliseconds into an agent's run after which this process has nothing better to do than to start the policy engine. */
@@ -39,12 +73,12 @@ const LINGER = 250;
  * `CancelledError`. Whatever it left running is ended before this returns.
  */
 export async function runAgent(
-  { sandbox, run, request, policy, stopped, output, env }: AgentRun,
+  { sandbox, run, launch, policy, stopped, output, verdict }: AgentRun,
   io: RunIo,
 ): Promise<void> {
   const execution = await sandbox.exec({
-    argv: request.agent.argv,
-    env: { ...guestEnvironment(run), ...env, CORDON_TASK_FILE: '/run/cordon/task' },
+    argv: launch.argv,
+    env: { ...guestEnvironment(run), ...launch.env, CORDON_TASK_FILE: '/run/cordon/task' },
   });
   const streams = output.follow(execution);
   setTimeout(warmEngine, WARM_AFTER).unref();
@@ -73,11 +107,12 @@ export async function runAgent(
   }
   if (stopped.aborted)
     throw stopped.reason instanceof CordonError ? stopped.reason : new LimitError('memory', String(stopped.reason));
-  if (ended !== 'interrupted') judgeExit(ended, request);
+  if (ended !== 'interrupted') judgeExit(ended, launch.argv[0], verdict?.());
 }
 
-function judgeExit(exit: ExitStatus, request: RunRequest): void {
-  const program = request.agent.argv[0];
+/** Exit codes lie: an agent that says itself that it failed has failed. */
+function judgeExit(exit: ExitStatus, program: string, verdict: AgentVerdict | undefined): void {
+  if (verdict?.ok === false && exit.kind === 'exited') throw new AgentFailedError(verdict.reason);
   switch (exit.kind) {
     case 'exited':
       if (exit.code === 0) return;

@@ -4,7 +4,7 @@ import type { ModelLog } from '../gateways/llm/ledger.ts';
 import type { KeySource } from '../gateways/llm/providers/provider.ts';
 import type { Models } from '../gateways/llm/server.ts';
 import type { ModelSettings, ProviderSettings } from '../gateways/llm/settings.ts';
-import type { EffectivePolicy } from '../policy/index.ts';
+import { decide, type EffectivePolicy } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import { decideCrossing } from './crossing.ts';
 import type { ModelUsage } from './request.ts';
@@ -19,6 +19,8 @@ const ADDRESS = `http://127.0.0.1:${PORT}`;
 const KEY_TIME = 60_000;
 
 export interface RunModels {
+  /** Its address and token inside, and the model an agent without a choice of its own uses; null where the policy names no provider. */
+  readonly gateway: { readonly url: string; readonly token: string; readonly model: string | null } | null;
   /** Variables for every command of the agent's. */
   readonly env: Readonly<Record<string, string>>;
   /** Where it listens inside. */
@@ -28,7 +30,7 @@ export interface RunModels {
   close(): Promise<void>;
 }
 
-const NONE: RunModels = { env: {}, places: [], start: async () => {}, close: async () => {} };
+const NONE: RunModels = { gateway: null, env: {}, places: [], start: async () => {}, close: async () => {} };
 
 /**
  * Nothing of it is loaded for a policy that names no provider. Throws `DocumentError` and `UsageError` for settings that
@@ -40,6 +42,7 @@ export async function openRunModels(scope: RunScope): Promise<RunModels> {
   const settings = await scope.system.models();
   const models = await openGateway(scope, settings);
   return {
+    gateway: { url: ADDRESS, token: models.token, model: preferredModel(scope, settings) },
     env: variables(models.token, scope.request.model),
     places: [{ port: PORT, how: 'tcp' }],
     async start(sockets) {
@@ -77,6 +80,20 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     onNotice: (message) => scope.io.onProgress({ step: message }),
     onBroken: (error) => scope.stop.abort(error),
   });
+}
+
+/** What the request names; else the first model that is permitted, of the policy's default provider before others. */
+function preferredModel({ request, loaded: { policy } }: RunScope, { providers }: ModelSettings): string | null {
+  if (request.model !== null) return request.model.slice(request.model.indexOf('/') + 1);
+  const names = [policy.llm.defaultProvider, ...policy.llm.providers];
+  for (const name of names) {
+    const provider = providers.find(({ settings }) => settings.name === name)?.settings;
+    const model = provider?.models.find(
+      (one) => decide(policy, { action: 'llm.request', provider: provider.name, model: one.name }).effect !== 'deny',
+    );
+    if (model !== undefined) return model.name;
+  }
+  return null;
 }
 
 /** Only what the policy speaks of is opened; and nothing of the user's own where the policy says so. */

@@ -12,7 +12,7 @@ import { AgentFailedError, CancelledError, PolicyDeniedError } from '../base/err
 import { Redactor } from '../base/redact/index.ts';
 import { type Decision, refText } from '../policy/index.ts';
 import { resolveToolbox } from '../sandbox/toolbox.ts';
-import { runAgent } from './agent.ts';
+import { openAgent, runAgent } from './agent.ts';
 import { AgentOutput } from './agent-output.ts';
 import { commitAuthor } from './author.ts';
 import { commitAndPush, recordChanges } from './change.ts';
@@ -26,7 +26,7 @@ import { ORIGIN } from './origin.ts';
 import { loadPolicy } from './policy-layers.ts';
 import { type Prepared, prepare } from './prepare.ts';
 import { redactedIo, redactedSystem } from './redaction.ts';
-import type { RunRequest, RunResult } from './request.ts';
+import { agentWords, type RunRequest, type RunResult } from './request.ts';
 import { RunScope } from './scope.ts';
 import type { RunIo, System } from './system.ts';
 
@@ -66,9 +66,10 @@ async function runIn(
   const { repository } = found;
   if (request.branch !== null && request.deliver === 'branch') await refuseTakenBranch(repository, request.branch);
   const loaded = await loadPolicy(request, found, system.organisation);
+  const agent = await openAgent(system, request, loaded);
   await learnValues(system, request, loaded.policy, redactor);
   const run = await RunLedger.open(system, request, repository, loaded, redactor);
-  const scope = new RunScope(system, request, io, repository, loaded, run, redactor);
+  const scope = new RunScope(system, request, io, repository, loaded, run, redactor, agent);
   try {
     mayStart(run.decision);
     await run.move('preparing');
@@ -93,12 +94,16 @@ function mayStart(decision: Decision): void {
 }
 
 /** The agent at work. Resolves with whether anything in its workspace is other than it was. */
-async function work(scope: RunScope, { sandbox, network, env }: Prepared): Promise<boolean> {
-  const { system, request, io, run, stop, redactor } = scope;
+async function work(scope: RunScope, { sandbox, network, launch }: Prepared): Promise<boolean> {
+  const { system, request, io, run, stop, redactor, agent } = scope;
   const { policy } = scope.loaded;
   refuseIfCancelled(io);
-  const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), io.onOutput, redactor);
-  const failure = await runAgent({ sandbox, run: run.id, request, policy, env, stopped: stop.signal, output }, io).then(
+  const { show, verdict } = agent.follow(scope);
+  const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), show, redactor);
+  const failure = await runAgent(
+    { sandbox, run: run.id, launch, policy, stopped: stop.signal, output, verdict },
+    io,
+  ).then(
     () => null,
     (error: unknown) => error,
   );
@@ -159,6 +164,6 @@ function summary({ request, branch }: RunScope, delivered: boolean): string {
 
 function commitMessage(request: RunRequest, run: string): string {
   const [first = ''] = (request.task ?? '').trim().split('\n');
-  const subject = first === '' ? `Change by ${request.agent.argv[0]}` : first;
+  const subject = first === '' ? `Change by ${agentWords(request.agent)[0]}` : first;
   return `${subject.slice(0, 72)}\n\nCordon-Run: ${run}\n`;
 }

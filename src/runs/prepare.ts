@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import type { Quarantine } from '../gateways/git/quarantine.ts';
 import type { Decision } from '../policy/index.ts';
 import { GIT_SIGN, type Sandbox } from '../sandbox/sandbox.ts';
+import type { AgentLaunch } from './agent.ts';
 import { decideAsk } from './ask.ts';
 import { prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
@@ -18,8 +19,8 @@ export interface Prepared {
   readonly sandbox: Sandbox;
   readonly origin: Origin;
   readonly network: RunNetwork;
-  /** What the agent's commands find in their environment besides the usual. */
-  readonly env: Readonly<Record<string, string>>;
+  /** How the agent is started. */
+  readonly launch: AgentLaunch;
 }
 
 export async function prepare(scope: RunScope): Promise<Prepared> {
@@ -45,6 +46,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   // What is never delivered needs no signature, and gets none.
   const signs = scope.branch !== null;
   const models = await openRunModels(scope);
+  const plan = scope.agent.plan(scope, models.gateway);
   const sandbox = await system.sandbox.create({
     runId: run.id,
     runDir: dir,
@@ -57,6 +59,8 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
       gitconfig: GIT_CONFIGURATION + (signs ? SIGNED_WORKSPACE : '') + (network.etc.gitconfig ?? ''),
     },
     hostFiles: network.hostFiles,
+    tools: scope.agent.tools,
+    homeFiles: plan.home,
     gitSign: signs,
     files: {
       task: `${request.task ?? ''}\n`,
@@ -76,7 +80,8 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null); // beside the agent's own work
     scope.later(async () => scope.note(await uncommitted));
   }
-  return { sandbox, origin, network, env: { ...network.env, ...models.env, ...secrets.env } };
+  const env = { ...network.env, ...models.env, ...secrets.env, ...plan.env };
+  return { sandbox, origin, network, launch: { argv: plan.argv, env } };
 }
 
 /** One request for all sockets, since each is a way to the sandbox's helper and back. */

@@ -1,3 +1,4 @@
+import type { ProfileName } from '../agents/profiles/index.ts';
 import type { RemoteName } from '../policy/remotes.ts';
 
 /**
@@ -43,8 +44,15 @@ export interface Principal {
 }
 
 export interface AgentRequest {
-  readonly kind: 'command';
-  readonly argv: readonly [string, ...string[]];
+  /** `command`, or the name of a profile: as `--agent` and the scopes of secrets name it. */
+  readonly kind: 'command' | ProfileName;
+  /** The command line; of a profile, arguments besides its own. */
+  readonly argv: readonly string[];
+}
+
+/** What people read as the agent's command line. */
+export function agentWords({ kind, argv }: AgentRequest): readonly string[] {
+  return kind === 'command' ? argv : [kind, ...argv];
 }
 
 /** `status` of a run in the end, one to one with the exit codes. */

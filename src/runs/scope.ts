@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { CancelledError } from '../base/errors.ts';
 import type { Redactor } from '../base/redact/index.ts';
 import type { PackageRecord, RecordedQuery } from '../gateways/egress/packages/record.ts';
+import type { RunAgent } from './agent.ts';
 import type { CommandRecord } from './command-record.ts';
 import type { RunLedger } from './ledger.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
@@ -22,6 +23,8 @@ export class RunScope {
   readonly run: RunLedger;
   /** Knows every value lent to this run; what is recorded, kept and shown goes through it (redaction.ts). */
   readonly redactor: Redactor;
+  /** The one that works in this run. */
+  readonly agent: RunAgent;
   /** The run's folder on the trusted side. */
   readonly dir: string;
   /** Short name of the branch that is delivered; null when nothing is. */
@@ -42,7 +45,9 @@ export class RunScope {
     loaded: LoadedPolicy,
     run: RunLedger,
     redactor: Redactor,
+    agent: RunAgent,
   ) {
+    this.agent = agent;
     this.redactor = redactor;
     this.system = system;
     this.request = request;

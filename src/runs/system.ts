@@ -1,3 +1,4 @@
+import type { AgentPlaces } from '../agents/found.ts';
 import type { ContentStore } from '../audit/content.ts';
 import type { AuditLog } from '../audit/log.ts';
 import type { TimerClock } from '../base/clock.ts';
@@ -33,6 +34,8 @@ export interface System {
   readonly mirrors: string;
   /** Language model providers, read when a run may use one. Throws `DocumentError`. */
   models(): Promise<ModelSettings>;
+  /** Where agents of this machine are. */
+  readonly agents: AgentPlaces;
   readonly sandbox: SandboxDriver;
   /** Whom a checkout must belong to for the guest to change it; null = the user who runs Cordon. */
   readonly guestOwner: Owner | null;

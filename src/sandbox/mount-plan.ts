@@ -47,6 +47,8 @@ export interface BoxPlan {
   readonly tmpfs: string;
   /** Programs that lie outside /usr, by their path on the host. */
   readonly outside: readonly string[];
+  /** Which of them are folders. */
+  readonly folders?: readonly string[];
 }
 
 /** The first descriptor `open` yields: 0…2 are the standard ones, 3 the control socket. */
@@ -93,9 +95,9 @@ export function planBox(plan: BoxPlan): Operation[] {
         ]
       : ['mount', 'upper', 'merged', '', BIND, ''],
   );
-  plan.outside.forEach((_, i) => {
+  plan.outside.forEach((path, i) => {
     operations.push(
-      ['file', `outside/${i}`, 0o644, ''],
+      plan.folders?.includes(path) ? ['mkdir', `outside/${i}`, 0o755] : ['file', `outside/${i}`, 0o644, ''],
       ['mount', `/proc/self/fd/${fd++}`, `outside/${i}`, '', BIND, ''],
     );
   });
@@ -119,6 +121,15 @@ export function planSecrets(files: Readonly<Record<string, Buffer>>): Operation[
   ];
 }
 
+/** Files of the guest's home, which belong to it: one request each, as for secrets. */
+export function planHome(files: Readonly<Record<string, string>>): Operation[][] {
+  const folders = new FolderPlan('home');
+  return Object.entries(files).map(([path, content]): Operation[] => [
+    ...folders.make(dirname(`/${path}`)),
+    ['file', `home/${path}`, 0o644, content],
+  ]);
+}
+
 export interface RootPlan {
   /** `root`, `root-2`: its name in the box. */
   readonly name: string;
@@ -131,6 +142,8 @@ export interface RootPlan {
   readonly bound?: Readonly<Record<string, number>>;
   /** Likewise, for programs of Cordon's own: they can be executed, whatever the toolbox is. */
   readonly programs?: Readonly<Record<string, number>>;
+  /** Folders and files with programs in them, by their index in `outside`. */
+  readonly tools?: readonly { readonly guest: string; readonly index: number; readonly folder: boolean }[];
   /** `/run/cordon/<name>` → content. */
   readonly files: Readonly<Record<string, string>>;
   /** Whether this view has what {@link planSecrets} put there, at `/run/secrets`. */
@@ -211,6 +224,14 @@ export function planRoot(plan: RootPlan): Operation[] {
     operations.push(['file', at(path), 0o644, '']);
     const noExec = plan.bound?.[path] === undefined ? 0 : Attribute.noExec;
     bind(`outside/${index}`, path, Attribute.readOnly | noExec);
+  }
+  for (const { guest, index, folder } of plan.tools ?? []) {
+    operations.push(
+      ...(folder
+        ? folders.make(guest)
+        : ([...folders.make(dirname(guest)), ['file', at(guest), 0o644, '']] as Operation[])),
+    );
+    bind(`outside/${index}`, guest, Attribute.readOnly | (list ? Attribute.noExec : 0));
   }
   if (plan.secrets === true) {
     operations.push(...folders.make('/run/secrets'));

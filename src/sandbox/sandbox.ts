@@ -83,6 +83,13 @@ export interface ToolExecutable extends ToolFile {
   readonly interpreter: string | null;
 }
 
+/** A file or a folder of the host, at a path inside. */
+export interface ToolMount {
+  readonly host: string;
+  readonly guest: string;
+  readonly folder: boolean;
+}
+
 export interface SandboxSpec {
   readonly runId: string;
   /** This run's folder on the host: exists, empty of other runs, 0700. */
@@ -94,6 +101,13 @@ export interface SandboxSpec {
   readonly etc?: Readonly<Record<string, string>>;
   /** Read-only files of the trusted side: path inside → path outside. Only below `/run/cordon`. */
   readonly hostFiles?: Readonly<Record<string, string>>;
+  /**
+   * Read-only files and folders of the trusted side that programs are in: only below `/run/cordon`. With a toolbox that is a list
+   * nothing in them can be executed, unless the list names it.
+   */
+  readonly tools?: readonly ToolMount[];
+  /** Files the guest finds in its home, and may change: path below it → content, at most 60 KiB each. */
+  readonly homeFiles?: Readonly<Record<string, string>>;
   /** Puts {@link GIT_SIGN} inside. Whatever the toolbox is, it can be executed. */
   readonly gitSign?: boolean;
   /** Read-only files at `/run/cordon/<name>`. */

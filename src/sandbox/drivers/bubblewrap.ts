@@ -16,6 +16,7 @@ import {
   type Operation,
   outsideFiles,
   planBox,
+  planHome,
   planRoot,
   planSecrets,
   separate,
@@ -132,13 +133,16 @@ class BubblewrapSandbox implements Sandbox {
     this.#controls = [...fixedControls(spec.toolbox, box.copied), ...plan.controls];
     this.#folders = box.folders;
     this.#limits.observeDisk(`/proc/self/fd/${box.folders[0]}`);
+    for (const request of planHome(spec.homeFiles ?? {})) await this.#outer?.request(request);
   }
 
   /** The namespaces and the writable places: an overlay over the checkout, or a copy of it where the kernel refuses one. */
   async #box(tmpfs: string): Promise<{ folders: number[]; copied: boolean }> {
     const { workspace, toolbox } = this.#spec;
     const checkout = workspace.kind === 'checkout' ? workspace.dir : null;
-    const plan = { checkout, tmpfs, outside: this.#outside(toolbox) };
+    const outside = this.#outside(toolbox);
+    const toolFolders = this.#spec.tools?.filter(({ folder }) => folder).map(({ host }) => host) ?? [];
+    const plan = { checkout, tmpfs, outside, folders: toolFolders };
     if (checkout !== null && !overlayRefused && !(workspace.kind === 'checkout' && workspace.copy)) {
       try {
         return { folders: await (await this.#separate()).request(planBox({ ...plan, overlay: true })), copied: false };
@@ -169,12 +173,13 @@ class BubblewrapSandbox implements Sandbox {
     return outer;
   }
 
-  /** Files of the host that are bound one by one: programs outside /usr, then the trusted side's own, then our own program. */
+  /** What of the host is bound one by one: programs outside /usr, then the trusted side's own, then tools, then our own program. */
   #outside(toolbox: Toolbox): string[] {
-    const { hostFiles = {}, gitSign = false } = this.#spec;
+    const { hostFiles = {}, tools = [], gitSign = false } = this.#spec;
     return [
       ...outsideFiles(toolbox),
       ...Object.values(hostFiles),
+      ...tools.map(({ host }) => host),
       ...(gitSign ? [guestProgram(guestOwner() !== null)] : []),
     ];
   }
@@ -182,6 +187,12 @@ class BubblewrapSandbox implements Sandbox {
   #bound(): Record<string, number> {
     const first = outsideFiles(this.#spec.toolbox).length;
     return Object.fromEntries(Object.keys(this.#spec.hostFiles ?? {}).map((path, i) => [path, first + i]));
+  }
+
+  #tools(): { guest: string; index: number; folder: boolean }[] {
+    const { hostFiles = {}, tools = [] } = this.#spec;
+    const first = outsideFiles(this.#spec.toolbox).length + Object.keys(hostFiles).length;
+    return tools.map(({ guest, folder }, i) => ({ guest, folder, index: first + i }));
   }
 
   #programs(): Record<string, number> {
@@ -202,6 +213,7 @@ class BubblewrapSandbox implements Sandbox {
         outside: this.#outside(spec.toolbox),
         bound: this.#bound(),
         programs: this.#programs(),
+        tools: this.#tools(),
         etc: { ...guestEtc, ...spec.etc },
         files: spec.files ?? {},
         secrets,

@@ -1,0 +1,76 @@
+/**
+ * The port to coding agents that are programs of their own, run whole inside the sandbox. A profile is one file in `profiles/`
+ * and one line in its index: which package it is, how it is started without a person, and how its event stream is read.
+ *
+ * A profile is pure: it decides on words, starts nothing and touches no file. What it reads came from inside the sandbox, and
+ * is an attacker's: a parser accepts any value, and turns what it does not know into nothing.
+ */
+export interface AgentProfile {
+  /** As `--agent` and policies name it. */
+  readonly name: string;
+  /** As its makers write it. */
+  readonly title: string;
+  /** Its name on a PATH. */
+  readonly program: string;
+  readonly package: AgentPackage;
+  plan(session: AgentSession): AgentPlan;
+  /** One for a run: parsers may remember. */
+  parser(): AgentParser;
+}
+
+export interface AgentPackage {
+  /** On the registry that this machine's npm is set up for. */
+  readonly name: string;
+  /** The one that this profile was tried with. */
+  readonly version: string;
+  /** Below `node_modules`, the file to execute. `arch` as Node names it: `x64`, `arm64`. */
+  entry(arch: string): string;
+  /** `node`: a script for Node. `native`: a program by itself. */
+  readonly runtime: 'node' | 'native';
+}
+
+/** What one run asks of its agent. */
+export interface AgentSession {
+  /** What starts it inside, before any argument: the program, or Node and the script. */
+  readonly launcher: readonly [string, ...string[]];
+  /** The prompt, marked with where each part of it came from. */
+  readonly prompt: string;
+  /** The model's name as the gateway knows it. */
+  readonly model: string;
+  readonly gateway: {
+    /** `http://127.0.0.1:4141`, without a path. */
+    readonly url: string;
+    /** What agents show in place of a key. */
+    readonly token: string;
+  };
+  /** The guest's home, absolute. */
+  readonly home: string;
+  /** The user's own arguments for the agent; they stand behind the profile's. */
+  readonly extra: readonly string[];
+}
+
+export interface AgentPlan {
+  readonly argv: readonly [string, ...string[]];
+  /** Besides what every command of a run finds in its environment, and over it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Path below the guest's home → content. */
+  readonly home: Readonly<Record<string, string>>;
+}
+
+/** Reads the agent's standard output, one JSON value a line. Never throws for a value. */
+export interface AgentParser {
+  line(value: unknown): readonly AgentStep[];
+}
+
+export type AgentStep =
+  | { readonly kind: 'message'; readonly text: string }
+  | { readonly kind: 'reasoning'; readonly text: string }
+  /** `id` joins a call with its result; empty where the agent names none. */
+  | { readonly kind: 'tool_call'; readonly id: string; readonly tool: string; readonly input: string }
+  | { readonly kind: 'tool_result'; readonly id: string; readonly ok: boolean; readonly text: string }
+  /** What the agent says it used; the gateway's own count is what budgets go by. */
+  | { readonly kind: 'usage'; readonly input: number; readonly output: number }
+  /** Something went wrong on the way; the agent goes on. */
+  | { readonly kind: 'trouble'; readonly text: string }
+  /** The agent's own verdict. The last one counts. */
+  | { readonly kind: 'end'; readonly ok: boolean; readonly reason: string | null };

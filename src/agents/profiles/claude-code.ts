@@ -1,0 +1,50 @@
+import type { AgentProfile } from '../agent.ts';
+import { streamJson } from './shared.ts';
+
+/** Claude Code. Its package brings one program a platform; its install script would only link it. */
+export const claudeCode: AgentProfile = {
+  name: 'claude-code',
+  title: 'Claude Code',
+  program: 'claude',
+  package: {
+    name: '@anthropic-ai/claude-code',
+    version: '2.1.330',
+    entry: (arch) => `@anthropic-ai/claude-code-linux-${arch}/claude`,
+    runtime: 'native',
+  },
+  plan: ({ launcher, prompt, model, gateway, extra }) => ({
+    argv: [
+      ...launcher,
+      '-p',
+      prompt,
+      '--output-format',
+      'stream-json',
+      '--verbose',
+      '--dangerously-skip-permissions', // the sandbox is the boundary; its own questions have nobody to answer them
+      '--model',
+      model,
+      ...extra,
+    ],
+    env: {
+      ANTHROPIC_BASE_URL: gateway.url,
+      ANTHROPIC_API_KEY: gateway.token,
+      ANTHROPIC_MODEL: model,
+      ANTHROPIC_SMALL_FAST_MODEL: model,
+      ANTHROPIC_DEFAULT_HAIKU_MODEL: model,
+      ANTHROPIC_DEFAULT_SONNET_MODEL: model,
+      ANTHROPIC_DEFAULT_OPUS_MODEL: model,
+      CLAUDE_CODE_SUBAGENT_MODEL: model,
+      IS_SANDBOX: '1',
+      DISABLE_AUTOUPDATER: '1',
+      DISABLE_TELEMETRY: '1',
+      DISABLE_ERROR_REPORTING: '1',
+      DISABLE_BUG_COMMAND: '1',
+      CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+    },
+    home: {
+      '.claude.json': JSON.stringify({ hasCompletedOnboarding: true, autoUpdates: false }),
+      '.claude/settings.json': JSON.stringify({ includeCoAuthoredBy: false, sandbox: { enabled: false } }),
+    },
+  }),
+  parser: streamJson,
+};

@@ -1,0 +1,48 @@
+import type { AgentProfile } from '../agent.ts';
+import { streamJson } from './shared.ts';
+
+/** Qwen Code. It may take up to 2 GiB of memory. */
+export const qwen: AgentProfile = {
+  name: 'qwen',
+  title: 'Qwen Code',
+  program: 'qwen',
+  package: {
+    name: '@qwen-code/qwen-code',
+    version: '0.24.4',
+    entry: () => '@qwen-code/qwen-code/cli-entry.js',
+    runtime: 'node',
+  },
+  plan: ({ launcher, prompt, model, gateway, extra }) => ({
+    argv: [
+      ...launcher,
+      '-p',
+      prompt,
+      '--auth-type',
+      'openai',
+      '--approval-mode',
+      'yolo',
+      '-o',
+      'stream-json',
+      '-m',
+      model,
+      ...extra,
+    ],
+    env: {
+      OPENAI_BASE_URL: `${gateway.url}/v1`,
+      OPENAI_API_KEY: gateway.token,
+      OPENAI_MODEL: model,
+      QWEN_SANDBOX: 'false',
+      QWEN_CODE_NO_RELAUNCH: 'true',
+    },
+    home: {
+      '.qwen/settings.json': JSON.stringify({
+        security: { auth: { selectedType: 'openai' }, folderTrust: { enabled: false } },
+        general: { disableAutoUpdate: true, disableUpdateNag: true, enableAutoUpdate: false },
+        privacy: { usageStatisticsEnabled: false },
+        telemetry: { enabled: false },
+        ide: { enabled: false },
+      }),
+    },
+  }),
+  parser: streamJson,
+};

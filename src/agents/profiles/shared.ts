@@ -1,0 +1,109 @@
+import * as z from 'zod';
+import type { AgentParser, AgentStep } from '../agent.ts';
+
+/** Shapes of what agents print: whatever is not as expected reads as absent, and nothing is refused for what it has besides. */
+export const text = z.string().catch('');
+export const amount = z.number().int().nonnegative().catch(0);
+export const some = z.unknown().optional();
+
+/** A parser of one schema: what does not match it is nothing. */
+export function parserOf<T>(schema: z.ZodType<T>, read: (event: T) => readonly AgentStep[]): AgentParser {
+  return {
+    line(value) {
+      const parsed = schema.safeParse(value);
+      return parsed.success ? read(parsed.data) : [];
+    },
+  };
+}
+
+/** A tool's input or result as text: as it is, or as JSON. */
+export function plain(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (value === undefined || value === null) return '';
+  if (Array.isArray(value)) {
+    const parts = value.map((part) => textPart.safeParse(part));
+    if (parts.every((part) => part.success)) return parts.map((part) => part.data?.text ?? '').join('\n');
+  }
+  return JSON.stringify(value) ?? '';
+}
+
+const textPart = z.object({ type: z.literal('text'), text: z.string() });
+
+const block = z.object({
+  type: text,
+  text,
+  thinking: text,
+  id: text,
+  name: text,
+  input: some,
+  tool_use_id: text,
+  content: some,
+  is_error: z.boolean().catch(false),
+});
+
+const streamEvent = z.object({
+  type: z.string(),
+  subtype: text,
+  message: z
+    .object({ content: z.union([z.string(), z.array(block).max(10_000)]) })
+    .optional()
+    .catch(undefined),
+  parent_tool_use_id: some,
+  is_error: z.boolean().optional().catch(undefined),
+  result: some,
+  error: some,
+  attempt: amount,
+  error_status: z.number().nullable().catch(null),
+  usage: z
+    .object({
+      input_tokens: amount,
+      output_tokens: amount,
+      cache_read_input_tokens: amount,
+      cache_creation_input_tokens: amount,
+    })
+    .optional()
+    .catch(undefined),
+});
+
+/** `stream-json` as Claude Code writes it, and those who followed. */
+export function streamJson(): AgentParser {
+  return parserOf(streamEvent, (event) => {
+    if (event.type === 'result') {
+      const { usage } = event;
+      const ok =
+        event.is_error === undefined ? event.subtype === 'success' : !event.is_error && !/^error/.test(event.subtype);
+      const input =
+        usage === undefined
+          ? 0
+          : usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens;
+      return [
+        ...(usage === undefined ? [] : [{ kind: 'usage', input, output: usage.output_tokens } as const]),
+        { kind: 'end', ok, reason: ok ? null : plain(event.error) || plain(event.result) || event.subtype },
+      ];
+    }
+    if (event.subtype === 'api_retry') {
+      const status = event.error_status === null ? '' : ` (${event.error_status})`;
+      return [{ kind: 'trouble', text: `the model did not answer${status}: attempt ${event.attempt}` }];
+    }
+    if (event.type !== 'assistant' && event.type !== 'user') return [];
+    const content = event.message?.content ?? [];
+    if (typeof content === 'string')
+      return event.type === 'assistant' ? [{ kind: 'message', text: content } as const] : [];
+    return content.flatMap((part) => blockSteps(part, event.type === 'assistant'));
+  });
+}
+
+function blockSteps(part: z.infer<typeof block>, assistant: boolean): AgentStep[] {
+  switch (part.type) {
+    case 'text':
+      return assistant ? [{ kind: 'message', text: part.text }] : [];
+    case 'thinking':
+      return assistant ? [{ kind: 'reasoning', text: part.thinking }] : [];
+    case 'tool_use':
+      return assistant ? [{ kind: 'tool_call', id: part.id, tool: part.name, input: plain(part.input) }] : [];
+    case 'tool_result':
+      return [{ kind: 'tool_result', id: part.tool_use_id, ok: !part.is_error, text: plain(part.content) }];
+    default:
+      return [];
+  }
+}
