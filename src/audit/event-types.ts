@@ -297,11 +297,11 @@ export const specs = {
     phase: 'fact',
     resource: z.strictObject({ kind: z.enum(['message', 'reasoning', 'trouble']), text, characters: count }),
   },
-  'agent.tool_call': {
+  'agent.tool.called': {
     phase: 'fact',
     resource: z.strictObject({ id: text, tool: text, input: text, characters: count }),
   },
-  'agent.tool_result': {
+  'agent.tool.returned': {
     phase: 'fact',
     resource: z.strictObject({ id: text, ok: z.boolean(), text, characters: count }),
   },

@@ -112,9 +112,9 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.agent} ${event.resource.version} with ${event.resource.model}`;
     case 'agent.message':
       return event.resource.text;
-    case 'agent.tool_call':
+    case 'agent.tool.called':
       return `${event.resource.tool} ${event.resource.input}`;
-    case 'agent.tool_result':
+    case 'agent.tool.returned':
       return `${event.resource.ok ? 'ok' : 'failed'} ${event.resource.text}`;
     case 'agent.ended':
       return `${event.resource.ok ? 'says it is done' : `failed: ${event.resource.reason}`}, ${event.resource.toolCalls} tool calls`;

@@ -19,6 +19,7 @@ import { refText } from '../policy/index.ts';
 import type { ExtraRef } from './deliver.ts';
 import type { Arrival, Judgement } from './judge.ts';
 import type { AttestationResult } from './request.ts';
+import { agentWords } from './request.ts';
 import type { RunScope } from './scope.ts';
 import type { Repository } from './workspace.ts';
 
@@ -117,7 +118,7 @@ async function signingOf(
 
 function work({ request }: RunScope): Pick<Change, 'task' | 'agent'> {
   const { task, agent } = request;
-  const [program] = agent.argv;
+  const [program = agent.kind] = agentWords(agent);
   return {
     task: {
       digest: task === null ? null : digest(task),

@@ -143,13 +143,13 @@ class Follower {
       case 'tool_call': {
         const { id, tool, input } = step;
         const resource = { id, tool, input: input.slice(0, EXCERPT), characters: input.length };
-        log.enqueue({ type: 'agent.tool_call', action: null, resource });
+        log.enqueue({ type: 'agent.tool.called', action: null, resource });
         break;
       }
       case 'tool_result': {
         const { id, ok, text } = step;
         const resource = { id, ok, text: text.slice(0, EXCERPT), characters: text.length };
-        log.enqueue({ type: 'agent.tool_result', action: null, resource });
+        log.enqueue({ type: 'agent.tool.returned', action: null, resource });
         break;
       }
       default: {
