@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { count, digest, hex, none, runId, type Spec, seq, text, time } from './event-fields.ts';
+import { agentSpecs } from './event-types-agents.ts';
 import { signingSpecs } from './event-types-signing.ts';
 
 export * from './event-fields.ts';
@@ -263,62 +264,7 @@ export const specs = {
     resource: fetched,
     outcome: z.strictObject({ result: z.enum(['done', 'failed']), reason: text.nullable(), bytes: count }),
   },
-  /** The files an agent is made of, fetched from npm; of no run. */
-  'agent.install': { phase: 'intent', resource: z.strictObject({ agent: text, package: text, version: text }) },
-  'agent.installed': {
-    phase: 'outcome',
-    closes: ['agent.install'],
-    resource: z.strictObject({ agent: text, package: text, version: text }),
-    outcome: z.strictObject({
-      result: z.enum(['done', 'failed']),
-      reason: text.nullable(),
-      /** Of the package, as the registry told; of npm's lock file; over every file. */
-      integrity: text.nullable(),
-      lock: digest.nullable(),
-      tree: digest.nullable(),
-    }),
-  },
-  /** Which agent a run starts, and what of: before it starts. */
-  'agent.prepared': {
-    phase: 'fact',
-    resource: z.strictObject({
-      agent: text,
-      version: text,
-      source: z.enum(['installed', 'host']),
-      tree: digest,
-      lock: digest.nullable(),
-      model: text,
-      /** Where the parts of the prompt came from, in order. */
-      prompt: z.array(z.strictObject({ from: text, bytes: count })),
-    }),
-  },
-  /** What an agent said it did, in order; its own words, cut. All of it is in what was kept of its output. */
-  'agent.message': {
-    phase: 'fact',
-    resource: z.strictObject({ kind: z.enum(['message', 'reasoning', 'trouble']), text, characters: count }),
-  },
-  'agent.tool.called': {
-    phase: 'fact',
-    resource: z.strictObject({ id: text, tool: text, input: text, characters: count }),
-  },
-  'agent.tool.returned': {
-    phase: 'fact',
-    resource: z.strictObject({ id: text, ok: z.boolean(), text, characters: count }),
-  },
-  'agent.ended': {
-    phase: 'fact',
-    resource: z.strictObject({
-      ok: z.boolean(),
-      reason: text.nullable(),
-      steps: count,
-      toolCalls: count,
-      /** Steps beyond what is recorded one by one, and lines that were no part of its stream. */
-      unrecorded: count,
-      unread: count,
-      /** As the agent tells it. */
-      tokens: z.strictObject({ input: count, output: count }),
-    }),
-  },
+  ...agentSpecs,
   /** A push as it came in: what the guest asks for, before its objects are looked at. */
   'git.received': {
     phase: 'intent',
