@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { count, digest, hex, none, runId, type Spec, seq, text, time } from './event-fields.ts';
 import { agentSpecs } from './event-types-agents.ts';
+import { modelSpecs } from './event-types-models.ts';
 import { signingSpecs } from './event-types-signing.ts';
 
 export * from './event-fields.ts';
@@ -40,6 +41,8 @@ export const specs = {
       agent: z.strictObject({ kind: text, argv: z.array(text) }),
       task: text.nullable(),
       model: text.nullable().optional(),
+      /** The run whose recording answers in place of the world. */
+      replayOf: text.optional(),
       policyFile: text.nullable(),
       grants: z.strictObject({ net: z.array(text), commands: z.array(text), secrets: z.array(text) }),
       approvals: text,
@@ -211,51 +214,6 @@ export const specs = {
     resource: z.strictObject({ repository: text, refs: count, bytes: count }),
     outcome: result,
   },
-  /** A request to a language model, judged and redacted, before it leaves. */
-  'llm.request': {
-    phase: 'intent',
-    resource: z.strictObject({
-      provider: text,
-      model: text,
-      /** The name the agent used. */
-      asked: text,
-      wire: text,
-      operation: text,
-      stream: z.boolean(),
-      /** Of the body as it leaves. */
-      requestDigest: digest,
-      bytes: count,
-      requestId: text,
-      features: z.array(text),
-      /** Names of secrets that were taken out of the prompt, with how often. */
-      redacted: z.record(text, count),
-      dropped: z.array(text),
-    }),
-    decision: 'required',
-  },
-  'llm.response': {
-    phase: 'outcome',
-    closes: ['llm.request'],
-    resource: z.strictObject({ provider: text, model: text }),
-    outcome: z.strictObject({
-      result: text,
-      reason: text.nullable(),
-      status: count.nullable(),
-      finish: text.nullable(),
-      tokens: z.strictObject({ input: count, output: count, cached: count, cacheWrite: count }).nullable(),
-      /** Worked out from bytes: the provider did not tell. */
-      estimated: z.boolean(),
-      /** Billionths of a US dollar; null for a model without a price. */
-      nanoUsd: count.nullable(),
-      bytesIn: count,
-      attempts: count,
-      firstByteMs: count.nullable(),
-      durationMs: count,
-      upstreamId: text.nullable(),
-    }),
-  },
-  /** What never came to a decision: an endpoint that is not offered, a token that is not this run's. */
-  'llm.unjudged': { phase: 'fact', resource: z.strictObject({ what: text, detail: text }) },
   /** The guest fetches objects of what it is shown. */
   'git.fetch': { phase: 'intent', resource: fetched, decision: 'required' },
   'git.fetched': {
@@ -288,6 +246,7 @@ export const specs = {
     outcome: z.strictObject({ result: z.enum(['accepted', 'refused']), reason: text.nullable() }),
     decision: 'optional',
   },
+  ...modelSpecs,
   ...signingSpecs,
   'git.forwarded': { phase: 'intent', resource: transfer, decision: 'optional' },
   'git.forward.done': { phase: 'outcome', closes: ['git.forwarded'], resource: transfer, outcome: result },
@@ -301,6 +260,12 @@ export const specs = {
     closes: ['delivery.patch'],
     resource: z.strictObject({ target: text }),
     outcome: result,
+  },
+  /** What came to a run from outside, so that it can be run again without it. */
+  'run.recorded': {
+    phase: 'fact',
+    resource: z.strictObject({ entries: count, bytes: count, /** True when it is not whole. */ cut: z.boolean() }),
+    content: 'required',
   },
   /** Every question a run put to its policy, so that another policy can be asked the same; content when it is long. */
   'decisions.recorded': {

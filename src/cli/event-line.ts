@@ -77,6 +77,10 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.provider}/${event.resource.model}, ${formatSize(event.resource.bytes)}`;
     case 'llm.response':
       return `${event.resource.provider}/${event.resource.model} ${event.outcome.result}${tokensText(event.outcome.tokens)}${because(event.outcome.reason)}`;
+    case 'llm.replayed':
+      return `${event.resource.wire}: ${event.resource.fit}`;
+    case 'run.recorded':
+      return `${event.resource.entries} entries, ${formatSize(event.resource.bytes)}${event.resource.cut ? ', cut' : ''}`;
     case 'llm.unjudged':
       return `${event.resource.what}: ${event.resource.detail}`;
     case 'git.received':

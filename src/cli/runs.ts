@@ -12,6 +12,7 @@ import type { OutputOptions } from './output.ts';
 import { countOption } from './run-request.ts';
 import { runJson, stateOf } from './run-view.ts';
 import type { LogOptions } from './runs-files.ts';
+import type { ReplayOptions } from './runs-replay.ts';
 import type { ShowOptions } from './runs-show.ts';
 
 const RUN = 'the run’s id, or its first characters';
@@ -54,6 +55,13 @@ export function command(context: Context): Command {
     one('artifacts', 'what the run left: patch, report').action(async (id: string, options: OutputOptions) =>
       (await import('./runs-files.ts')).artifacts(context, id, options),
     ),
+  );
+  runs.addCommand(
+    one('replay', 'run it again from its recording, without any network, and compare')
+      .option('--policy <file>', 'run nothing: what would this policy have said to what the run asked?')
+      .action(async (id: string, options: ReplayOptions) =>
+        (await import('./runs-replay.ts')).replay(context, id, options),
+      ),
   );
   runs.addCommand(
     one('cancel', 'end a run that is still going').action((id: string, options: OutputOptions) =>

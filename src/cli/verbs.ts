@@ -26,7 +26,7 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'runs',
-    summary: 'look at runs: list, show, logs, commands, diff, artifacts, cancel',
+    summary: 'look at runs: list, show, logs, commands, diff, artifacts, replay, cancel',
     load: () => import('./runs.ts'),
   },
   { name: 'policy', summary: 'check, explain, test and compare policies', load: () => import('./policy.ts') },

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { DocumentError, UsageError } from '../base/errors.ts';
 import { git, gitBytes } from '../base/git.ts';
 import type { Source } from '../policy/index.ts';
+import type { Tape } from './recording/tape.ts';
 import type { RunRequest } from './request.ts';
 import { inspectRepository, type Repository } from './workspace.ts';
 
@@ -13,6 +14,8 @@ export interface Found {
   readonly repository: Repository;
   /** The repository's own policy, or the one named by `--policy`; null when there is none. */
   readonly document: Source | null;
+  /** Answers in place of the world: the run is a replay. */
+  readonly tape?: Tape;
 }
 
 /**

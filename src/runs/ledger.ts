@@ -258,6 +258,7 @@ function requestRecord(request: RunRequest, repository: Repository) {
     agent: { kind: agent.kind, argv: agent.argv.map((word) => word.slice(0, 4096)).slice(0, 256) },
     task: task?.slice(0, 8192) ?? null,
     model: request.model,
+    ...(request.replayOf === undefined ? {} : { replayOf: request.replayOf }),
     policyFile,
     grants: { net: [...grants.net], commands: [...grants.commands], secrets: [...grants.secrets] },
     approvals,

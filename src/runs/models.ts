@@ -7,6 +7,7 @@ import type { ModelSettings, ProviderSettings } from '../gateways/llm/settings.t
 import { decide, type EffectivePolicy } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import { decideCrossing } from './crossing.ts';
+import { modelRecorder, modelReplay } from './recording/run.ts';
 import type { ModelUsage } from './request.ts';
 import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
@@ -60,7 +61,9 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
   ]);
   const { system, loaded, request, redactor } = scope;
   const usable = providers.filter(({ settings, by }) => mayUse(loaded.policy, settings, by));
-  return openModels({
+  const recorder = modelRecorder(scope);
+  const replay = modelReplay(scope);
+  const models = openModels({
     policy: loaded.policy,
     providers: usable.map(({ settings }) =>
       openProvider(settings, {
@@ -79,7 +82,12 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     network: { extraCa: system.network.extraCa, proxy: system.network.upstreamProxy },
     onNotice: (message) => scope.io.onProgress({ step: message }),
     onBroken: (error) => scope.stop.abort(error),
+    ...(recorder === null ? {} : { recorder }),
+    ...(replay === null ? {} : { replay }),
   });
+  scope.recorder?.own(models.token);
+  scope.tape?.own(models.token);
+  return models;
 }
 
 /** What the request names; else the first model that is permitted, of the policy's default provider before others. */

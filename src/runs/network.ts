@@ -19,6 +19,7 @@ import {
   TRUSTSTORE,
   trustVariables,
 } from './program-settings.ts';
+import { egressTape } from './recording/run.ts';
 import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
 
@@ -108,6 +109,7 @@ class Network implements RunNetwork {
     const { openEgress } = await import('../gateways/egress/egress.ts');
     const { system, loaded, run } = this.#scope;
     const { hook, lent } = this.#secrets;
+    const tape = egressTape(this.#scope);
     const egress = await openEgress({
       policy: loaded.policy,
       decide: (action, narrow) => decideCrossing(this.#scope, action, narrow),
@@ -117,6 +119,7 @@ class Network implements RunNetwork {
       onBroken: () => this.#scope.stop.abort(new AuditUnavailableError('what the run sent could not be recorded')),
       ...system.network,
       ...(hook === null ? {} : { secrets: hook }),
+      ...(tape === null ? {} : { tape }),
     });
     this.#scope.packages = egress.packages;
     // A tunnel that carries the value must not outlive the permission to use it.

@@ -64,12 +64,13 @@ async function runIn(
   redactor: Redactor,
 ): Promise<RunResult> {
   const { repository } = found;
-  if (request.branch !== null && request.deliver === 'branch') await refuseTakenBranch(repository, request.branch);
+  if (request.branch !== null && request.deliver === 'branch' && found.tape === undefined)
+    await refuseTakenBranch(repository, request.branch);
   const loaded = await loadPolicy(request, found, system.organisation);
   const agent = await openAgent(system, request, loaded);
   await learnValues(system, request, loaded.policy, redactor);
   const run = await RunLedger.open(system, request, repository, loaded, redactor);
-  const scope = new RunScope(system, request, io, repository, loaded, run, redactor, agent);
+  const scope = new RunScope(system, request, io, found, loaded, run, redactor, agent);
   try {
     mayStart(run.decision);
     await run.move('preparing');
@@ -108,6 +109,7 @@ async function work(scope: RunScope, { sandbox, network, launch }: Prepared): Pr
     (error: unknown) => error,
   );
   network.rest();
+  if (scope.recorder !== null) await (await import('./recording/run.ts')).keepRecording(scope);
   run.facts.outputBytes = output.bytes;
   if (request.record) await output.keep(run.id, system.content, run.log);
   if (policy.dependencies.inspected.length > 0) await (await import('./dependencies.ts')).recordDependencies(scope);
@@ -128,7 +130,7 @@ async function work(scope: RunScope, { sandbox, network, launch }: Prepared): Pr
 /** Resolves with whether there was something to deliver, and it is delivered. */
 async function deliver(scope: RunScope, { sandbox, origin }: Prepared, touched: boolean): Promise<boolean> {
   const { branch, repository, request, run, io } = scope;
-  if (branch === null || !touched) return false;
+  if (branch === null || !touched || scope.tape !== null) return false;
   const gitOnly = await resolveToolbox([{ path: '/usr/bin/git' }]);
   scope.record?.allow(gitOnly);
   const trusted = await sandbox.sibling(gitOnly);

@@ -12,6 +12,7 @@ import { openRunModels, type RunModels } from './models.ts';
 import { openNetwork, type RunNetwork } from './network.ts';
 import { ORIGIN, ORIGIN_PLACE, type Origin, openOrigin, runQuarantine } from './origin.ts';
 import { PushReview } from './push-review.ts';
+import { offeredEnv, openRecorder } from './recording/run.ts';
 import type { RunScope } from './scope.ts';
 import { uncommittedWork } from './workspace.ts';
 
@@ -39,6 +40,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   for (const notice of [...repository.notices, ...checkout.notices]) scope.note(notice);
 
   const secrets = await lendSecrets(scope);
+  await openRecorder(scope);
   const network = await openNetwork(scope, secrets);
   const quarantine = runQuarantine(dir, repository, checkout); // beside the sandbox
   const made = quarantine.catch(() => {});
@@ -80,7 +82,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null); // beside the agent's own work
     scope.later(async () => scope.note(await uncommitted));
   }
-  const env = { ...network.env, ...models.env, ...secrets.env, ...plan.env };
+  const env = { ...offeredEnv(scope.offered), ...network.env, ...models.env, ...secrets.env, ...plan.env };
   return { sandbox, origin, network, launch: { argv: plan.argv, env } };
 }
 

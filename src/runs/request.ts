@@ -34,6 +34,8 @@ export interface RunRequest {
   /** Overrides in base units; never above what the policy says. */
   readonly limits: Partial<import('../policy/limits.ts').Limits>;
   readonly record: boolean;
+  /** The run whose recording answers in place of the world: a replay. */
+  readonly replayOf?: string;
 }
 
 export interface Principal {

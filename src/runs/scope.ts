@@ -1,11 +1,17 @@
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { CancelledError } from '../base/errors.ts';
 import type { Redactor } from '../base/redact/index.ts';
 import type { PackageRecord, RecordedQuery } from '../gateways/egress/packages/record.ts';
+import type { Source } from '../policy/index.ts';
 import type { RunAgent } from './agent.ts';
 import type { CommandRecord } from './command-record.ts';
+import type { Found } from './discover.ts';
 import type { RunLedger } from './ledger.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
+import type { Recorder } from './recording/recorder.ts';
+import type { Offered } from './recording/run.ts';
+import type { Tape } from './recording/tape.ts';
 import type { RunRequest } from './request.ts';
 import type { RunIo, System } from './system.ts';
 import type { Notice, Repository } from './workspace.ts';
@@ -31,6 +37,14 @@ export class RunScope {
   readonly branch: string | null;
   /** Set as soon as there is a sandbox. */
   record: CommandRecord | null = null;
+  /** What came from outside, for a replay; null when nothing is kept of it. */
+  recorder: Recorder | null = null;
+  /** Answers in place of the world; null but in a replay. */
+  readonly tape: Tape | null;
+  /** The clock and the randomness that the agent is offered. */
+  readonly offered: Offered;
+  /** As they were read: a recording holds them. */
+  readonly documents: { readonly organisation: Source | null; readonly repository: Source | null };
   /** What came from package registries; null where the policy names none, or nothing was asked for yet. */
   packages: PackageRecord | null = null;
   /** Aborted, with the reason, when the sandbox itself ends the run. */
@@ -41,13 +55,20 @@ export class RunScope {
     system: System,
     request: RunRequest,
     io: RunIo,
-    repository: Repository,
+    found: Found,
     loaded: LoadedPolicy,
     run: RunLedger,
     redactor: Redactor,
     agent: RunAgent,
   ) {
     this.agent = agent;
+    const { repository, document, tape } = found;
+    this.tape = tape ?? null;
+    this.offered = tape?.start ?? {
+      epoch: Math.floor(system.clock.now() / 1000),
+      seed: randomBytes(16).toString('hex'),
+    };
+    this.documents = { organisation: system.organisation, repository: document };
     this.redactor = redactor;
     this.system = system;
     this.request = request;

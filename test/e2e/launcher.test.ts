@@ -113,7 +113,7 @@ describe('in the checkout', () => {
     [['run', '--memory', 'much', '--', 'true'], 'Write a size such as'],
     [['run', '--timeout', '30', '--', 'true'], '30m'],
     [['run', 'do it'], 'behind --'],
-    [['run', '--repo', 'https://example.com/x', '--', 'true'], 'clone it'],
+    [['run', '--repo', 'ssh://git@acme.example/x', '--', 'true'], 'https://'],
     [['run', '--deliver', 'pr', '--', 'true'], '--deliver branch'],
     [['run', '--agent', 'claude-code', '--', 'true'], 'behind --'],
     [['runs', 'show'], '--help'],

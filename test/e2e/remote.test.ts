@@ -300,7 +300,7 @@ describe('a change that the forge does not take at once', () => {
     user.git('fetch', '-q', bundle, ref);
     expect(user.git('show', '--format=', '--name-only', 'FETCH_HEAD')).toBe('README.md');
     const artifacts = readdirSync(join(site.home, 'runs', result.runId, 'artifacts'));
-    expect(artifacts.sort()).toEqual(['change.bundle', 'change.patch']);
+    expect(artifacts.sort()).toEqual(['change.bundle', 'change.patch', 'proof.json']);
     expect(events('git.forward.done').at(-1)).toMatchObject({ run: result.runId, outcome: { result: 'failed' } });
   });
 

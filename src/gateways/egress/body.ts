@@ -33,7 +33,7 @@ export async function relayBody(
 ): Promise<void> {
   if (framing.kind === 'none') return;
   if (framing.kind === 'length') return relayLength(from, to, framing.length, count, look);
-  if (framing.kind === 'close') return relayToEnd(from, to, count);
+  if (framing.kind === 'close') return relayToEnd(from, to, count, look);
   for (let size = await nextSize(from); size > 0; size = await nextSize(from)) {
     count(size);
     await send(to, `${size.toString(16)}\r\n`);
@@ -139,9 +139,10 @@ async function relayLength(
   }
 }
 
-async function relayToEnd(from: Inlet, to: Duplex, count: (bytes: number) => void): Promise<void> {
+async function relayToEnd(from: Inlet, to: Duplex, count: (bytes: number) => void, look: Look): Promise<void> {
   for (let chunk = await from.read(); chunk !== null; chunk = await from.read()) {
     count(chunk.length);
+    look(chunk, false);
     await send(to, chunk);
   }
   // Where the end of the connection is the end of the body, a reset must not pass for one.

@@ -14,6 +14,7 @@ import { Names } from './names.ts';
 import type { Packages } from './packages/packages.ts';
 import type { PackageRecord } from './packages/record.ts';
 import { serveProxy, serveTransparent } from './serve.ts';
+import { type EgressTape, playingDialer } from './tape.ts';
 import { throughProxy, type UpstreamProxy } from './upstream-proxy.ts';
 
 export interface EgressOptions {
@@ -32,6 +33,8 @@ export interface EgressOptions {
   /** Where everything but private hosts goes through, for networks that let nothing else out. */
   readonly upstreamProxy?: UpstreamProxy;
   readonly secrets?: SecretHook;
+  /** Keeps what hosts answer, or answers in their place. */
+  readonly tape?: EgressTape;
   /** Told when something that happened could not be recorded: the gateway has closed by then. */
   readonly onBroken?: () => void;
   /** First address of those that stand for names; 198.18.0.0 unless the sandbox routes another network to itself. */
@@ -65,7 +68,8 @@ export interface Egress {
 
 export async function openEgress(options: EgressOptions): Promise<Egress> {
   // Not the caller's to forget: where the policy names registries, what comes from them is looked at.
-  const watched = options.policy.dependencies.inspected.length > 0;
+  // A replay gives out again what was looked at then.
+  const watched = options.policy.dependencies.inspected.length > 0 && options.tape?.playing !== true;
   return new EgressGateway(options, watched ? (await import('./packages/packages.ts')).Packages : null);
 }
 
@@ -100,12 +104,15 @@ class EgressGateway implements Egress {
     const gateway: { -readonly [K in keyof Gateway]: Gateway[K] } = {
       ledger: this.#ledger,
       dialer:
-        upstreamProxy === undefined
-          ? direct
-          : throughProxy(upstreamProxy, direct, resolver, connect, this.#limits.connectTime),
+        options.tape?.playing === true
+          ? playingDialer(options.tape)
+          : upstreamProxy === undefined
+            ? direct
+            : throughProxy(upstreamProxy, direct, resolver, connect, this.#limits.connectTime),
       limits: this.#limits,
       secrets: options.secrets ?? null,
       packages: null,
+      tape: options.tape ?? null,
       authority: () => this.#certificates(),
       trust: () => this.#trusted(),
       unjudged: (event) => log.unjudged(event),

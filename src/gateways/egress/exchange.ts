@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PolicyAction } from '../../policy/index.ts';
-import { type BodyWatch, relayBody, relayWatched } from './body.ts';
+import { type BodyWatch, type Look, relayBody, relayWatched } from './body.ts';
 import { type Gateway, mustInspect } from './gateway.ts';
 import { type Framing, type Header, parseResponseHead, type RequestHead, type ResponseHead } from './head.ts';
 import { type Inlet, send } from './inlet.ts';
@@ -9,6 +9,7 @@ import type { Crossing } from './ledger.ts';
 import type { PackageExchange } from './packages/hook.ts';
 import { asRefusal, problemResponse, Refusal } from './refusal.ts';
 import { watchBody, watchRequest, withSecrets } from './request-secrets.ts';
+import { playBack, type RecordedAnswer, recordedLook } from './tape.ts';
 import { hostHeader, judgedPath, type RequestTarget } from './target.ts';
 import type { Link, Upstream } from './upstream.ts';
 import { joinUpgraded } from './websocket.ts';
@@ -141,6 +142,9 @@ async function transfer(
     headers: judged.packages?.headers(own) ?? own,
   });
   const look = head.framing.kind === 'none' ? undefined : watchRequest(x.gateway, target, head.headers);
+  const { tape } = x.gateway;
+  const url = urlOf(x.scheme, target, judged.path);
+  if (tape?.playing === true) return playBack(x.guest, head, crossing, tape.answer(head.method, url), onStart);
   const link = await x.upstream.open(target, crossing);
   const bytes = requestBytes(x.scheme, head, headers, target, judged.path);
   crossing.up(bytes.length);
@@ -171,7 +175,9 @@ async function transfer(
     const keepAlive = head.keepAlive && response.framing.kind !== 'close' && (sent || head.framing.kind === 'none');
     const watch = judged.packages?.answer(response, crossing.token) ?? null;
     onStart();
-    await respond(x.guest.stream, link, response, keepAlive, crossing, watch);
+    const recorded = tape?.record(head.method, url) ?? null;
+    const passing = respond(x.guest.stream, link, response, keepAlive, crossing, watch, recorded);
+    await passing.finally(() => recorded?.end({ complete: false }));
     if (head.framing.kind === 'none' || sent) await sending;
     if (!response.keepAlive || !keepAlive) x.upstream.drop();
     crossing.end('completed');
@@ -236,14 +242,33 @@ async function respond(
   keepAlive: boolean,
   crossing: Crossing,
   watch: BodyWatch | null,
+  recorded: RecordedAnswer | null,
 ): Promise<void> {
+  const look = recorded === null ? undefined : recordedLook(recorded, response);
   // Head and first bytes in one write: the uncork runs when everything that is here already has been passed on.
   guest.cork();
   process.nextTick(() => guest.uncork());
   await send(guest, responseBytes(response, keepAlive));
   const count = (bytes: number) => crossing.down(bytes);
-  if (watch === null) await relayBody(link.inlet, guest, response.framing, count);
-  else await relayWatched(link.inlet, guest, response.framing, count, watch);
+  if (watch === null) await relayBody(link.inlet, guest, response.framing, count, look);
+  else await relayWatched(link.inlet, guest, response.framing, count, look === undefined ? watch : both(watch, look));
+  recorded?.end({ complete: true });
+}
+
+function both(watch: BodyWatch, look: Look): BodyWatch {
+  return {
+    take(part) {
+      look(part, false);
+      watch.take(part);
+    },
+    end: () => watch.end(),
+  };
+}
+
+/** As it is asked for again in a replay. */
+function urlOf(scheme: 'http' | 'https', target: RequestTarget, path: string): string {
+  const query = target.query === null ? '' : `?${target.query}`;
+  return `${scheme}://${hostHeader(target, scheme === 'http' ? 80 : 443)}${path}${query}`;
 }
 
 function requestBytes(

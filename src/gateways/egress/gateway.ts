@@ -5,6 +5,7 @@ import type { Header } from './head.ts';
 import type { Ledger, Unjudged } from './ledger.ts';
 import type { EgressLimits } from './limits.ts';
 import type { PackageHook } from './packages/hook.ts';
+import type { EgressTape } from './tape.ts';
 import type { Target } from './target.ts';
 
 /** What the parts of one run's gateway share. */
@@ -15,6 +16,8 @@ export interface Gateway {
   readonly secrets: SecretHook | null;
   /** Null where the policy names no registry. */
   readonly packages: PackageHook | null;
+  /** Null when nothing is kept of what hosts answer. */
+  readonly tape: EgressTape | null;
   readonly authority: () => Authority;
   /** Trust for upstream certificates. */
   readonly trust: () => SecureContext;

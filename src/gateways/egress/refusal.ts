@@ -20,6 +20,7 @@ export type Result =
   | 'secret_refused'
   | 'package_unknown'
   | 'package_mismatch'
+  | 'not_recorded'
   | 'closed'
   | 'audit_unavailable';
 
@@ -42,6 +43,7 @@ const STATUS: Readonly<Record<Result, number>> = {
   secret_refused: 403,
   package_unknown: 403,
   package_mismatch: 502,
+  not_recorded: 502,
   closed: 503,
   audit_unavailable: 503,
 };

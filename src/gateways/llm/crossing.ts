@@ -65,7 +65,7 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
   const reservation = await reserve(gateway, incoming, candidate, sent.bytes.length).catch(async (error: unknown) => {
     throw await close(asModelRefusal(error));
   });
-  const recording = gateway.recorder?.begin({ requestId, requestDigest, wire: wire.name, body: sent.bytes }) ?? null;
+  const recording = gateway.recorder?.begin(wire.name, incoming.asked) ?? null;
   return {
     candidate,
     upstream: form.upstream,

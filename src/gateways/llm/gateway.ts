@@ -5,6 +5,7 @@ import type { Budgets } from './budget.ts';
 import type { Catalog } from './catalog.ts';
 import type { Decide, ModelLog, ModelRecorder } from './ledger.ts';
 import type { ModelLimits } from './limits.ts';
+import type { ModelReplay } from './replay.ts';
 import type { Translate } from './translate/translation.ts';
 import type { Transport } from './upstream.ts';
 
@@ -16,6 +17,8 @@ export interface Gateway {
   readonly decide: Decide;
   readonly log: ModelLog;
   readonly recorder: ModelRecorder | null;
+  /** Null but in a replay. */
+  readonly replay: ModelReplay | null;
   /** Knows what was lent to the run, and the shapes of credentials. */
   readonly redactor: Redactor;
   readonly transport: Transport;

@@ -6,6 +6,8 @@ export interface Incoming {
   readonly wire: Wire;
   readonly operation: 'generate' | 'count';
   readonly body: JsonObject;
+  /** The body with what stood in the URL: what a recording finds its answer by. */
+  readonly asked: JsonObject;
   readonly ask: Ask;
   /** Protocol headers that may go on. */
   readonly headers: Readonly<Record<string, string>>;

@@ -1,5 +1,5 @@
 import type { Decision, ModelFeature, PolicyAction } from '../../policy/index.ts';
-import type { Usage, WireName } from './wire/wire.ts';
+import type { JsonObject, Usage, WireName } from './wire/wire.ts';
 
 /** One request to a model, before it leaves. */
 export interface ModelRequested {
@@ -76,19 +76,15 @@ export interface ModelLog {
 
 export type Decide = (action: PolicyAction) => Decision | Promise<Decision>;
 
-/** Keeps what a replay needs of an exchange. What it is given is redacted already. */
+/** Keeps what a replay needs of an exchange, and takes secrets out of it. */
 export interface ModelRecorder {
-  begin(request: {
-    readonly requestId: string;
-    readonly requestDigest: string;
-    readonly wire: WireName;
-    readonly body: Buffer;
-  }): ModelRecording;
+  /** `asked` as the caller wrote it. */
+  begin(wire: WireName, asked: JsonObject): ModelRecording;
 }
 
 export interface ModelRecording {
   head(status: number, headers: Readonly<Record<string, string>>): void;
-  /** A piece of the answer as the caller got it. */
+  /** A piece of the answer as the caller got it. Nothing is kept of an exchange without a head. */
   piece(bytes: Buffer): void;
   end(result: ModelResult): void;
 }

@@ -15,11 +15,12 @@ import { defaultModelLimits, type ModelLimits } from './limits.ts';
 import { listModels } from './models.ts';
 import type { Provider } from './providers/provider.ts';
 import { asModelRefusal, badRequest, ModelRefusal } from './refusal.ts';
+import { type ModelReplay, playModel } from './replay.ts';
 import { type Route, route } from './route.ts';
 import type { Translate } from './translate/translation.ts';
 import { Transport, type TransportOptions } from './upstream.ts';
 import { wires } from './wire/index.ts';
-import { WireError } from './wire/wire.ts';
+import { type JsonObject, type Wire, WireError } from './wire/wire.ts';
 
 export interface ModelsOptions {
   readonly policy: EffectivePolicy;
@@ -33,6 +34,7 @@ export interface ModelsOptions {
   readonly redactor: Redactor;
   readonly translate: Translate;
   readonly recorder?: ModelRecorder;
+  readonly replay?: ModelReplay;
   /** Besides the run's own. */
   readonly budgets?: readonly Budget[];
   readonly clock: Clock;
@@ -98,6 +100,7 @@ class ModelServer implements Models {
           }),
       },
       recorder: options.recorder ?? null,
+      replay: options.replay ?? null,
       redactor: options.redactor,
       transport: this.#transport,
       translate: options.translate,
@@ -181,6 +184,9 @@ class ModelServer implements Models {
       throw new ModelRefusal('denied', 429, 'too_many_requests', `more than ${limits.concurrent} requests at once`);
     const body = parseBody(await readBody(request, policy.llm.maxRequest));
     const wire = wires[to.wire];
+    // Where the URL names the model, it is part of what is asked.
+    const asked = to.model === null ? body : { ...body, model: to.model, stream: to.kind === 'generate' && to.stream };
+    if (this.#gateway.replay !== null) return playModel(response, this.#gateway.replay.answer(to.wire, asked));
     const gone = new AbortController();
     const leave = () => gone.abort(new ModelRefusal('cancelled', 499, 'cancelled', 'the caller went away'));
     response.once('close', leave);
@@ -193,16 +199,31 @@ class ModelServer implements Models {
         wire,
         operation: to.kind === 'count' ? 'count' : 'generate',
         body,
+        asked,
         ask: wire.ask(body, { model: to.model, stream: to.kind === 'generate' && to.stream }),
         headers: passing(request),
         guest: response,
         signal: AbortSignal.any([gone.signal, this.#ended.signal]),
         arrived,
       });
+    } catch (error) {
+      this.#recordProblem(wire, asked, error);
+      throw error;
     } finally {
       clearTimeout(late);
       response.off('close', leave);
     }
+  }
+
+  /** The caller gets an error in place of an answer: so it will in a replay. */
+  #recordProblem(wire: Wire, asked: JsonObject, error: unknown): void {
+    const { recorder } = this.#gateway;
+    if (recorder === null) return;
+    const refusal = error instanceof WireError ? badRequest(error.message) : asModelRefusal(error);
+    const recording = recorder.begin(wire.name, asked);
+    recording.head(refusal.status, { 'content-type': 'application/json' });
+    recording.piece(Buffer.from(JSON.stringify(wire.problem(refusal))));
+    recording.end('completed');
   }
 
   async close(): Promise<void> {

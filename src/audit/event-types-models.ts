@@ -1,0 +1,53 @@
+import * as z from 'zod';
+import { count, digest, type Spec, text } from './event-fields.ts';
+
+/** Events of language models: their requests, and what a replay answers in their place. */
+export const modelSpecs = {
+  /** A request to a language model, judged and redacted, before it leaves. */
+  'llm.request': {
+    phase: 'intent',
+    resource: z.strictObject({
+      provider: text,
+      model: text,
+      /** The name the agent used. */
+      asked: text,
+      wire: text,
+      operation: text,
+      stream: z.boolean(),
+      /** Of the body as it leaves. */
+      requestDigest: digest,
+      bytes: count,
+      requestId: text,
+      features: z.array(text),
+      /** Names of secrets that were taken out of the prompt, with how often. */
+      redacted: z.record(text, count),
+      dropped: z.array(text),
+    }),
+    decision: 'required',
+  },
+  'llm.response': {
+    phase: 'outcome',
+    closes: ['llm.request'],
+    resource: z.strictObject({ provider: text, model: text }),
+    outcome: z.strictObject({
+      result: text,
+      reason: text.nullable(),
+      status: count.nullable(),
+      finish: text.nullable(),
+      tokens: z.strictObject({ input: count, output: count, cached: count, cacheWrite: count }).nullable(),
+      /** Worked out from bytes: the provider did not tell. */
+      estimated: z.boolean(),
+      /** Billionths of a US dollar; null for a model without a price. */
+      nanoUsd: count.nullable(),
+      bytesIn: count,
+      attempts: count,
+      firstByteMs: count.nullable(),
+      durationMs: count,
+      upstreamId: text.nullable(),
+    }),
+  },
+  /** A question to a model that a replay answered from the recording: `exact`, `like`, `next`, `missing`. */
+  'llm.replayed': { phase: 'fact', resource: z.strictObject({ wire: text, fit: text }) },
+  /** What never came to a decision: an endpoint that is not offered, a token that is not this run's. */
+  'llm.unjudged': { phase: 'fact', resource: z.strictObject({ what: text, detail: text }) },
+} as const satisfies Record<string, Spec>;

@@ -1,0 +1,84 @@
+import { type Duplex, Writable } from 'node:stream';
+import { type Look, relayBody } from './body.ts';
+import type { Dialer } from './dial.ts';
+import type { RequestHead, ResponseHead } from './head.ts';
+import { type Inlet, send } from './inlet.ts';
+import type { Crossing } from './ledger.ts';
+import { Refusal } from './refusal.ts';
+
+/** What hosts answered: kept for a replay, or given again in place of them. Tunnels that nobody looks into cannot be kept. */
+export interface EgressTape {
+  /** True when nothing is dialled: every answer comes from the recording, or there is none. */
+  readonly playing: boolean;
+  record(method: string, url: string): RecordedAnswer;
+  /** Null when it was not recorded; the tape remembers that. */
+  answer(method: string, url: string): PlayedAnswer | null;
+}
+
+export interface RecordedAnswer {
+  head(status: number, headers: [string, string][], reason: string): void;
+  piece(bytes: Buffer): void;
+  end(how: { readonly complete: boolean }): void;
+}
+
+export interface PlayedAnswer {
+  readonly status: number;
+  readonly reason: string;
+  readonly headers: readonly (readonly [string, string])[];
+  readonly pieces: readonly Buffer[];
+  readonly complete: boolean;
+}
+
+/** In a replay nothing goes online, whatever asks. */
+export function playingDialer(tape: EgressTape): Dialer {
+  return {
+    async dial({ host, port }) {
+      tape.answer('CONNECT', `${host}:${port}`);
+      const detail = `${host}:${port} cannot be answered from the recording: nobody looked into that connection`;
+      throw new Refusal('not_recorded', detail, { host, port });
+    },
+  };
+}
+
+/** The answer from the recording. Returns whether the connection is good for another request. */
+export async function playBack(
+  guest: Inlet,
+  head: RequestHead,
+  crossing: Crossing,
+  answer: PlayedAnswer | null,
+  onStart: () => void,
+): Promise<boolean> {
+  const nowhere = new Writable({ write: (_piece, _encoding, done) => done() }) as Duplex;
+  await relayBody(guest, nowhere, head.framing, (count) => crossing.up(count));
+  if (answer === null) throw new Refusal('not_recorded', 'the recording has no answer to this request');
+  onStart();
+  crossing.status = answer.status;
+  const body = Buffer.concat(answer.pieces);
+  const bare = head.method === 'HEAD' || answer.status === 204 || answer.status === 304;
+  const fields = answer.headers.filter(
+    ([name]) => !/^(content-length|transfer-encoding|connection|keep-alive)$/i.test(name),
+  );
+  const length = bare ? [] : [['Content-Length', String(body.length)] as const];
+  const lines = [...fields, ...length].map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  await send(guest.stream, Buffer.from(`HTTP/1.1 ${answer.status} ${answer.reason}\r\n${lines}\r\n`, 'latin1'));
+  crossing.down(body.length);
+  if (!bare && answer.complete) await send(guest.stream, body);
+  if (!bare && !answer.complete) {
+    await send(guest.stream, body.subarray(0, -1)); // as it broke off then
+    throw new Refusal('upstream_ended', 'the recorded answer broke off');
+  }
+  crossing.end('completed');
+  return head.keepAlive;
+}
+
+/** Tells the recording of a response's pieces as they pass. */
+export function recordedLook(recorded: RecordedAnswer, response: ResponseHead): Look {
+  recorded.head(
+    response.status,
+    response.headers.map(({ name, value }) => [name, value]),
+    response.reason,
+  );
+  return (piece) => {
+    if (piece.length > 0) recorded.piece(piece);
+  };
+}

@@ -1,0 +1,57 @@
+import { z } from 'zod';
+
+/**
+ * A run's recording: what came from outside, so that the run can be run again without it. One JSON object a line, beside the log as
+ * content, encrypted with the run's key. What is in it went through the run's redactor.
+ *
+ *   {"k":"start","documents":{"organisation":…,"repository":…},"epoch":…,"seed":…}   always the first
+ *   {"k":"model","wire":…,"digest":…,"like":…,"parts":[…],"status":…,"headers":…,"pieces":[[ms,base64]…],"result":…}
+ *   {"k":"http","method":…,"url":…,"status":…,"reason":…,"headers":[[name,value]…],"pieces":…,"result":…}
+ */
+export const RECORDING_MEDIA_TYPE = 'application/vnd.cordon.recording+jsonl';
+
+const document = z.strictObject({ file: z.string(), text: z.string() }).nullable();
+/** Milliseconds since its head, and bytes in base64. */
+const pieces = z.array(z.tuple([z.int().nonnegative(), z.base64()]));
+
+export const startSchema = z.strictObject({
+  k: z.literal('start'),
+  documents: z.strictObject({ organisation: document, repository: document }),
+  /** Seconds since 1970 and 32 hex digits, as they were offered to the agent. */
+  epoch: z.int().nonnegative(),
+  seed: z.string().regex(/^[0-9a-f]{32}$/),
+});
+
+export const modelSchema = z.strictObject({
+  k: z.literal('model'),
+  wire: z.string(),
+  /** Of what the agent asked; `like` with what changes from run to run taken out (volatile.ts). */
+  digest: z.string(),
+  like: z.string(),
+  /** One for each part of the conversation, to say where two differ. */
+  parts: z.array(z.strictObject({ digest: z.string(), text: z.string() })),
+  status: z.int(),
+  headers: z.record(z.string(), z.string()),
+  pieces,
+  result: z.string(),
+});
+
+export const httpSchema = z.strictObject({
+  k: z.literal('http'),
+  method: z.string(),
+  /** With its query: two requests that differ in it have different answers. */
+  url: z.string(),
+  status: z.int(),
+  reason: z.string(),
+  headers: z.array(z.tuple([z.string(), z.string()])),
+  pieces,
+  /** False when it broke off, or was longer than is kept. */
+  complete: z.boolean(),
+});
+
+export const entrySchema = z.discriminatedUnion('k', [startSchema, modelSchema, httpSchema]);
+
+export type StartEntry = z.output<typeof startSchema>;
+export type ModelEntry = z.output<typeof modelSchema>;
+export type HttpEntry = z.output<typeof httpSchema>;
+export type Entry = z.output<typeof entrySchema>;

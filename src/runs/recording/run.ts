@@ -1,0 +1,104 @@
+/** The recording of one run: what is kept of the world, or stands in for it. */
+import { join } from 'node:path';
+import type { EgressTape } from '../../gateways/egress/tape.ts';
+import type { ModelRecorder } from '../../gateways/llm/ledger.ts';
+import type { ModelReplay } from '../../gateways/llm/replay.ts';
+import type { RunScope } from '../scope.ts';
+import type { StartEntry } from './entry.ts';
+
+/** The clock and the randomness that a run offers its agent: in a replay those of the recorded run. */
+export interface Offered {
+  readonly epoch: number;
+  readonly seed: string;
+}
+
+export function offeredEnv({ epoch, seed }: Offered): Record<string, string> {
+  return { SOURCE_DATE_EPOCH: String(epoch), CORDON_SEED: seed };
+}
+
+/**
+ * Opens the recorder where a gateway could hear something from outside, or a document of the policy lies where it may change: all else
+ * can be found again.
+ */
+export async function openRecorder(scope: RunScope): Promise<void> {
+  const { request, tape, run, dir, redactor, system, documents, offered } = scope;
+  const { policy } = scope.loaded;
+  const heard = policy.network.length > 0 || policy.llm.providers.length > 0;
+  const loose = request.policyFile !== null || documents.organisation !== null;
+  if (!request.record || tape !== null || !(heard || loose)) return;
+  const { Recorder } = await import('./recorder.ts');
+  const start: Omit<StartEntry, 'k'> = { documents, ...offered };
+  const own = [run.id];
+  const recorder = new Recorder({
+    file: join(dir, 'recording.jsonl'),
+    redactor,
+    start,
+    own,
+    monotonic: () => system.clock.monotonic(),
+  });
+  scope.recorder = recorder;
+  scope.later(() => recorder.drop());
+}
+
+/** Puts the recording beside the log, with its event. */
+export async function keepRecording(scope: RunScope): Promise<void> {
+  const { recorder, run, system } = scope;
+  if (recorder === null) return;
+  scope.recorder = null;
+  const { ref, entries, bytes, cut } = await recorder.keep(run.id, system.content);
+  await run.log.append(
+    { type: 'run.recorded', action: null, resource: { entries, bytes, cut }, content: ref },
+    'requester',
+  );
+}
+
+export function egressTape({ recorder, tape }: RunScope): EgressTape | null {
+  if (tape !== null) {
+    return {
+      playing: true,
+      record: () => ({ head() {}, piece() {}, end() {} }),
+      answer(method, url) {
+        const entry = tape.http(method, url);
+        return entry === null ? null : { ...entry, pieces: bytesOf(entry.pieces) };
+      },
+    };
+  }
+  if (recorder === null) return null;
+  return { playing: false, record: (method, url) => recorder.http(method, url), answer: () => null };
+}
+
+export function modelRecorder({ recorder }: RunScope): ModelRecorder | null {
+  if (recorder === null) return null;
+  return {
+    begin(wire, asked) {
+      const answering = recorder.model(wire, asked);
+      return {
+        head: (status, headers) => answering.head(status, { ...headers }),
+        piece: (bytes) => answering.piece(bytes),
+        end: (result) => answering.end({ result }),
+      };
+    },
+  };
+}
+
+export function modelReplay({ tape, run }: RunScope): ModelReplay | null {
+  if (tape === null) return null;
+  return {
+    answer(wire, asked) {
+      const entry = tape.model(wire, asked);
+      const fit = tape.steps.at(-1)?.fit ?? 'missing';
+      run.log.enqueue({ type: 'llm.replayed', action: null, resource: { wire, fit } });
+      if (entry === null) return null;
+      return {
+        status: entry.status,
+        headers: entry.headers,
+        pieces: bytesOf(entry.pieces),
+        complete: entry.result === 'completed',
+      };
+    },
+  };
+}
+
+function bytesOf(pieces: readonly (readonly [number, string])[]): Buffer[] {
+  return pieces.map(([, text]) => Buffer.from(text, 'base64'));
+}

@@ -1,0 +1,65 @@
+import type { ContentStore } from '../../audit/content.ts';
+import type { AuditEvent } from '../../audit/event.ts';
+import { NotFoundError } from '../../base/errors.ts';
+import type { ChangedPath, RanCommand, RunTrace } from './compare.ts';
+
+/** Bytes of a list of changes that are read. */
+const MAX_CHANGES = 256 * 1024 * 1024;
+
+/** How Cordon's own git begins: what it commits for a run is no part of what the agent did. */
+const OWN_GIT = ['/usr/bin/git', '-c', 'core.hooksPath=/dev/null', '-c', 'core.fsmonitor=false'];
+
+/** What the log says a run did. */
+export async function traceOf(run: string, events: readonly AuditEvent[], content: ContentStore): Promise<RunTrace> {
+  const commands = new Map<number, { id: number; parent: number; argv: readonly string[]; end: string; seq: number }>();
+  let trace = { status: 'unknown', policyDigest: '', toolboxDigest: null as string | null };
+  let changes: ChangedPath[] | null = [];
+  for (const event of events) {
+    if (event.type === 'run.started') {
+      const { policyDigest, toolboxDigest } = event.resource;
+      trace = { ...trace, policyDigest, toolboxDigest };
+    } else if (event.type === 'run.stopped') trace = { ...trace, status: event.outcome.status };
+    else if (event.type === 'command.started') {
+      const { id, parent, argv } = event.resource;
+      commands.set(event.seq, { id, parent, argv, end: 'no end', seq: event.seq });
+    } else if (event.type === 'command.exited') {
+      const command = commands.get(event.cause ?? -1);
+      if (command !== undefined) command.end = endText(event.outcome.how);
+    } else if (event.type === 'files.summary') changes = await readChanges(run, event, content);
+  }
+  return { run, ...trace, commands: withoutOwn([...commands.values()]), changes };
+}
+
+function endText(how: Extract<AuditEvent, { type: 'command.exited' }>['outcome']['how']): string {
+  if (how.kind === 'exited') return `exit ${how.code}`;
+  return how.kind === 'signalled' ? `signal ${how.signal}` : how.kind;
+}
+
+function withoutOwn(all: readonly RanCommand[]): RanCommand[] {
+  const left = new Set<number>();
+  return all.filter(({ id, parent, argv }) => {
+    const own = left.has(parent) || (parent === 0 && OWN_GIT.every((word, i) => argv[i] === word));
+    if (own) left.add(id);
+    return !own;
+  });
+}
+
+/** Null when it was deleted. */
+async function readChanges(
+  run: string,
+  event: Extract<AuditEvent, { type: 'files.summary' }>,
+  content: ContentStore,
+): Promise<ChangedPath[] | null> {
+  if (event.content === undefined) return [];
+  try {
+    const bytes = await content.readAll(run, event.content, MAX_CHANGES);
+    return bytes
+      .toString('utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as ChangedPath);
+  } catch (error) {
+    if (error instanceof NotFoundError) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,127 @@
+/** Runs a run again from its recording, and compares: same agent, fresh sandbox, nothing goes online. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+
+import type { AuditEvent, ContentRef } from '../audit/event.ts';
+import { readEvents } from '../audit/read.ts';
+import { ConflictError, NotFoundError } from '../base/errors.ts';
+import type { RunRecord } from '../store/index.ts';
+import { discover, type Found } from './discover.ts';
+import { executeRun } from './pipeline.ts';
+import { type Comparison, compareRuns } from './recording/compare.ts';
+import { Tape } from './recording/tape.ts';
+import { traceOf } from './recording/trace.ts';
+import type { RunRequest, RunResult } from './request.ts';
+import type { RunIo, System } from './system.ts';
+
+export interface Replayed extends Comparison {
+  /** The recorded run, and the one that was made of it. */
+  readonly run: string;
+  readonly replay: string;
+  readonly status: string;
+  /** Questions to models: how many, and how many were exactly those of the recording. */
+  readonly steps: { readonly asked: number; readonly exact: number; readonly like: number };
+}
+
+/**
+ * Throws `ConflictError` for a run that cannot be replayed (it never started, it goes on, its recording was deleted or it kept none), and
+ * what `executeRun` throws before a run exists.
+ */
+export async function replayRun(system: System, record: RunRecord, io: RunIo): Promise<Replayed> {
+  const events = [...eventsOf(system, record.id)];
+  if (!events.some(({ type }) => type === 'run.stopped')) {
+    throw new ConflictError(`run ${record.id} has no end in the log: it goes on, was lost, or never started`);
+  }
+  const request = requestOf(record);
+  const tape = await tapeOf(system, record, request, events);
+  const found = await foundOf(request, tape);
+  const machine = { ...system, organisation: tape.start.documents.organisation ?? system.organisation };
+  const result = await executeRun(machine, request, answering(io, events), Promise.resolve(found));
+  return compared(system, record, events, result, tape);
+}
+
+function* eventsOf(system: System, run: string): Generator<AuditEvent> {
+  for (const { event } of readEvents(join(system.home, 'audit'), { run })) yield event;
+}
+
+/** The same request; its answers and approvals come from the record, and nothing of it is delivered. */
+function requestOf(record: RunRecord): RunRequest {
+  const request = record.request as unknown as RunRequest;
+  if (request.repo != null) {
+    throw new ConflictError(`run ${record.id} was made on a remote repository, which a replay does not fetch`, {
+      remedy: 'replay runs of local repositories',
+    });
+  }
+  return { ...request, base: record.base ?? request.base, approvals: 'prompt', record: false, replayOf: record.id };
+}
+
+async function tapeOf(
+  system: System,
+  record: RunRecord,
+  request: RunRequest,
+  events: readonly AuditEvent[],
+): Promise<Tape> {
+  const recorded = events.find((event) => event.type === 'run.recorded');
+  if (recorded?.content !== undefined) {
+    try {
+      return await Tape.read(system.content.read(record.id, recorded.content as ContentRef));
+    } catch (cause) {
+      if (!(cause instanceof NotFoundError)) throw cause;
+      throw new ConflictError(`the recording of run ${record.id} was deleted by retention`, { cause });
+    }
+  }
+  const heard = events.some((event) => event.type === 'llm.request' || event.type === 'network.decided');
+  if (heard || request.policyFile !== null) {
+    throw new ConflictError(`run ${record.id} kept no recording`, {
+      remedy: 'runs keep one unless they are started with --no-record, or the settings say so',
+    });
+  }
+  // It heard nothing from outside: its commit, and the policy in it, are all there is to find again.
+  const seed = randomBytes(16).toString('hex');
+  return Tape.blank({
+    documents: { organisation: null, repository: null },
+    epoch: Math.floor(record.created / 1000),
+    seed,
+  });
+}
+
+async function foundOf(request: RunRequest, tape: Tape): Promise<Found> {
+  const { repository } = tape.start.documents;
+  const found = await discover({ ...request, policyFile: null });
+  if (found === null) throw new RangeError('a replay starts from a local repository');
+  return { ...found, document: repository ?? found.document, tape };
+}
+
+/** People answered then; their answers are in the log. What was not asked then is denied. */
+function answering(io: RunIo, events: readonly AuditEvent[]): RunIo {
+  const answers = new Map<string, boolean>();
+  const asked = new Map<number, string>();
+  for (const event of events) {
+    if (event.type === 'approval.requested') asked.set(event.seq, event.resource.summary);
+    if (event.type === 'approval.decided') {
+      const summary = event.cause === null ? undefined : asked.get(event.cause);
+      if (summary !== undefined) answers.set(summary, event.outcome.answer === 'approved');
+    }
+  }
+  return { ...io, ask: async ({ action }) => answers.get(action) ?? false };
+}
+
+async function compared(
+  system: System,
+  record: RunRecord,
+  events: readonly AuditEvent[],
+  result: RunResult,
+  tape: Tape,
+): Promise<Replayed> {
+  const before = await traceOf(record.id, events, system.content);
+  const after = await traceOf(result.runId, [...eventsOf(system, result.runId)], system.content);
+  const { steps, missing, unasked } = tape;
+  const count = (fit: string) => steps.filter((step) => step.fit === fit).length;
+  return {
+    run: record.id,
+    replay: result.runId,
+    status: result.status,
+    steps: { asked: steps.length, exact: count('exact'), like: count('like') },
+    ...compareRuns(before, after, { steps, missing, unasked }),
+  };
+}
