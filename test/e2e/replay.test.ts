@@ -144,6 +144,19 @@ test('a recording under a policy file plays under the policy of then', async () 
   expect((await replayed(result.runId)).verdict).toMatchObject({ verdict: 'exact' });
 }, 120_000);
 
+test('a policy that keeps nothing of what is said to models keeps no answers either', async () => {
+  const file = join(site.root, 'quiet.yaml');
+  writeFileSync(
+    file,
+    'version: 1\nllm_policy: {allowed_providers: [acme], models: ["m-*"], logging: {prompt_content: none}}\n',
+  );
+  const { result } = await site.start(project, `${perl('print model("hush")')} > said.txt`, '--policy', file).done;
+  const { verdict } = await replayed(result.runId);
+  expect(verdict.divergences).toContainEqual(
+    expect.objectContaining({ class: 'recording missing', at: 'request 1 to the model' }),
+  );
+}, 120_000);
+
 test('--policy decides again what was decided, and runs nothing', async () => {
   const { result } = await site.start(project, perl(`print page("http://${HOST}:${port}/b")`)).done;
   const strict = join(site.root, 'strict.yaml');

@@ -28,6 +28,8 @@ export const modelSchema = z.strictObject({
   /** Of what the agent asked; `like` with what changes from run to run taken out (volatile.ts). */
   digest: z.string(),
   like: z.string(),
+  /** The whole question, where the policy keeps all that is said (`prompt_content: full`). */
+  asked: z.string().nullable(),
   /** One for each part of the conversation, to say where two differ. */
   parts: z.array(z.strictObject({ digest: z.string(), text: z.string() })),
   status: z.int(),

@@ -57,10 +57,11 @@ export class Recorder {
     this.#own.push(word);
   }
 
-  /** An answer of a model to what an agent asked. */
+  /** An answer of a model to what an agent asked; with `whole`, all that it asked is kept too. */
   model(
     wire: string,
     body: Readonly<Record<string, unknown>>,
+    whole = false,
   ): Answering<ModelEntry['headers'], { readonly result: string }> {
     const answer = new Pieces(this.#options);
     return {
@@ -75,6 +76,7 @@ export class Recorder {
           wire,
           digest: sha256Hex(asked),
           like: likeness(asked, this.#own),
+          asked: whole ? asked : null,
           parts: partsOf(JSON.parse(asked) as Record<string, unknown>, this.#own),
           status: answer.status,
           headers: this.#clean(answer.headers ?? {}),

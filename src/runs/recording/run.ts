@@ -67,11 +67,13 @@ export function egressTape({ recorder, tape }: RunScope): EgressTape | null {
   return { playing: false, record: (method, url) => recorder.http(method, url), answer: () => null };
 }
 
-export function modelRecorder({ recorder }: RunScope): ModelRecorder | null {
-  if (recorder === null) return null;
+/** Null where nothing is kept, or the policy keeps nothing of what is said to models. */
+export function modelRecorder({ recorder, loaded }: RunScope): ModelRecorder | null {
+  const { content } = loaded.policy.llm;
+  if (recorder === null || content === 'none') return null;
   return {
     begin(wire, asked) {
-      const answering = recorder.model(wire, asked);
+      const answering = recorder.model(wire, asked, content === 'full');
       return {
         head: (status, headers) => answering.head(status, { ...headers }),
         piece: (bytes) => answering.piece(bytes),
