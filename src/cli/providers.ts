@@ -37,7 +37,7 @@ export function command(context: Context): Command {
     newCommand('add')
       .description('set up a provider of language models, or change one')
       .argument('<name>', 'as policies will name it')
-      .requiredOption('--driver <name>', 'what it speaks: anthropic, openai, gemini, openai-compatible, …')
+      .requiredOption('--driver <name>', 'anthropic, openai, azure-openai, bedrock, gemini, vertex, openai-compatible')
       .option('--base-url <url>', 'where it is, when that is not the driver’s public address')
       .option('--region <name>', 'for clouds that have them')
       .option('--key <secret>', 'name of the secret that holds its key')

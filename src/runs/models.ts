@@ -60,6 +60,7 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     import('../gateways/llm/translate/index.ts'),
   ]);
   const { system, loaded, request, redactor } = scope;
+  const network = { extraCa: system.network.extraCa, proxy: system.network.upstreamProxy };
   const usable = providers.filter(({ settings, by }) => mayUse(loaded.policy, settings, by));
   const recorder = modelRecorder(scope);
   const replay = modelReplay(scope);
@@ -69,6 +70,7 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
       openProvider(settings, {
         keyOf: (provider, secret) => keyOf(scope, provider, secret),
         now: () => system.clock.now(),
+        network,
       }),
     ),
     aliases,
@@ -79,7 +81,7 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     translate,
     budgets: sharedBudgets(scope),
     clock: system.clock,
-    network: { extraCa: system.network.extraCa, proxy: system.network.upstreamProxy },
+    network,
     onNotice: (message) => scope.io.onProgress({ step: message }),
     onBroken: (error) => scope.stop.abort(error),
     ...(recorder === null ? {} : { recorder }),

@@ -3,6 +3,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { Redactor } from '../../src/base/redact/index.ts';
 import type { Budget } from '../../src/gateways/llm/budget.ts';
 import type { ModelAnswered, ModelRequested, ModelUnjudged } from '../../src/gateways/llm/ledger.ts';
+import { postOnce } from '../../src/gateways/llm/post-once.ts';
 import { providerDrivers } from '../../src/gateways/llm/providers/index.ts';
 import type { ModelFacts, Provider } from '../../src/gateways/llm/providers/provider.ts';
 import { type Models, openModels } from '../../src/gateways/llm/server.ts';
@@ -99,6 +100,7 @@ function providers(base: string, more: Partial<ModelFacts> = {}): Provider[] {
     headers: {},
     settings,
     now: () => 0,
+    post: postOnce(),
   });
   return [
     providerDrivers['openai-compatible'](options('chat', 'm-chat', '/v1')),

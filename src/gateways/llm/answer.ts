@@ -33,11 +33,8 @@ export async function relay(
   }
   const type = String(answer.headers['content-type'] ?? '').toLowerCase();
   const stream = asked.stream && incoming.operation === 'generate';
-  const decoded =
-    stream && provider.decode !== undefined
-      ? provider.decode(answer, crossing.upstream.name)
-      : (answer as AsyncIterable<Buffer>);
-  if (stream && provider.decode === undefined && !type.startsWith('text/event-stream')) {
+  const decode = stream ? provider.decode : undefined;
+  if (stream && decode === undefined && !type.startsWith('text/event-stream')) {
     answer.destroy();
     throw new ModelRefusal('cut', 502, 'answer_malformed', `${provider.name} did not answer with a stream of events`);
   }
@@ -49,7 +46,8 @@ export async function relay(
     guest.writeHead(200, headers);
   };
   const parts = {
-    answer: decoded,
+    answer: answer as AsyncIterable<Buffer>,
+    decode: decode === undefined ? null : (bytes: AsyncIterable<Buffer>) => decode(bytes, crossing.upstream.name),
     guest,
     meter,
     translation: crossing.translation,

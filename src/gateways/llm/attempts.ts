@@ -66,6 +66,13 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+/** `{error: {message}}`, as most have it, or `{message}`, as Amazon has. */
+function wordsIn(said: unknown): string | null {
+  if (!isObject(said)) return null;
+  const { message } = isObject(said.error) ? said.error : said;
+  return typeof message === 'string' ? message : null;
+}
+
 /** An error of the provider's as the caller may hear it: not what it says of our credentials, and without secrets. */
 async function failed(gateway: Gateway, { candidate }: Crossing, answer: IncomingMessage): Promise<ModelRefusal> {
   const status = answer.statusCode ?? 502;
@@ -91,9 +98,7 @@ async function failed(gateway: Gateway, { candidate }: Crossing, answer: Incomin
   } catch {
     said = null;
   }
-  const error = isObject(said) ? said.error : null;
-  const words =
-    isObject(error) && typeof error.message === 'string' ? error.message : `${name} answered with ${status}`;
+  const words = wordsIn(said) ?? `${name} answered with ${status}`;
   const refusal = new ModelRefusal('failed', status, 'provider_error', gateway.redactor.redact(words.slice(0, 2000)));
   const after = answer.headers['retry-after'];
   return typeof after === 'string' ? Object.assign(refusal, { retryAfter: after.slice(0, 40) }) : refusal;

@@ -13,6 +13,8 @@ const MAX_WHOLE = 64 * 1024 * 1024;
 /** How an answer goes from the provider to the caller. */
 export interface Relay {
   readonly answer: AsyncIterable<Buffer>;
+  /** Turns the provider's framing into server-sent events; null where it is that already. */
+  readonly decode: ((bytes: AsyncIterable<Buffer>) => AsyncIterable<Buffer>) | null;
   readonly guest: ServerResponse;
   /** Reads the provider's own words. */
   readonly meter: Meter;
@@ -31,9 +33,10 @@ export interface Relay {
  * `ModelRefusal` `cut` when the stream ends before the protocol's end, and when an event has no end.
  */
 export async function relayStream(relay: Relay): Promise<void> {
-  const { answer, meter, translation, onBytes } = relay;
+  const { meter, translation, onBytes } = relay;
+  const bytes = within(relay.answer, relay.limits);
   const reader = new SseReader();
-  for await (const piece of within(answer, relay.limits)) {
+  for await (const piece of relay.decode?.(bytes) ?? bytes) {
     onBytes(piece.length);
     const out: Buffer[] = [];
     for (const event of reader.push(piece)) {

@@ -201,7 +201,7 @@ class ModelServer implements Models {
         body,
         asked,
         ask: wire.ask(body, { model: to.model, stream: to.kind === 'generate' && to.stream }),
-        headers: passing(request),
+        headers: passing(request, this.#gateway.redactor),
         guest: response,
         signal: AbortSignal.any([gone.signal, this.#ended.signal]),
         arrived,
@@ -238,11 +238,14 @@ class ModelServer implements Models {
 }
 
 /** Headers that are part of a protocol; the caller's credentials, organisation and everything else stay here. */
-function passing({ headers }: IncomingMessage): Record<string, string> {
+function passing({ headers }: IncomingMessage, redactor: Redactor): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const name of ['anthropic-version', 'anthropic-beta']) {
-    const value = headers[name];
-    if (value !== undefined) kept[name] = String(value).slice(0, 2048);
+    // Names with a date, and nothing else: a header is no place to carry words out by.
+    const values = String(headers[name] ?? '').split(/\s*,\s*/);
+    const known = values.filter((value) => /^(?:[a-z0-9-]{1,64}-)?\d{4}-\d\d-\d\d$/.test(value)).slice(0, 32);
+    const value = known.join(',');
+    if (value !== '' && !redactor.matches(Buffer.from(value))) kept[name] = value;
   }
   return kept;
 }

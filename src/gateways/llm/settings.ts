@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { DocumentError, type Problem, StorageError, UsageError } from '../../base/errors.ts';
+import { postOnce } from './post-once.ts';
 import type { ProviderDriverName } from './providers/index.ts';
 import { providerDrivers } from './providers/index.ts';
 import type { KeySource, ModelFacts, Provider } from './providers/provider.ts';
+import type { TransportOptions } from './upstream.ts';
 
 /**
  *   version: 1
@@ -167,10 +169,12 @@ export interface OpenOptions {
   /** Where a secret's value is read at each use. */
   keyOf(provider: ProviderSettings, secret: string): KeySource;
   readonly now: () => number;
+  /** How this machine's network lets anything out. */
+  readonly network?: Omit<TransportOptions, 'limits'>;
 }
 
 /** Throws `UsageError` for settings that its driver cannot use. */
-export function openProvider(settings: ProviderSettings, { keyOf, now }: OpenOptions): Provider {
+export function openProvider(settings: ProviderSettings, { keyOf, now, network }: OpenOptions): Provider {
   if (settings.base_url?.protocol === 'http:' && settings.key !== undefined && !isLoopback(settings.base_url))
     throw new UsageError(`the provider ${settings.name} would get its key over http, where others can read it`, {
       remedy: 'write base_url: https://…',
@@ -184,6 +188,7 @@ export function openProvider(settings: ProviderSettings, { keyOf, now }: OpenOpt
     headers: settings.headers ?? {},
     settings: settings.settings ?? {},
     now,
+    post: postOnce(network),
   });
 }
 

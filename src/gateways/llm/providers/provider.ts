@@ -82,4 +82,6 @@ export interface ProviderOptions {
   readonly settings: Readonly<Record<string, string>>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** For what has to be asked before a request can be made, such as a token for a key. At most 64 KiB of the answer. */
+  readonly post: (request: UpstreamRequest) => Promise<{ readonly status: number; readonly text: string }>;
 }
