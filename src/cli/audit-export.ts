@@ -13,13 +13,14 @@ import type { RunRecord } from '../store/index.ts';
 import { readPublicKey } from './audit-key.ts';
 import { type Context, outputOf } from './context.ts';
 import { withLocalData } from './local.ts';
-import type { OutputOptions } from './output.ts';
+import type { Output, OutputOptions } from './output.ts';
 import { requester } from './run-request.ts';
 import { counted } from './run-summary.ts';
 
 export interface ExportOptions extends OutputOptions {
   readonly run?: string;
   readonly folder?: boolean;
+  readonly otlp?: boolean;
 }
 
 /** Copies the log, or one run of it, and records in the log that somebody did. */
@@ -30,6 +31,7 @@ export async function exportLog(context: Context, path: string, options: ExportO
   const run = await withLocalData(context, async ({ store }) =>
     options.run === undefined ? null : findRun(store, options.run),
   );
+  if (run !== null && options.otlp) return exportSpans(run, target, paths, out);
   const exported = await exportAudit({
     dir: paths.audit,
     vkey: await readPublicKey(undefined, context.cwd, paths),
@@ -47,6 +49,34 @@ export async function exportLog(context: Context, path: string, options: ExportO
     `  cordon audit verify ${shellWord(target)} --key ${out.style.dim('KEY')}`,
     `  ${out.style.dim(`KEY is the line in ${safeText(paths.keys)}/audit.vkey; hand it over by another way than the export`)}`,
   );
+}
+
+/** A view for other programs, which no key verifies: that it was made is recorded all the same. */
+async function exportSpans(run: RunRecord, target: string, paths: Paths, out: Output): Promise<void> {
+  const [{ otlpOf }, { readEvents }] = await Promise.all([import('../audit/otlp.ts'), import('../audit/read.ts')]);
+  const events = [...readEvents(paths.audit, runRange(run))].map(({ event }) => event);
+  const traces = otlpOf(run.id, events);
+  await writeNew(target, `${JSON.stringify(traces)}\n`);
+  const [first, last] = [events[0]?.seq ?? null, events.at(-1)?.seq ?? null];
+  await recordExport(paths, run.id, target, { records: events.length, from: first, to: last });
+  const { spans } = traces.resourceSpans[0].scopeSpans[0];
+  if (out.json) out.document({ path: target, spans: spans.length });
+  else out.line(`${counted(spans.length, 'span')} in ${out.style.bold(safeText(target))}`);
+}
+
+/** Throws `ConflictError` where there is something already. */
+async function writeNew(file: string, text: string): Promise<void> {
+  try {
+    await writeFile(file, text, { flag: 'wx' });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new ConflictError(`there is something at ${safeText(file)} already`, {
+        cause,
+        remedy: 'name another file',
+      });
+    }
+    throw new StorageError(`${safeText(file)} could not be written: ${(cause as Error).message}`, { cause });
+  }
 }
 
 function runRange(run: RunRecord) {
@@ -88,17 +118,7 @@ export async function prove(
     return;
   }
   const file = resolve(context.cwd, options.output);
-  try {
-    await writeFile(file, `${JSON.stringify(proof, null, 2)}\n`, { flag: 'wx' });
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new ConflictError(`there is something at ${safeText(file)} already`, {
-        cause,
-        remedy: 'name another file',
-      });
-    }
-    throw new StorageError(`${safeText(file)} could not be written: ${(cause as Error).message}`, { cause });
-  }
+  await writeNew(file, `${JSON.stringify(proof, null, 2)}\n`);
   if (out.json) out.document({ path: file });
   else out.line(`wrote ${safeText(file)}`, `  cordon audit verify ${shellWord(file)} --key ${out.style.dim('KEY')}`);
 }

@@ -57,9 +57,12 @@ export function command(context: Context): Command {
       .argument('<path>', 'where to; must not be there yet')
       .option('--run <run>', 'only this run, with proofs that it is part of the log')
       .option('--folder', 'as a folder of C2SP tlog-tiles, which other programs read; only of the whole log')
-      .action(async (path: string, options: OutputOptions & { run?: string; folder?: boolean }) => {
+      .option('--otlp', 'one run as OpenTelemetry spans (OTLP in JSON), for dashboards; it proves nothing')
+      .action(async (path: string, options: OutputOptions & { run?: string; folder?: boolean; otlp?: boolean }) => {
         if (options.folder && options.run !== undefined)
           throw new UsageError('--folder is of the whole log: leave out --run');
+        if (options.otlp && (options.folder || options.run === undefined))
+          throw new UsageError('--otlp is of one run: name it with --run');
         await (await import('./audit-export.ts')).exportLog(context, path, options);
       }),
   );
