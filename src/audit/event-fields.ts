@@ -9,6 +9,26 @@ export const hex = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits');
 export const time = z
   .string()
   .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'expected RFC 3339 in UTC with milliseconds');
+/** A word of Cordon's own, by which programs tell one thing from another: never rewritten (event-text.ts). */
+export const word = z.string().regex(/^[a-z][A-Za-z0-9_.-]{0,63}$/, 'expected a word');
+/** The same, of a table that grows (runs/run.ts). */
+export const ownWord = z.string();
+export const runState = z.enum([
+  'created',
+  'preparing',
+  'running',
+  'delivering',
+  'succeeded',
+  'failed',
+  'denied',
+  'approval_denied',
+  'limit',
+  'enforcement',
+  'outside',
+  'cancelled',
+  'lost',
+]);
+export const secretName = z.string().regex(/^[A-Z_][A-Z0-9_]{0,99}$/, 'expected the name of a secret');
 export const runId = z.string().regex(/^[0-9a-hjkmnp-tv-z]{16}$/, 'expected a run id');
 export const none = z.strictObject({});
 

@@ -50,6 +50,32 @@ test('nothing to change: the very same object', () => {
   expect(rewriteTexts(event, (text) => text)).toBe(event);
 });
 
+test('what programs tell things apart by stays, also when a value of a secret is that word', () => {
+  const counts = {
+    commands: 1,
+    changedFiles: 0,
+    outputBytes: 0,
+    recordsLost: 0,
+    decisions: { permit: 1, deny: 0, ask: 0 },
+  };
+  const stopped = {
+    type: 'run.stopped',
+    resource: {},
+    outcome: { status: 'succeeded', reason: 'it succeeded', head: null, branch: null, counts },
+  } as const;
+  expect(rewriteTexts(stopped, shout).outcome).toEqual({ ...stopped.outcome, reason: 'IT SUCCEEDED' });
+  const state = { type: 'run.state', resource: { from: 'delivering', to: 'succeeded' } } as const;
+  expect(rewriteTexts(state, shout)).toBe(state);
+  const closed = {
+    type: 'network.closed',
+    resource: { host: 'a.example', port: 1, address: null },
+    outcome: { result: 'completed', status: 200, bytesOut: 0, bytesIn: 0, durationMs: 0 },
+  } as const;
+  expect(rewriteTexts(closed, shout).outcome).toBe(closed.outcome);
+  const revoked = { type: 'secret.revoked', resource: { secret: 'DB_PASSWORD', runs: [], unanswered: [] } } as const;
+  expect(rewriteTexts(revoked, (one) => one.toLowerCase())).toBe(revoked);
+});
+
 /** A form that the rewriting does not know would let texts pass as they are. */
 test('every part of every event is of a form that is looked into', () => {
   const known = ['object', 'array', 'nullable', 'optional', 'record', 'union', 'lazy'];

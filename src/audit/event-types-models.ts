@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { count, digest, type Spec, text } from './event-fields.ts';
+import { count, digest, type Spec, text, word } from './event-fields.ts';
 
 /** Events of language models: their requests, and what a replay answers in their place. */
 export const modelSpecs = {
@@ -11,8 +11,8 @@ export const modelSpecs = {
       model: text,
       /** The name the agent used. */
       asked: text,
-      wire: text,
-      operation: text,
+      wire: word,
+      operation: word,
       stream: z.boolean(),
       /** Of the body as it leaves. */
       requestDigest: digest,
@@ -30,7 +30,7 @@ export const modelSpecs = {
     closes: ['llm.request'],
     resource: z.strictObject({ provider: text, model: text }),
     outcome: z.strictObject({
-      result: text,
+      result: word,
       reason: text.nullable(),
       status: count.nullable(),
       finish: text.nullable(),
@@ -47,7 +47,7 @@ export const modelSpecs = {
     }),
   },
   /** A question to a model that a replay answered from the recording: `exact`, `like`, `next`, `missing`. */
-  'llm.replayed': { phase: 'fact', resource: z.strictObject({ wire: text, fit: text }) },
+  'llm.replayed': { phase: 'fact', resource: z.strictObject({ wire: word, fit: word }) },
   /** What never came to a decision: an endpoint that is not offered, a token that is not this run's. */
-  'llm.unjudged': { phase: 'fact', resource: z.strictObject({ what: text, detail: text }) },
+  'llm.unjudged': { phase: 'fact', resource: z.strictObject({ what: word, detail: text }) },
 } as const satisfies Record<string, Spec>;

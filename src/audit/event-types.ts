@@ -1,5 +1,19 @@
 import * as z from 'zod';
-import { count, digest, hex, none, runId, type Spec, seq, text, time } from './event-fields.ts';
+import {
+  count,
+  digest,
+  hex,
+  none,
+  ownWord,
+  runId,
+  runState,
+  type Spec,
+  secretName,
+  seq,
+  text,
+  time,
+  word,
+} from './event-fields.ts';
 import { agentSpecs } from './event-types-agents.ts';
 import { modelSpecs } from './event-types-models.ts';
 import { signingSpecs } from './event-types-signing.ts';
@@ -38,18 +52,18 @@ export const specs = {
       base: text,
       branch: text.nullable(),
       paths: z.array(text),
-      agent: z.strictObject({ kind: text, argv: z.array(text) }),
+      agent: z.strictObject({ kind: word, argv: z.array(text) }),
       task: text.nullable(),
       model: text.nullable().optional(),
       /** The run whose recording answers in place of the world. */
       replayOf: text.optional(),
       policyFile: text.nullable(),
       grants: z.strictObject({ net: z.array(text), commands: z.array(text), secrets: z.array(text) }),
-      approvals: text,
-      deliver: text,
+      approvals: word,
+      deliver: word,
       readOnly: z.boolean(),
       record: z.boolean(),
-      limits: z.record(text, z.number()),
+      limits: z.record(word, z.number()),
     }),
     decision: 'optional',
   },
@@ -61,18 +75,18 @@ export const specs = {
       policyDigest: digest,
       /** Null when the toolbox is the machine's `/usr`. */
       toolboxDigest: digest.nullable(),
-      driver: text,
-      controls: z.array(z.strictObject({ name: text, state: text, mechanism: text })),
+      driver: word,
+      controls: z.array(z.strictObject({ name: word, state: word, mechanism: text })),
     }),
     decision: 'optional',
   },
-  'run.state': { phase: 'fact', resource: z.strictObject({ from: text.nullable(), to: text }) },
+  'run.state': { phase: 'fact', resource: z.strictObject({ from: ownWord.nullable(), to: ownWord }) },
   'run.stopped': {
     phase: 'outcome',
     closes: ['run.started'],
     resource: none,
     outcome: z.strictObject({
-      status: text,
+      status: runState,
       reason: text,
       head: text.nullable(),
       branch: text.nullable(),
@@ -133,7 +147,7 @@ export const specs = {
     }),
   },
   'recorder.lost': { phase: 'fact', resource: z.strictObject({ reason: text }) },
-  'limit.reached': { phase: 'fact', resource: z.strictObject({ limit: text, detail: text }) },
+  'limit.reached': { phase: 'fact', resource: z.strictObject({ limit: word, detail: text }) },
   'file.changed': {
     phase: 'fact',
     resource: z.strictObject({
@@ -165,7 +179,7 @@ export const specs = {
     closes: ['network.decided'],
     resource: z.strictObject({ host: text, port: count, address: text.nullable() }),
     outcome: z.strictObject({
-      result: text,
+      result: word,
       status: count.nullable(),
       bytesOut: count,
       bytesIn: count,
@@ -238,7 +252,7 @@ export const specs = {
     resource: z.strictObject({
       repository: text,
       ref: text,
-      kind: text,
+      kind: word,
       commits: count,
       changedPaths: count,
       changedLines: count,
@@ -290,12 +304,12 @@ export const specs = {
   /** What may be granted is about to change; without a value, as all events of secrets. */
   'secret.change': {
     phase: 'intent',
-    resource: z.strictObject({ secret: text, change: z.enum(['set', 'remove']), scopes: scopesSchema }),
+    resource: z.strictObject({ secret: secretName, change: z.enum(['set', 'remove']), scopes: scopesSchema }),
   },
   'secret.changed': {
     phase: 'outcome',
     closes: ['secret.change'],
-    resource: z.strictObject({ secret: text, version: text.nullable() }),
+    resource: z.strictObject({ secret: secretName, version: text.nullable() }),
     outcome: result,
   },
   /** All secrets of this machine are about to be sealed with another master key; the keys by where they are. */
@@ -310,11 +324,11 @@ export const specs = {
   'secret.granted': {
     phase: 'fact',
     resource: z.strictObject({
-      secret: text,
+      secret: secretName,
       /** Names the grant in the other events; no part of its placeholder. */
       grant: text,
       use: secretUse,
-      source: text,
+      source: word,
       version: text.nullable(),
     }),
     decision: 'optional',
@@ -322,24 +336,30 @@ export const specs = {
   /** Policy, or the secret's own scopes, did not let the run have it. */
   'secret.refused': {
     phase: 'fact',
-    resource: z.strictObject({ secret: text, use: secretUse, reason: text }),
+    resource: z.strictObject({ secret: secretName, use: secretUse, reason: text }),
     decision: 'required',
   },
   /** Recorded before the value leaves; what came of it is the outcome of the request that is its cause. */
   'secret.used': {
     phase: 'fact',
-    resource: z.strictObject({ secret: text, grant: text, host: text.nullable(), header: text.nullable() }),
+    resource: z.strictObject({ secret: secretName, grant: text, host: text.nullable(), header: text.nullable() }),
     decision: 'optional',
   },
   /** Of one run by the process that drives it; of all (`run` null) by who revoked it: `unanswered` did not confirm in time. */
   'secret.revoked': {
     phase: 'fact',
-    resource: z.strictObject({ secret: text, runs: z.array(text), unanswered: z.array(text) }),
+    resource: z.strictObject({ secret: secretName, runs: z.array(text), unanswered: z.array(text) }),
   },
   /** A placeholder where it has no business, or one that is not this run's. */
   'secret.alarm': {
     phase: 'fact',
-    resource: z.strictObject({ secret: text, grant: text.nullable(), where: text, host: text.nullable(), what: text }),
+    resource: z.strictObject({
+      secret: secretName,
+      grant: text.nullable(),
+      where: text,
+      host: text.nullable(),
+      what: text,
+    }),
   },
   'audit.exported': {
     phase: 'fact',

@@ -12,6 +12,11 @@ const LENGTH = 26;
 const ANY = /cordon-secret-([A-Z_][A-Z0-9_]{0,99})-[0-9a-hjkmnp-tv-z]{26}/g;
 const LONGEST = 'cordon-secret-'.length + 100 + 1 + LENGTH;
 
+/** True when there is one in it, whoever gave it out. */
+export function hasPlaceholder(bytes: Buffer): boolean {
+  return bytes.toString('latin1').search(ANY) !== -1;
+}
+
 export function newPlaceholder(name: string, random: RandomSource): string {
   let tail = '';
   for (const byte of random(LENGTH)) tail += ALPHABET[byte % ALPHABET.length];

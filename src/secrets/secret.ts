@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { UsageError } from '../base/errors.ts';
 import { LONGEST_SECRET, SHORTEST_SECRET } from '../base/redact/index.ts';
+import { hasPlaceholder } from './placeholder.ts';
 
 const HIDDEN = '[secret]';
 
@@ -13,7 +14,7 @@ export class Secret {
 
   /**
    * Copies the bytes. Throws `UsageError`, naming `what`, for a value that could not be redacted: shorter than 8 bytes or
-   * longer than 64 KiB.
+   * longer than 64 KiB, and for a placeholder.
    */
   constructor(bytes: Uint8Array, what: string) {
     if (bytes.length < SHORTEST_SECRET) {
@@ -33,6 +34,10 @@ export class Secret {
       );
     }
     this.#bytes = Buffer.from(bytes);
+    if (!hasPlaceholder(this.#bytes)) return;
+    throw new UsageError(`the value of ${what} is what stands for a secret inside a run, and not one`, {
+      remedy: 'give the secret itself, from where it was issued',
+    });
   }
 
   /** The value itself; not a copy. */

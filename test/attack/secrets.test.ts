@@ -301,6 +301,32 @@ describe('a placeholder', () => {
   afterEach(() => broker.close());
   const grant = (who = run) => broker.grant(who, { name: 'A', use: parseUse({ host: HOST }) });
 
+  test('is no value of a secret: it would be met and stopped everywhere', async () => {
+    const { placeholder } = await grant(run);
+    for (const text of [placeholder, `Bearer ${placeholder}\n`])
+      expect(() => new Secret(Buffer.from(text), 'B')).toThrow(/stands for a secret inside a run/);
+    await writeFile(file('mounted'), placeholder, { mode: 0o400 });
+    const driver = openSecrets('file', { folder: dir, secrets: { X: { file: 'mounted' } } });
+    await refused(driver.read('X'), CordonError);
+  });
+
+  test('of a name that another name begins with, or is within, is that one’s alone', async () => {
+    await store.set('A_B', new Secret(Buffer.from('the-value-of-A_B'), 'A_B'));
+    await store.set('B_A', new Secret(Buffer.from('the-value-of-B_A'), 'B_A'));
+    const facts = { name: 'A_B', use: parseUse({ host: HOST, header: 'X-A-B: {}' }) };
+    const longer = await broker.grant(run, facts);
+    const inner = await broker.grant(run, { name: 'B_A', use: parseUse({ host: HOST, header: 'X-B-A: {}' }) });
+    const short = await grant(run);
+    for (const one of [longer, inner, short]) {
+      expect(broker.findPlaceholders(`x${one.placeholder}x`)).toEqual([{ name: one.name, grant: one }]);
+      const { value } = await broker.resolve(one.id, run.id, HOST);
+      expect(value.reveal().toString()).toContain(`the-value-of-${one.name}`);
+    }
+    await broker.revoke('A');
+    await expect(broker.resolve(short.id, run.id, HOST)).rejects.toThrow(/A was revoked/);
+    await expect(broker.resolve(longer.id, run.id, HOST)).resolves.toBeTruthy();
+  });
+
   test('cannot be guessed from others', async () => {
     const tails = new Set<string>();
     for (let i = 0; i < 20; i++) tails.add((await grant()).placeholder.slice(-26));
