@@ -1,14 +1,15 @@
 /**
- * `cordon verify`: one commit (at most 50 ms beyond the start of the process) beside `git verify-commit`, and a range of 1,000
- * commits, each with a proof of its own (at most 10 s). Interleaved; medians.
+ * `cordon verify`: one commit (at most 50 ms beyond the start of the process, by each one's best round: a busy machine makes rounds
+ * worse, never better; and how much computing that is) beside `git verify-commit`, and a range of 1,000
+ * commits, each with a proof of its own (at most 10 s). Interleaved.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { encodeBundle } from '../src/attest/bundle.ts';
 import { formatTrust } from '../src/attest/trust.ts';
 import { AttestationScene } from '../test/fakes/attestation-scene.ts';
-import { bar, interleaved, median, row, timed } from './_table.ts';
+import { bar, median, row, timed } from './_table.ts';
 
 const COMMITS = 1_000;
 const program = join(import.meta.dirname, '../cordon');
@@ -18,6 +19,13 @@ const run = (file: string, args: readonly string[], cwd: string) => {
   const { status, stderr } = spawnSync(file, args, { cwd, env, encoding: 'utf8' });
   if (status !== 0) throw new Error(`${file} ${args.join(' ')} ended with ${status}: ${stderr}`);
 };
+
+/** Milliseconds of processor that children which ended have taken, and theirs (proc(5), `cutime` and `cstime`). */
+function childTicks(): number {
+  const stat = readFileSync('/proc/self/stat', 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[13]) + Number(fields[14])) * 10;
+}
 
 /** A thousand commits on top of each other; every one was pushed by itself. */
 async function history(): Promise<string> {
@@ -61,18 +69,38 @@ try {
   const last = await history();
   signed();
   const { dir } = scene.user;
-  const times = await interleaved(
-    {
-      version: () => timed(() => run(program, ['--version'], dir)),
-      verify: () => timed(() => run(program, ['verify', scene.head, '--key', trust], dir)),
-      git: () => timed(() => run('git', ['verify-commit', 'HEAD'], dir)),
-    },
-    21,
-  );
-  const [start = 0, verify = 0, git = 0] = ['version', 'verify', 'git'].map((name) => times.get(name));
-  row('cordon --version', `${start.toFixed(1)} ms`);
-  row('git verify-commit (signature alone)', `${git.toFixed(1)} ms`);
-  row('cordon verify COMMIT', `${verify.toFixed(1)} ms`, bar(verify - start <= 50, 'at most 50 ms beyond the start'));
+  const contestants = {
+    start: [program, '--version'],
+    verify: [program, 'verify', scene.head, '--key', trust],
+    git: ['git', 'verify-commit', 'HEAD'],
+  } as const;
+  const seen: Record<keyof typeof contestants, { wall: number[]; cpu: number[] }> = {
+    start: { wall: [], cpu: [] },
+    verify: { wall: [], cpu: [] },
+    git: { wall: [], cpu: [] },
+  };
+  for (let round = -2; round < 31; round++) {
+    for (const name of ['start', 'verify', 'git'] as const) {
+      const [file, ...args] = contestants[name];
+      const before = childTicks();
+      const wall = await timed(() => run(file, args, dir));
+      if (round < 0) continue;
+      seen[name].wall.push(wall);
+      seen[name].cpu.push(childTicks() - before);
+    }
+  }
+  const best = (name: keyof typeof seen) => Math.min(...seen[name].wall);
+  const show = (what: string, name: keyof typeof seen, note = '') => {
+    const mean = seen[name].cpu.reduce((sum, ms) => sum + ms, 0) / seen[name].cpu.length;
+    row(
+      what,
+      `${best(name).toFixed(1)} ms`,
+      `median ${median(seen[name].wall).toFixed(1)}, ${mean.toFixed(0)} ms of a processor  ${note}`,
+    );
+  };
+  show('cordon --version', 'start');
+  show('git verify-commit (signature alone)', 'git');
+  show('cordon verify COMMIT', 'verify', bar(best('verify') - best('start') <= 50, 'at most 50 ms beyond the start'));
   const rounds: number[] = [];
   for (let i = 0; i < 3; i++)
     rounds.push(await timed(() => run(program, ['verify', '--range', `${scene.head}..${last}`, '--key', trust], dir)));

@@ -4,6 +4,7 @@ import { type GitOptions, type GitPlace, gitBytes, gitDiscovering, gitText, isOi
 import { ObjectReader, type ObjectType } from '../base/git-objects.ts';
 import { safeText } from '../base/term.ts';
 import { BUNDLE_REFS, MAX_BUNDLE } from './bundle.ts';
+import { plainGitDir } from './clone-find.ts';
 import { demand } from './links.ts';
 
 export interface CommitObject {
@@ -37,6 +38,8 @@ export class Clone {
     this.place = place;
     this.objectFormat = objectFormat;
     this.#reader = new ObjectReader(place);
+    // Whatever is asked, it is the same conversation: git starts while the rest is being loaded.
+    this.#reader.start();
   }
 
   close(): void {
@@ -150,6 +153,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * quarantine of git's. Throws `UsageError` when there is none.
  */
 export async function openClone(cwd: string, env: Environment): Promise<Clone> {
+  const plain = env.GIT_DIR === undefined ? plainGitDir(cwd) : null;
+  if (plain !== null) return new Clone(placeOf(plain, cwd, env), 'sha1');
   const named = env.GIT_DIR === undefined ? [] : [`--git-dir=${env.GIT_DIR}`];
   const args = [...named, 'rev-parse', '--path-format=absolute', '--git-common-dir', '--show-object-format'];
   const result = await gitDiscovering(cwd, args, {
@@ -162,21 +167,16 @@ export async function openClone(cwd: string, env: Environment): Promise<Clone> {
       remedy: 'go to a clone that has the commit, or name one: -w DIR',
     });
   }
+  return new Clone(placeOf(gitDir, cwd, env), format);
+}
+
+function placeOf(gitDir: string, cwd: string, env: Environment): GitPlace {
   const { GIT_OBJECT_DIRECTORY: objects, GIT_ALTERNATE_OBJECT_DIRECTORIES: alternates } = env;
   const absolute = (path: string) => (path.startsWith('/') ? path : `${cwd}/${path}`);
-  return new Clone(
-    {
-      gitDir,
-      ...(objects === undefined ? {} : { objects: absolute(objects) }),
-      ...(alternates === undefined
-        ? {}
-        : {
-            alternates: alternates
-              .split(':')
-              .filter((path) => path !== '')
-              .map(absolute),
-          }),
-    },
-    format,
-  );
+  const listed = alternates?.split(':').filter((path) => path !== '');
+  return {
+    gitDir,
+    ...(objects === undefined ? {} : { objects: absolute(objects) }),
+    ...(listed === undefined ? {} : { alternates: listed.map(absolute) }),
+  };
 }

@@ -33,7 +33,7 @@ export async function diffsBetween(
     const end = listing.indexOf(10, at);
     const pair = listing.toString('latin1', at, end);
     const part = entriesFrom(listing, end + 1);
-    found.set(pair, part);
+    found.set(pair, part.diff);
     at = part.end;
   }
   return found;
@@ -42,7 +42,7 @@ export async function diffsBetween(
 const EMPTY: TreeDiff = { digest: `sha256:${createHash('sha256').digest('hex')}`, paths: [] };
 
 /** `:modes ids status NUL path NUL`, again and again; a line that does not begin with a colon is the next pair. */
-function entriesFrom(listing: Buffer, start: number): TreeDiff & { readonly end: number } {
+function entriesFrom(listing: Buffer, start: number): { readonly diff: TreeDiff; readonly end: number } {
   const paths: string[] = [];
   let at = start;
   while (listing[at] === 0x3a) {
@@ -52,5 +52,5 @@ function entriesFrom(listing: Buffer, start: number): TreeDiff & { readonly end:
     at = path + 1;
   }
   const digest = createHash('sha256').update(listing.subarray(start, at)).digest('hex');
-  return { digest: `sha256:${digest}`, paths, end: at };
+  return { diff: { digest: `sha256:${digest}`, paths }, end: at };
 }

@@ -8,11 +8,6 @@ import { SshFormatError } from './ssh/wire.ts';
 import type { Trust } from './trust.ts';
 import type { Proof } from './verify-bundle.ts';
 
-interface Options {
-  readonly trust: Trust;
-  readonly requireSignature?: boolean;
-}
-
 /**
  * Checks a commit's own signature: made by the key that the statement names, whose certificate is the run's, of an authority
  * that is trusted, good when Cordon took the push (which the log bounds; the commit's own date is its author's word), and not
@@ -21,14 +16,10 @@ interface Options {
 export function checkSignature(
   commit: CommitObject,
   proof: Proof,
+  signing: NonNullable<Proof['change']['signing']>,
   format: 'sha1' | 'sha256',
-  { trust, requireSignature }: Options,
+  trust: Trust,
 ): string {
-  const { signing } = proof.change;
-  if (proof.merge !== null || signing === null) {
-    demand(requireSignature !== true, 'signature', 'it is not signed by the key of a run');
-    return 'the commit itself bears no signature of the run';
-  }
   try {
     checkSigned(commit, proof, signing, format, trust);
   } catch (error) {

@@ -1,12 +1,11 @@
 import { CordonError } from '../base/errors.ts';
 import { decodeBundle } from './bundle.ts';
-import type { Clone } from './clone.ts';
-import { checkContent } from './content.ts';
+import type { Clone, CommitObject } from './clone.ts';
 import { diffsBetween, type TreeDiff } from './diff.ts';
-import { BrokenLink, type HeldLink, type LinkName, links } from './links.ts';
+import { BrokenLink, demand, type HeldLink, type LinkName, links } from './links.ts';
 import { ShapeError } from './shape.ts';
-import { checkSignature } from './signature.ts';
 import { decodeStatement } from './statement.ts';
+import { readDiff } from './tree-diff.ts';
 import type { Trust } from './trust.ts';
 import { type Expectation, type Proof, verifyBundle } from './verify-bundle.ts';
 import { checkDiff, checkHistory, treesOf } from './verify-history.ts';
@@ -89,10 +88,14 @@ async function compare(clone: Clone, candidates: readonly Candidate[], options: 
   const standing = candidates.flatMap(({ proof, broken }) =>
     proof === null || broken !== null ? [] : [treesOf(proof)],
   );
-  const diffs = await diffsBetween(clone.place, standing).catch((error: unknown) => {
-    if (error instanceof CordonError) return null; // one is missing: which one, is asked one by one
-    throw error;
-  });
+  // Of one proof, it is read here, without another process.
+  const diffs =
+    standing.length === 1
+      ? null
+      : await diffsBetween(clone.place, standing).catch((error: unknown) => {
+          if (error instanceof CordonError) return null; // one is missing: which one, is asked one by one
+          throw error;
+        });
   for (const candidate of candidates) await unlessBroken(candidate, (proof) => change(clone, proof, diffs, options));
 }
 
@@ -109,10 +112,13 @@ async function unlessBroken(candidate: Candidate, check: (proof: Proof) => Promi
 async function change(clone: Clone, proof: Proof, diffs: Map<string, TreeDiff> | null, options: VerifyOptions) {
   const { from, to } = treesOf(proof);
   const pair = `${from} ${to}`;
-  const diff = diffs?.get(pair) ?? (await diffsBetween(clone.place, [{ from, to }]).catch(() => null))?.get(pair);
+  const read = diffs === null ? await readDiff(clone, from, to) : diffs.get(pair);
+  const diff = read ?? (await diffsBetween(clone.place, [{ from, to }]).catch(() => null))?.get(pair);
   if (diff === undefined) throw new BrokenLink('change', 'this clone does not have all trees of the change');
   checkDiff(proof, diff);
-  if (options.content) for (const { tree } of proof.commits) await checkContent(clone, tree);
+  if (!options.content) return;
+  const { checkContent } = await import('./content.ts');
+  for (const { tree } of proof.commits) await checkContent(clone, tree);
 }
 
 async function judge(
@@ -144,9 +150,25 @@ async function judgeWith(clone: Clone, commit: string, shared: Candidate, option
       link: 'change',
       text: `${proof.change.diff.files} changed files, as judged (${proof.change.diff.digest})`,
     });
-    candidate.held.push({ link: 'signature', text: checkSignature(object, proof, clone.objectFormat, options) });
+    candidate.held.push({ link: 'signature', text: await signatureOf(object, proof, clone, options) });
   });
   return verdictOf(commit, candidate);
+}
+
+/** What SSH needs is loaded only where something is signed with it. */
+async function signatureOf(
+  commit: CommitObject,
+  proof: Proof,
+  { objectFormat }: Clone,
+  { trust, requireSignature }: VerifyOptions,
+): Promise<string> {
+  const { signing } = proof.change;
+  if (proof.merge !== null || signing === null) {
+    demand(requireSignature !== true, 'signature', 'it is not signed by the key of a run');
+    return 'the commit itself bears no signature of the run';
+  }
+  const { checkSignature } = await import('./signature.ts');
+  return checkSignature(commit, proof, signing, objectFormat, trust);
 }
 
 function verdictOf(commit: string, { held, proof, broken }: Candidate): Verdict {

@@ -111,9 +111,18 @@ export class ObjectReader {
     this.#place = place;
   }
 
-  #ask<T>(request: string, parse: Parse<T>): Promise<T> {
+  /** Starts git before the first question. */
+  start(): void {
+    this.#begun();
+  }
+
+  #begun(): Conversation {
     this.#conversation ??= new Conversation(this.#place);
-    return this.#conversation.ask(request, parse);
+    return this.#conversation;
+  }
+
+  #ask<T>(request: string, parse: Parse<T>): Promise<T> {
+    return this.#begun().ask(request, parse);
   }
 
   /** Null when there is no such object. */

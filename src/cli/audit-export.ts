@@ -12,10 +12,10 @@ import { findRun } from '../runs/registry.ts';
 import type { RunRecord } from '../store/index.ts';
 import { readPublicKey } from './audit-key.ts';
 import { type Context, outputOf } from './context.ts';
+import { counted } from './counted.ts';
 import { withLocalData } from './local.ts';
 import type { Output, OutputOptions } from './output.ts';
 import { requester } from './run-request.ts';
-import { counted } from './run-summary.ts';
 
 export interface ExportOptions extends OutputOptions {
   readonly run?: string;

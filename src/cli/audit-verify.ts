@@ -9,9 +9,9 @@ import { type Paths, resolvePaths } from '../config/paths.ts';
 import { unfinishedStates } from '../runs/run.ts';
 import { readPublicKey } from './audit-key.ts';
 import { type Context, outputOf } from './context.ts';
+import { counted } from './counted.ts';
 import { withLocalData } from './local.ts';
 import type { Output, OutputOptions } from './output.ts';
-import { counted } from './run-summary.ts';
 
 export interface VerifyOptions extends OutputOptions {
   readonly key?: string;

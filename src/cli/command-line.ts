@@ -1,14 +1,8 @@
-import { Command, CommanderError } from 'commander';
-import { CancelledError, ExitCode, UsageError } from '../base/errors.ts';
-import { safeText } from '../base/term.ts';
+import { CancelledError, ExitCode } from '../base/errors.ts';
 import type { Context } from './context.ts';
-import { reportFailure } from './failure.ts';
 import { OutputStreams } from './output.ts';
 import { abortOnSignals, endQuietlyOnClosedPipe } from './signals.ts';
-import { type Verb, verbs } from './verbs.ts';
-
-const GREETING = `Runs coding agents on private repositories behind a hard boundary, and proves afterwards
-what ran, what changed and who allowed it.`;
+import { verbs } from './verbs.ts';
 
 /** Runs one command line and returns the exit code. Never throws. `args` is without the program's name. */
 export async function runCommandLine(args: readonly string[], version: string): Promise<number> {
@@ -21,15 +15,21 @@ export async function runCommandLine(args: readonly string[], version: string): 
     env: process.env,
     cwd: process.cwd(),
     signal: signals.signal,
-    interactive: process.stdin.isTTY === true && process.stderr.isTTY === true,
+    // Standard input is opened by asking about it.
+    get interactive() {
+      return process.stdin.isTTY === true && process.stderr.isTTY === true;
+    },
     streams,
     exitCode: ExitCode.ok,
   };
   try {
-    await execute(own, version, context);
+    if (!(await ranDirectly(own, context))) {
+      const { executeFully } = await import('./program.ts');
+      await executeFully(own, version, context);
+    }
     return context.exitCode;
   } catch (error) {
-    return failureCode(error, own, context);
+    return await failureCode(error, own, context);
   } finally {
     signals.dispose();
   }
@@ -40,92 +40,19 @@ function splitCommand(args: readonly string[]): { own: readonly string[]; rest: 
   return dashes === -1 ? { own: args, rest: [] } : { own: args.slice(0, dashes), rest: args.slice(dashes + 1) };
 }
 
-/** Loads the one verb that is meant, and runs it. Throws what the verb throws. */
-export async function execute(args: readonly string[], version: string, context: Context): Promise<void> {
-  const program = frame(new Command('cordon'), context)
-    .description(GREETING)
-    .usage('COMMAND [options]')
-    .version(`cordon ${version}`, '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'help for a command')
-    .helpCommand(false)
-    .addHelpText('after', '\nHelp for one command: cordon COMMAND --help');
-  const asked = args[0] === 'help' ? [...args.slice(1), '--help'] : [...args];
-  const name = asked[0];
-  const verb = verbs.find((candidate) => candidate.name === name);
-  if (verb === undefined && name !== undefined && !name.startsWith('-')) throw unknownVerb(name);
-  for (const candidate of verbs) program.addCommand(await commandOf(candidate, candidate === verb, context));
-  if (name === undefined) program.outputHelp();
-  else await program.parseAsync(asked, { from: 'user' });
+/** What is called again and again by programs has a way around the machinery that people need. */
+async function ranDirectly([name, ...words]: readonly string[], context: Context): Promise<boolean> {
+  const load = verbs.find((verb) => verb.name === name)?.direct;
+  return load === undefined ? false : (await load()).direct(words, context);
 }
 
-async function commandOf(verb: Verb, wanted: boolean, context: Context): Promise<Command> {
-  const command = wanted ? (await verb.load()).command(context) : new Command();
-  command.name(verb.name);
-  if (command.description() === '') command.description(verb.summary);
-  return frame(command.summary(verb.summary), context);
-}
-
-/** The same manners for every command: errors are thrown, not printed; help goes where results go. */
-function frame(command: Command, context: Context): Command {
-  command
-    .exitOverride()
-    // An option behind a command's name is that command's, also when the one above it has one of the same name.
-    .enablePositionalOptions()
-    .configureOutput({
-      writeOut: (text) => void context.streams.stdout.write(text),
-      writeErr: () => {},
-    })
-    .configureHelp({ showGlobalOptions: false, helpWidth: 100 })
-    .showSuggestionAfterError(true);
-  for (const sub of command.commands) frame(sub as Command, context);
-  return command;
-}
-
-function failureCode(error: unknown, args: readonly string[], context: Context): number {
-  if (error instanceof CommanderError) {
-    if (error.exitCode === 0) return ExitCode.ok;
-    // `cordon policy` alone: its help is the answer, but nothing was done.
-    if (error.code === 'commander.help') return ExitCode.usage;
-  }
-  const failure = error instanceof CommanderError ? asUsageError(error, args) : orCancelled(error, context);
+async function failureCode(error: unknown, args: readonly string[], context: Context): Promise<number> {
+  const { reportFailure } = await import('./failure.ts');
   const options = args.includes('--') ? args.slice(0, args.indexOf('--')) : args;
-  return reportFailure(failure, context.streams, context.env, options.includes('--json'));
+  return reportFailure(orCancelled(error, context), context.streams, context.env, options.includes('--json'));
 }
 
 function orCancelled(error: unknown, context: Context): unknown {
   const aborted = error instanceof Error && error.name === 'AbortError';
   return aborted && context.signal.aborted ? new CancelledError('cancelled', { cause: error }) : error;
-}
-
-/** Commander's messages begin with `error: ` and may have the suggestion on a line of its own. */
-function asUsageError(error: CommanderError, args: readonly string[]): UsageError {
-  const [message = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
-  const path = args.filter((arg) => !arg.startsWith('-')).slice(0, verbs.some((v) => v.name === args[0]) ? 1 : 0);
-  const help = ['cordon', ...path, '--help'].join(' ');
-  const hint = suggestion === undefined ? help : `${suggestion.replace(/^\(|\)$/g, '')} See ${help}`;
-  return new UsageError(message, { remedy: hint });
-}
-
-function unknownVerb(name: string): UsageError {
-  const close = verbs
-    .map((verb) => ({ name: verb.name, distance: editDistance(name, verb.name) }))
-    .filter(({ distance }) => distance <= 2)
-    .sort((a, b) => a.distance - b.distance)[0];
-  return new UsageError(`there is no command "${safeText(name)}"`, {
-    remedy: close === undefined ? 'cordon --help' : `did you mean \`cordon ${close.name}\`?`,
-  });
-}
-
-/** Levenshtein's distance; names are short. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replace = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replace, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

@@ -1,7 +1,7 @@
 import { safeText } from '../base/term.ts';
+import { counted } from './counted.ts';
 import type { Output } from './output.ts';
 import type { RunStory, StoryCredential } from './run-story.ts';
-import { counted } from './run-summary.ts';
 
 /** What a run was lent, one line each; what was in the sandbox itself is red. */
 export function credentialLines(story: RunStory, out: Output): string[] {

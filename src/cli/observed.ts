@@ -7,9 +7,9 @@ import { denialsOf } from '../runs/observe.ts';
 import type { RunRecord } from '../store/index.ts';
 import { eventsOf } from './audit-source.ts';
 import type { Context } from './context.ts';
+import { counted } from './counted.ts';
 import { withRun } from './local.ts';
 import type { Output } from './output.ts';
-import { counted } from './run-summary.ts';
 
 export interface Observed extends Additions {
   /** A document with the additions alone; null when there are none. */

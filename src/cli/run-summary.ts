@@ -2,6 +2,7 @@ import { formatDuration } from '../base/duration.ts';
 import { ExitCode } from '../base/errors.ts';
 import { safeLines, safeText, shellWord } from '../base/term.ts';
 import type { RunRequest, RunResult, RunStatus } from '../runs/request.ts';
+import { counted } from './counted.ts';
 import type { Output } from './output.ts';
 
 const exitCodes: Readonly<Record<RunStatus, ExitCode>> = {
@@ -82,8 +83,4 @@ export function markedStatus(status: string, out: Output): string {
   if (status === 'succeeded') return bold(green('✓ succeeded'));
   if (status === 'cancelled' || status === 'lost') return bold(yellow(`! ${status}`));
   return bold(red(`✗ ${status.replace('_', ' ')}`));
-}
-
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -5,13 +5,14 @@ import { agentWords, type RunRequest, type RunResult } from '../runs/request.ts'
 import type { RunRecord } from '../store/index.ts';
 import { storyOf } from './audit-source.ts';
 import { type Context, outputOf } from './context.ts';
+import { counted } from './counted.ts';
 import { credentialJson, credentialLines, credentialNames } from './credentials.ts';
 import { howItEnded, shortDigest, subject } from './event-line.ts';
 import { withRun } from './local.ts';
 import { observedLines, observedOf } from './observed.ts';
 import type { Output, OutputOptions } from './output.ts';
 import type { RunStory, StoryCommand } from './run-story.ts';
-import { counted, markedStatus } from './run-summary.ts';
+import { markedStatus } from './run-summary.ts';
 import { runJson, stateOf } from './run-view.ts';
 
 /** Lines of a list before it is cut, with the verb that shows all of it. */

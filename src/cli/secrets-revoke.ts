@@ -4,8 +4,8 @@ import type { Paths } from '../config/paths.ts';
 import { closest } from '../policy/closest.ts';
 import { type Cut, checkName, GrantBook, type SecretDriver } from '../secrets/index.ts';
 import { type Context, outputOf } from './context.ts';
+import { counted } from './counted.ts';
 import type { OutputOptions } from './output.ts';
-import { counted } from './run-summary.ts';
 import { localSecrets, withLog } from './secrets-local.ts';
 
 /** Processes look several times a second; one that takes longer is stopped or hangs, and is named. Milliseconds. */

@@ -1,8 +1,8 @@
 import { crossing } from '../audit/crossing.ts';
 import { safeText } from '../base/term.ts';
 import { type Context, outputOf } from './context.ts';
+import { counted } from './counted.ts';
 import type { OutputOptions } from './output.ts';
-import { counted } from './run-summary.ts';
 import { localSecrets, withLog } from './secrets-local.ts';
 
 /** Goes over to the master key that the settings name, or to a new one in a file. */

@@ -13,6 +13,8 @@ export interface Verb {
   /** True when what stands behind `--` is a program's command line, and not arguments of the verb. */
   readonly takesCommand?: true;
   load(): Promise<VerbModule>;
+  /** Does at once what plain words say; false, and nothing done, when it takes more than that to read them. */
+  readonly direct?: () => Promise<{ direct(words: readonly string[], context: Context): Promise<boolean> }>;
 }
 
 /** In the order of `cordon --help`. One line a verb, one file a verb. */
@@ -44,6 +46,7 @@ export const verbs: readonly Verb[] = [
     name: 'verify',
     summary: 'is this commit authorised? offline, from a clone and a public key file',
     load: () => import('./verify.ts'),
+    direct: () => import('./verify-direct.ts'),
   },
   {
     name: 'attest',

@@ -1,10 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { MAX_BUNDLE } from '../attest/bundle.ts';
-import { claimsAgent } from '../attest/claims.ts';
 import { type Clone, openClone } from '../attest/clone.ts';
 import { BrokenLink, type HeldLink, links } from '../attest/links.ts';
-import { commitsBetween } from '../attest/range.ts';
 import { canonicalRepository } from '../attest/repository.ts';
 import { open, parseTrust, type Trust } from '../attest/trust.ts';
 import { type Verdict, verifyCommits } from '../attest/verify.ts';
@@ -12,8 +10,7 @@ import { verifyBundle } from '../attest/verify-bundle.ts';
 import { systemClock } from '../base/clock.ts';
 import { ExitCode, UsageError } from '../base/errors.ts';
 import { safeText } from '../base/term.ts';
-import { resolvePaths } from '../config/paths.ts';
-import { type Context, outputOf } from './context.ts';
+import type { Context } from './context.ts';
 import type { VerifyOptions } from './verify.ts';
 import { documentOf, storyLines } from './verify-story.ts';
 
@@ -25,11 +22,17 @@ interface Task {
   readonly pushed?: ReadonlyMap<string, readonly string[]>;
 }
 
-export async function verify(context: Context, commit: string | undefined, options: VerifyOptions): Promise<void> {
+/** `opened`: the clone, where it is being opened already; it stays its owner's to close. */
+export async function verify(
+  context: Context,
+  commit: string | undefined,
+  options: VerifyOptions,
+  opened?: Promise<Clone>,
+): Promise<void> {
   refuseMixed(commit, options);
-  const out = outputOf(context, options);
+  const out = context.streams.with(options);
   const trust = await readTrust(context, options.key);
-  const judged = await judge(context, commit, options, trust);
+  const judged = await judge(context, commit, options, trust, opened);
   context.exitCode = judged.verdicts.every(({ ok }) => ok) ? ExitCode.ok : ExitCode.agentFailed;
   if (out.json) out.document(documentOf(judged));
   else out.line(...storyLines(judged, out));
@@ -46,12 +49,13 @@ async function judge(
   commit: string | undefined,
   options: VerifyOptions,
   trust: Trust,
+  opened: Promise<Clone> | undefined,
 ): Promise<Judged> {
   const common = { trust, ...expectation(options) };
   const bundle = options.bundle === undefined ? undefined : readBundle(resolve(context.cwd, options.bundle));
   if (bundle !== undefined && commit === undefined && options.range === undefined)
     return { verdicts: [ofBundleAlone(bundle, common)], exempt: 0 };
-  const clone = await openClone(resolve(context.cwd, options.workspace ?? '.'), context.env);
+  const clone = await (opened ?? openClone(resolve(context.cwd, options.workspace ?? '.'), context.env));
   try {
     const verdicts: Verdict[] = [];
     let exempt = 0;
@@ -97,6 +101,7 @@ async function tasksOf(clone: Clone, commit: string | undefined, options: Verify
   if (from === '')
     throw new UsageError(`--range ${safeText(options.range)} is not a range`, { remedy: 'write it as main..topic' });
   const [first, last] = await Promise.all([clone.resolve(from), clone.resolve(to || 'HEAD')]);
+  const { commitsBetween } = await import('../attest/range.ts');
   return [{ commits: await commitsBetween(clone, first, last) }];
 }
 
@@ -120,6 +125,7 @@ async function pushTasks(clone: Clone, input: string): Promise<Task[]> {
 
 async function inNeed(clone: Clone, commits: readonly string[], agents: readonly string[] | undefined) {
   if (agents === undefined) return commits;
+  const { claimsAgent } = await import('../attest/claims.ts');
   const objects = await Promise.all(commits.map((oid) => clone.commit(oid)));
   return commits.filter((_, i) => {
     const object = objects[i];
@@ -162,6 +168,7 @@ async function readTrust(context: Context, named: string | undefined): Promise<T
   const file = named ?? context.env.CORDON_TRUST;
   if (file === undefined) {
     const { installationTrust } = await import('../attest/installation.ts');
+    const { resolvePaths } = await import('../config/paths.ts');
     return open(installationTrust(resolvePaths(context.env).keys, systemClock.now()));
   }
   const path = resolve(context.cwd, file);

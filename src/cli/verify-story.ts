@@ -1,8 +1,8 @@
 import type { Verdict } from '../attest/verify.ts';
 import type { Proof } from '../attest/verify-bundle.ts';
 import { clip, safeText } from '../base/term.ts';
+import { counted } from './counted.ts';
 import type { Output } from './output.ts';
-import { counted } from './run-summary.ts';
 import type { Judged } from './verify-commits.ts';
 
 /** Commits whose whole story is told; of more, the figures. */

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { DocumentError, NotFoundError, UsageError } from '../../base/errors.ts';
-import { execute } from '../command-line.ts';
 import type { Context } from '../context.ts';
 import { examplePolicy } from '../init-policy.ts';
 import { OutputStreams } from '../output.ts';
+import { execute } from '../program.ts';
 
 let cwd: string;
 beforeEach(async () => {
