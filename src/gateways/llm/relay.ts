@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SseReader } from '../../base/sse.ts';
 import type { ModelRecording } from './ledger.ts';
@@ -89,7 +88,18 @@ async function pass({ guest, recording, begin }: Relay, bytes: Buffer): Promise<
   begin();
   recording?.piece(bytes);
   if (guest.destroyed) throw new ModelRefusal('cancelled', 499, 'cancelled', 'the caller went away');
-  if (!guest.write(bytes)) await Promise.race([once(guest, 'drain'), once(guest, 'close')]);
+  if (!guest.write(bytes)) await drained(guest);
+}
+
+/** Resolves when it takes more, or is gone. Leaves no listeners: a long answer waits many times. */
+function drained(guest: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      guest.off('drain', done).off('close', done);
+      resolve();
+    };
+    guest.on('drain', done).on('close', done);
+  });
 }
 
 /** Throws when a piece takes too long, or all of them are too many. */
