@@ -1,0 +1,112 @@
+import type * as z from 'zod';
+import type { Clock } from '../../base/clock.ts';
+import { clip } from '../../base/term.ts';
+import type { AskedCall } from './conversation.ts';
+import { tools } from './tools/index.ts';
+import { failure, type Tool, type ToolResult, type Workbench } from './tools/tool.ts';
+
+/** A call that could be read, before it is made. */
+export interface ToolCall {
+  readonly step: number;
+  readonly id: string;
+  readonly tool: string;
+  readonly input: Readonly<Record<string, unknown>>;
+  /** In a few words. */
+  readonly brief: string;
+}
+
+/** Decides on a call and records that. `done` records what came of it, and is called exactly once for a call that was permitted. */
+export type Hook = (
+  call: ToolCall,
+) => Promise<
+  | { readonly permitted: true; done(result: ToolResult, ms: number): Promise<void> }
+  | { readonly permitted: false; readonly reason: string }
+>;
+
+interface Surroundings {
+  readonly clock: Clock;
+  readonly beforeToolCall: Hook;
+  readonly journal: {
+    unreadable(step: number, call: AskedCall, why: string): Promise<void>;
+    shown(entry: { tool: string; brief: string; ok: boolean; note: string; ms: number }): void;
+  };
+}
+
+const BRIEF = 200;
+
+/** The one way to a tool: read, decided upon, recorded, done, recorded. */
+export class ToolBelt {
+  readonly #bench: Workbench;
+  readonly #around: Surroundings;
+  calls = 0;
+
+  constructor(bench: Workbench, around: Surroundings) {
+    this.#bench = bench;
+    this.#around = around;
+  }
+
+  async use(step: number, call: AskedCall): Promise<ToolResult> {
+    this.calls++;
+    const { journal, clock, beforeToolCall } = this.#around;
+    const read = readCall(call);
+    if ('why' in read) {
+      await journal.unreadable(step, call, read.why);
+      journal.shown({ tool: call.name, brief: '', ok: false, note: read.why, ms: 0 });
+      return failure(read.why);
+    }
+    const { tool, input } = read;
+    const brief = clip(oneLine(tool.brief(input as never)), BRIEF);
+    const permission = await beforeToolCall({ step, id: call.id, tool: tool.name, input, brief });
+    if (!permission.permitted) {
+      journal.shown({ tool: tool.name, brief, ok: false, note: `not permitted: ${permission.reason}`, ms: 0 });
+      return failure(`This call is not permitted: ${permission.reason}`);
+    }
+    const start = clock.monotonic();
+    let result = failure('interrupted');
+    try {
+      result = await tool.run(input as never, this.#bench);
+      return result;
+    } finally {
+      const ms = clock.monotonic() - start;
+      await permission.done(result, ms);
+      journal.shown({ tool: tool.name, brief, ok: result.ok, note: result.ok ? '' : lastLine(result.text), ms });
+    }
+  }
+}
+
+function readCall(
+  call: AskedCall,
+): { readonly tool: Tool; readonly input: Record<string, unknown> } | { readonly why: string } {
+  const tool = tools.find(({ name }) => name === call.name);
+  if (tool === undefined)
+    return {
+      why: `there is no tool ${clip(oneLine(call.name), 80)}: there are ${tools.map(({ name }) => name).join(', ')}`,
+    };
+  let value: unknown;
+  try {
+    value = JSON.parse(call.arguments.trim() === '' ? '{}' : call.arguments);
+  } catch (error) {
+    return { why: `the arguments of ${tool.name} are no JSON: ${(error as Error).message.slice(0, 200)}` };
+  }
+  const parsed = tool.schema.safeParse(value);
+  if (parsed.success) return { tool, input: parsed.data };
+  return { why: `the arguments of ${tool.name} are wrong: ${problems(parsed.error)}` };
+}
+
+function problems(error: z.ZodError): string {
+  return error.issues
+    .slice(0, 5)
+    .map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
+    .join('; ');
+}
+
+export function oneLine(text: string): string {
+  return text
+    .slice(0, BRIEF * 8)
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
+function lastLine(text: string): string {
+  return clip(oneLine(text.trimEnd().split('\n').at(-1) ?? ''), BRIEF);
+}
