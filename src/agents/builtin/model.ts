@@ -35,7 +35,7 @@ export class ModelError extends Error {
 
 /** Providers say it in words, and each in its own. */
 const TOO_LONG =
-  /context.{0,20}(length|window|size|limit)|maximum.{0,20}(context|tokens)|too many (input )?tokens|(prompt|input|request).{0,20}too (long|large)|exceeds?.{0,40}tokens/i;
+  /context.{0,20}(length|window|size|limit)|maximum.{0,20}(context|tokens)|too many (input )?tokens|(prompt|input|request).{0,20}too (long|large)|exceeds?.{0,40}tokens|tokens.{0,20}exceed/i;
 const NO_TOOLS =
   /(does not|doesn't|not|no) .{0,20}support.{0,40}(tool|function)|(tool|function).{0,40}(not supported|unsupported)|tools?.{0,20}(unknown|unrecognized|not permitted)/i;
 
