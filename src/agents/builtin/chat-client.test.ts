@@ -96,8 +96,8 @@ test('a model that the policy does not name is a denial', async () => {
 });
 
 test.each([
-  ['broken off at once', { ...turn, drip: 10, cutAfter: 2 }, 'broken'],
-  ['broken off in a call', { tools: turn.tools, drip: 10, cutAfter: 3 }, 'broken'],
+  ['broken off at once', { ...turn, drip: 10, cutAfter: 2 }, 'busy'],
+  ['broken off in a call', { tools: turn.tools, drip: 10, cutAfter: 3 }, 'busy'],
   [
     'no JSON',
     {
