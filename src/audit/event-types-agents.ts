@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { count, digest, type Spec, text } from './event-fields.ts';
 
-/** Agents that are programs of their own: where they came from, and what they said. */
+/** Agents: where they came from, what they said, and the tools that Cordon carried out for them. */
 export const agentSpecs = {
   /** The files an agent is made of, fetched from npm; of no run. */
   'agent.install': { phase: 'intent', resource: z.strictObject({ agent: text, package: text, version: text }) },
@@ -24,8 +24,9 @@ export const agentSpecs = {
     resource: z.strictObject({
       agent: text,
       version: text,
-      source: z.enum(['installed', 'host']),
-      tree: digest,
+      source: z.enum(['installed', 'host', 'built-in']),
+      /** Null for the one that is part of Cordon. */
+      tree: digest.nullable(),
       lock: digest.nullable(),
       model: text,
       /** Where the parts of the prompt came from, in order. */
@@ -36,6 +37,8 @@ export const agentSpecs = {
   'agent.message': {
     phase: 'fact',
     resource: z.strictObject({ kind: z.enum(['message', 'reasoning', 'trouble']), text, characters: count }),
+    /** Of the built-in agent: the whole answer of its model, with the calls in it. */
+    content: 'optional',
   },
   'agent.tool.called': {
     phase: 'fact',
@@ -44,6 +47,35 @@ export const agentSpecs = {
   'agent.tool.returned': {
     phase: 'fact',
     resource: z.strictObject({ id: text, ok: z.boolean(), text, characters: count }),
+  },
+  /** A tool that Cordon itself carries out is asked for: decided upon, and not yet done. The whole call is content. */
+  'tool.requested': {
+    phase: 'intent',
+    resource: z.strictObject({
+      server: text,
+      tool: text,
+      id: text,
+      /** Answers of the model so far. */
+      step: count,
+      /** In a few words. */
+      input: text,
+      characters: count,
+    }),
+    decision: 'required',
+    content: 'optional',
+  },
+  /** What came of it; what the model was told of that is content. */
+  'tool.ended': {
+    phase: 'outcome',
+    closes: ['tool.requested'],
+    resource: z.strictObject({ server: text, tool: text, id: text }),
+    outcome: z.strictObject({
+      result: z.enum(['done', 'failed', 'denied']),
+      text,
+      characters: count,
+      durationMs: count,
+    }),
+    content: 'optional',
   },
   'agent.ended': {
     phase: 'fact',

@@ -52,7 +52,7 @@ export const specs = {
       base: text,
       branch: text.nullable(),
       paths: z.array(text),
-      agent: z.strictObject({ kind: word, argv: z.array(text) }),
+      agent: z.strictObject({ kind: word, argv: z.array(text), maxSteps: count.optional() }),
       task: text.nullable(),
       model: text.nullable().optional(),
       /** The run whose recording answers in place of the world. */

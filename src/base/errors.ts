@@ -126,7 +126,8 @@ export type LimitName =
   | 'open_files'
   | 'output'
   | 'push'
-  | 'commands';
+  | 'commands'
+  | 'models';
 
 export class LimitError extends CordonError {
   readonly limit: LimitName;

@@ -120,6 +120,10 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.tool} ${event.resource.input}`;
     case 'agent.tool.returned':
       return `${event.resource.ok ? 'ok' : 'failed'} ${event.resource.text}`;
+    case 'tool.requested':
+      return `${event.resource.tool} ${event.resource.input}`;
+    case 'tool.ended':
+      return `${event.resource.tool} ${event.outcome.result}, ${event.outcome.text}`;
     case 'agent.ended':
       return `${event.resource.ok ? 'says it is done' : `failed: ${event.resource.reason}`}, ${event.resource.toolCalls} tool calls`;
     case 'secret.change':

@@ -23,6 +23,7 @@ export interface RunOptions {
   readonly allowCommand: readonly string[];
   readonly secret: readonly string[];
   readonly model?: string;
+  readonly maxSteps?: number;
   readonly approvals?: string;
   readonly deliver?: string;
   readonly readOnly?: boolean;
@@ -67,7 +68,7 @@ export function toRunRequest(
     base: options.base,
     branch: options.branch ?? null,
     paths: options.path,
-    agent: agentOf(options.agent, command, task),
+    agent: agentOf(options, command, task),
     task: task ?? null,
     model: modelOption(options.model),
     policyFile: options.policy === undefined ? null : resolve(cwd, options.policy),
@@ -81,21 +82,31 @@ export function toRunRequest(
   };
 }
 
-function agentOf(name = 'command', command: readonly string[], task: string | undefined): AgentRequest {
+function agentOf(options: RunOptions, command: readonly string[], task: string | undefined): AgentRequest {
+  const byItself = command.length === 0 && task !== undefined && options.model !== undefined;
+  const name = options.agent ?? (byItself ? 'builtin' : 'command');
+  if (options.maxSteps !== undefined && name !== 'builtin') {
+    throw new UsageError(`--max-steps is for the built-in agent, and this is ${name}`, { remedy: 'leave it out' });
+  }
   if (command[0] === '' || [...command, task ?? ''].some((argument) => argument.includes('\0'))) {
     throw new UsageError('a program’s name cannot be empty, and no argument can hold a NUL byte');
   }
-  if (isProfile(name)) {
+  if (name === 'builtin' || isProfile(name)) {
     if (task === undefined || task.trim() === '') {
       throw new UsageError(`${name} has nothing to do`, {
         remedy: `say it in words: cordon run --agent ${name} "fix the failing test"`,
       });
     }
-    return { kind: name, argv: command };
+    if (name !== 'builtin') return { kind: name, argv: command };
+    if (command.length > 0) {
+      throw new UsageError('the built-in agent takes no command', { remedy: 'leave out -- and what stands behind it' });
+    }
+    return { kind: name, argv: [], ...(options.maxSteps === undefined ? {} : { maxSteps: options.maxSteps }) };
   }
   if (command.length === 0) {
     throw new UsageError('there is no agent to run', {
-      remedy: 'write its command behind --, or name one that Cordon knows: --agent claude-code',
+      remedy:
+        'write its command behind --, name one that Cordon knows (--agent claude-code), or give the task and a --model',
     });
   }
   return { kind: 'command', argv: command };
@@ -105,7 +116,7 @@ function agentOf(name = 'command', command: readonly string[], task: string | un
 function refuseLater(options: RunOptions): void {
   const later = (what: string, instead: string) =>
     new UsageError(`${what} is not in this version of Cordon`, { remedy: instead });
-  if (options.agent !== undefined && options.agent !== 'command' && !isProfile(options.agent)) {
+  if (options.agent === 'acp') {
     throw later(`--agent ${options.agent}`, 'put the agent’s own command line behind --');
   }
   if (options.deliver === 'pr') throw later('--deliver pr', 'use --deliver branch and push that branch');

@@ -17,6 +17,7 @@ import { exitCodeOf, summaryLines } from './run-summary.ts';
 const EXAMPLES = `
 Examples:
   cordon run -- sh -c 'make test > result.txt'
+  cordon run --model claude/claude-sonnet-4-5 "fix the failing test"          the built-in agent
   cordon run --agent claude-code --model claude/claude-sonnet-4-5 "fix the failing test"
   cordon run --workspace ~/src/app --path 'services/billing/**' "fix the rounding" -- ./agent.sh
   cordon run --read-only --timeout 5m -- /usr/bin/grep -rn password .
@@ -38,18 +39,17 @@ export function command(context: Context): Command {
     .option('--branch <name>', 'deliver to this branch (default: cordon/<run id>)')
     .option('--path <glob>', 'only this is checked out and may change; repeatable', collect, [])
     .addOption(
-      new Option('--agent <name>', `command (what stands behind --), or one of ${profileNames.join(', ')}`).choices([
-        'command',
-        'builtin',
-        'acp',
-        ...profileNames,
-      ]),
+      new Option(
+        '--agent <name>',
+        `command (what stands behind --), builtin, or one of ${profileNames.join(', ')}`,
+      ).choices(['command', 'builtin', 'acp', ...profileNames]),
     )
     .option('--policy <file>', 'a policy instead of .cordon/policy.yaml at the base commit')
     .option('--allow-net <host[:port]>', 'allow a host besides the policy; repeatable', collect, [])
     .option('--allow-command <path>', 'allow a program besides the policy; repeatable', collect, [])
     .option('--secret <name>', 'have a secret lent that the organisation’s policy names; repeatable', collect, [])
     .option('--model <provider/model>', 'the language model the agent is to use')
+    .option('--max-steps <n>', 'answers of the model, of the built-in agent (default: 200)', countOption)
     .addOption(
       new Option(
         '--approvals <how>',

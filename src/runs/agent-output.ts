@@ -35,7 +35,7 @@ export class AgentOutput {
   }
 
   /** Reads both streams to their end. */
-  async follow(execution: Execution): Promise<void> {
+  async follow(execution: Pick<Execution, 'stdout' | 'stderr'>): Promise<void> {
     await Promise.all(
       (['stdout', 'stderr'] as const).map(async (stream) => {
         // As it is, since a value may hold what looks like a colour, and as it is shown, without colours.

@@ -5,7 +5,7 @@ import { formatDuration } from '../base/duration.ts';
 import { AgentFailedError, CancelledError, CordonError, LimitError } from '../base/errors.ts';
 import { type EffectivePolicy, warmPolicyEngine } from '../policy/index.ts';
 import { guestEnvironment } from '../sandbox/guest-etc.ts';
-import type { ExitStatus, Sandbox, SandboxSpec } from '../sandbox/sandbox.ts';
+import type { Execution, ExitStatus, Sandbox, SandboxSpec } from '../sandbox/sandbox.ts';
 import type { AgentOutput } from './agent-output.ts';
 import type { RunModels } from './models.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
@@ -19,11 +19,25 @@ export interface RunAgent {
   readonly tools: NonNullable<SandboxSpec['tools']>;
   /** How it is started; records it. `gateway`: where its models are, null where the policy names none. */
   plan(scope: RunScope, gateway: RunModels['gateway']): AgentPlan;
+  /** For one that works from outside, in place of the command line of its plan. */
+  start?(scope: RunScope, bench: AgentBench): AgentExecution;
   /** Where its output goes, and what it said of its own success: null when it says nothing of that. */
   follow(scope: RunScope): { readonly show: RunIo['onOutput']; readonly verdict?: () => AgentVerdict };
 }
 
-export type AgentVerdict = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+/** `error`: what to throw, where that is more exact than a failed agent. */
+export type AgentVerdict =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly reason: string; readonly error?: CordonError };
+
+export type AgentExecution = Pick<Execution, 'stdout' | 'stderr' | 'exit'>;
+
+export interface AgentBench {
+  readonly sandbox: Sandbox;
+  readonly env: Readonly<Record<string, string>>;
+  /** Aborted when the run is to end; the execution's streams and exit then end soon. */
+  readonly signal: AbortSignal;
+}
 
 export interface AgentLaunch {
   readonly argv: readonly [string, ...string[]];
@@ -33,6 +47,7 @@ export interface AgentLaunch {
 /** Throws `NotFoundError` for an agent that is not on this machine, `UsageError` for one that cannot be started like this. */
 export async function openAgent(system: System, request: RunRequest, loaded: LoadedPolicy): Promise<RunAgent> {
   const { kind, argv } = request.agent;
+  if (kind === 'builtin') return (await import('./builtin-agent.ts')).openBuiltinAgent(request, loaded);
   if (kind !== 'command') return (await import('./profile-agent.ts')).openProfileAgent(system, kind, request, loaded);
   const [program = '', ...args] = argv;
   return {
@@ -46,6 +61,8 @@ export interface AgentRun {
   readonly sandbox: Sandbox;
   readonly run: string;
   readonly launch: AgentLaunch;
+  /** For an agent that works from outside. */
+  readonly start?: ((bench: AgentBench) => AgentExecution) | undefined;
   readonly policy: EffectivePolicy;
   /** Reads the first limit that the sandbox hit. */
   readonly stopped: AbortSignal;
@@ -73,22 +90,19 @@ const LINGER = 250;
  * `CancelledError`. Whatever it left running is ended before this returns.
  */
 export async function runAgent(
-  { sandbox, run, launch, policy, stopped, output, verdict }: AgentRun,
+  { sandbox, run, launch, start, policy, stopped, output, verdict }: AgentRun,
   io: RunIo,
 ): Promise<void> {
-  const execution = await sandbox.exec({
-    argv: launch.argv,
-    env: { ...guestEnvironment(run), ...launch.env, CORDON_TASK_FILE: '/run/cordon/task' },
-  });
+  const env = { ...guestEnvironment(run), ...launch.env, CORDON_TASK_FILE: '/run/cordon/task' };
+  const time = new AbortController();
+  const signal = AbortSignal.any([io.signal, time.signal, stopped]);
+  const execution = start?.({ sandbox, env, signal }) ?? (await sandbox.exec({ argv: launch.argv, env }));
   const streams = output.follow(execution);
   setTimeout(warmEngine, WARM_AFTER).unref();
-  const time = new AbortController();
   const timer = setTimeout(() => time.abort(), policy.limits.wallClock);
   const interrupted = new Promise<'interrupted'>((resolve) => {
-    for (const signal of [io.signal, time.signal, stopped]) {
-      if (signal.aborted) resolve('interrupted');
-      signal.addEventListener('abort', () => resolve('interrupted'), { once: true });
-    }
+    if (signal.aborted) resolve('interrupted');
+    signal.addEventListener('abort', () => resolve('interrupted'), { once: true });
   });
   const ended = await Promise.race([execution.exit, interrupted]);
   clearTimeout(timer);
@@ -112,7 +126,7 @@ export async function runAgent(
 
 /** Exit codes lie: an agent that says itself that it failed has failed. */
 function judgeExit(exit: ExitStatus, program: string, verdict: AgentVerdict | undefined): void {
-  if (verdict?.ok === false && exit.kind === 'exited') throw new AgentFailedError(verdict.reason);
+  if (verdict?.ok === false && exit.kind === 'exited') throw verdict.error ?? new AgentFailedError(verdict.reason);
   switch (exit.kind) {
     case 'exited':
       if (exit.code === 0) return;

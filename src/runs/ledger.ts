@@ -10,6 +10,7 @@ import type { Sandbox, Toolbox } from '../sandbox/sandbox.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import { moveRun } from './registry.ts';
 import {
+  type AgentResult,
   type AttestationResult,
   type LentCredential,
   type ModelUsage,
@@ -34,6 +35,7 @@ export interface RunFacts {
   /** SHA-256 of the list of packages that came from registries, as it is kept; null where the policy names no registry. */
   sbomDigest: string | null;
   usage: ModelUsage;
+  agent: AgentResult | null;
 }
 
 /** What has to happen before the record can be closed, and what it then says of the commands. */
@@ -69,6 +71,7 @@ export class RunLedger {
     credentials: [],
     sbomDigest: null,
     usage: NO_USAGE,
+    agent: null,
   };
   readonly #opened: number;
   #state: RunState = 'created';
@@ -198,6 +201,7 @@ export class RunLedger {
         outputBytes: counts.outputBytes,
         models: this.facts.usage,
       },
+      agent: this.log.redacted(this.facts.agent),
       policyDigest: this.#policyDigest,
       auditCheckpoint: this.#system.log.checkpoint() ?? '',
       attestation: this.facts.attestation,
@@ -255,7 +259,11 @@ function requestRecord(request: RunRequest, repository: Repository) {
     base,
     branch,
     paths: [...paths],
-    agent: { kind: agent.kind, argv: agent.argv.map((word) => word.slice(0, 4096)).slice(0, 256) },
+    agent: {
+      kind: agent.kind,
+      argv: agent.argv.map((word) => word.slice(0, 4096)).slice(0, 256),
+      ...(agent.maxSteps === undefined ? {} : { maxSteps: agent.maxSteps }),
+    },
     task: task?.slice(0, 8192) ?? null,
     model: request.model,
     ...(request.replayOf === undefined ? {} : { replayOf: request.replayOf }),

@@ -1,5 +1,6 @@
 /** The language models of one run: its gateway, what agents are told of it, and the record of every request. */
 
+import { type FileHandle, open } from 'node:fs/promises';
 import type { ModelLog } from '../gateways/llm/ledger.ts';
 import type { KeySource } from '../gateways/llm/providers/provider.ts';
 import type { Models } from '../gateways/llm/server.ts';
@@ -19,9 +20,19 @@ const ADDRESS = `http://127.0.0.1:${PORT}`;
 /** Milliseconds that a key is kept in memory between requests; a revocation ends it at once. */
 const KEY_TIME = 60_000;
 
+export interface RunGateway {
+  readonly url: string;
+  readonly token: string;
+  readonly model: string | null;
+  /** What the settings say of that model, in tokens. */
+  readonly facts: { readonly context: number | null; readonly maxOutput: number | null };
+  /** Opens it to the trusted side as well, in the run's own folder. Resolves with the path of the socket. */
+  open(): Promise<string>;
+}
+
 export interface RunModels {
   /** Its address and token inside, and the model an agent without a choice of its own uses; null where the policy names no provider. */
-  readonly gateway: { readonly url: string; readonly token: string; readonly model: string | null } | null;
+  readonly gateway: RunGateway | null;
   /** Variables for every command of the agent's. */
   readonly env: Readonly<Record<string, string>>;
   /** Where it listens inside. */
@@ -42,15 +53,45 @@ export async function openRunModels(scope: RunScope): Promise<RunModels> {
   if (policy.llm.providers.length === 0) return NONE;
   const settings = await scope.system.models();
   const models = await openGateway(scope, settings);
+  const preferred = preferredModel(scope, settings);
+  const facts = { context: preferred?.context ?? null, maxOutput: preferred?.max_output ?? null };
+  const side = new SideDoor(scope.dir, models);
   return {
-    gateway: { url: ADDRESS, token: models.token, model: preferredModel(scope, settings) },
+    gateway: { url: ADDRESS, token: models.token, model: preferred?.name ?? null, facts, open: () => side.open() },
     env: variables(models.token, scope.request.model),
     places: [{ port: PORT, how: 'tcp' }],
     async start(sockets) {
       await Promise.all(sockets.map((fd) => models.attach({ fd })));
     },
-    close: () => models.close(),
+    async close() {
+      await models.close();
+      await side.close();
+    },
   };
+}
+
+/** A socket in a folder of this user's alone. */
+class SideDoor {
+  readonly #dir: string;
+  readonly #models: Models;
+  #folder: FileHandle | null = null;
+
+  constructor(dir: string, models: Models) {
+    this.#dir = dir;
+    this.#models = models;
+  }
+
+  /** Through the folder's descriptor: a socket's path may have no more than 107 bytes. */
+  async open(): Promise<string> {
+    this.#folder = await open(this.#dir, 'r');
+    const path = `/proc/self/fd/${this.#folder.fd}/models.sock`;
+    await this.#models.attach({ path });
+    return path;
+  }
+
+  async close(): Promise<void> {
+    await this.#folder?.close();
+  }
 }
 
 async function openGateway(scope: RunScope, { providers, aliases }: ModelSettings): Promise<Models> {
@@ -92,16 +133,22 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
   return models;
 }
 
+type ModelEntry = Pick<ProviderSettings['models'][number], 'name' | 'context' | 'max_output'>;
+
 /** What the request names; else the first model that is permitted, of the policy's default provider before others. */
-function preferredModel({ request, loaded: { policy } }: RunScope, { providers }: ModelSettings): string | null {
-  if (request.model !== null) return request.model.slice(request.model.indexOf('/') + 1);
-  const names = [policy.llm.defaultProvider, ...policy.llm.providers];
-  for (const name of names) {
-    const provider = providers.find(({ settings }) => settings.name === name)?.settings;
+function preferredModel({ request, loaded: { policy } }: RunScope, { providers }: ModelSettings): ModelEntry | null {
+  const of = (name: string | null) => providers.find(({ settings }) => settings.name === name)?.settings;
+  if (request.model !== null) {
+    const [provider = '', ...rest] = request.model.split('/');
+    const name = rest.join('/');
+    return of(provider)?.models.find((one) => one.name === name) ?? { name };
+  }
+  for (const name of [policy.llm.defaultProvider, ...policy.llm.providers]) {
+    const provider = of(name);
     const model = provider?.models.find(
       (one) => decide(policy, { action: 'llm.request', provider: provider.name, model: one.name }).effect !== 'deny',
     );
-    if (model !== undefined) return model.name;
+    if (model !== undefined) return model;
   }
   return null;
 }

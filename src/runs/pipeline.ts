@@ -101,8 +101,9 @@ async function work(scope: RunScope, { sandbox, network, launch }: Prepared): Pr
   refuseIfCancelled(io);
   const { show, verdict } = agent.follow(scope);
   const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), show, redactor);
+  const start = agent.start === undefined ? undefined : agent.start.bind(agent, scope);
   const failure = await runAgent(
-    { sandbox, run: run.id, launch, policy, stopped: stop.signal, output, verdict },
+    { sandbox, run: run.id, launch, start, policy, stopped: stop.signal, output, verdict },
     io,
   ).then(
     () => null,

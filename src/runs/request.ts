@@ -46,10 +46,12 @@ export interface Principal {
 }
 
 export interface AgentRequest {
-  /** `command`, or the name of a profile: as `--agent` and the scopes of secrets name it. */
-  readonly kind: 'command' | ProfileName;
+  /** `command`, `builtin`, or the name of a profile: as `--agent` and the scopes of secrets name it. */
+  readonly kind: 'command' | 'builtin' | ProfileName;
   /** The command line; of a profile, arguments besides its own. */
   readonly argv: readonly string[];
+  /** Answers of the model's; of `builtin` alone. */
+  readonly maxSteps?: number;
 }
 
 /** What people read as the agent's command line. */
@@ -89,6 +91,14 @@ export interface ModelUsage {
 
 export const NO_USAGE: ModelUsage = { requests: 0, inputTokens: 0, outputTokens: 0, usd: 0 };
 
+/** What the built-in agent said of its work. */
+export interface AgentResult {
+  /** Answers of the model's. */
+  readonly steps: number;
+  readonly summary: string;
+  readonly success: boolean;
+}
+
 /** Where the proof of a delivered change is; docs/attestation.md. */
 export interface AttestationResult {
   /** The ref that travels with the branch; null when a patch was delivered. */
@@ -119,6 +129,8 @@ export interface RunResult {
   readonly decisions: { readonly permit: number; readonly deny: number; readonly ask: number };
   readonly credentials: readonly LentCredential[];
   readonly usage: { readonly wallMs: number; readonly outputBytes: number; readonly models: ModelUsage };
+  /** Null for an agent that is a program of its own. */
+  readonly agent: AgentResult | null;
   readonly policyDigest: string;
   /** The signed checkpoint that covers this run's last event. */
   readonly auditCheckpoint: string;

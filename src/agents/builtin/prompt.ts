@@ -1,3 +1,6 @@
+/** Of what stands in this file, and of the tools: one recorded answer means the same under one version. */
+export const PROMPT_VERSION = '1';
+
 /** What a model is told of its place. It promises nothing: the sandbox holds whatever a model believes. */
 export const SYSTEM = `You are a coding agent at work in a sandbox. The repository is at /workspace, at one commit, and is yours to change. Nothing outside of
 it is here, and there is no network but what the run's policy permits; do not look for ways around that, say in your summary what you could not do.

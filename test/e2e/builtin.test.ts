@@ -1,0 +1,247 @@
+/** The built-in agent: real sandbox, real gateway, real git; a scripted model behind a real server. */
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type Heard, ModelServer } from '../fakes/models/server.ts';
+import type { Turn } from '../fakes/models/turn.ts';
+import { Installation, Project } from '../fakes/project.ts';
+
+const KEY = 'sk-the-real-key-of-the-provider-99';
+const site = new Installation();
+let upstream: ModelServer;
+let project: Project;
+let script: (heard: Heard, index: number) => Turn;
+
+const call = (name: string, input: Record<string, unknown>, id = `c${Math.abs(JSON.stringify(input).length)}`) => ({
+  id,
+  name,
+  arguments: input,
+});
+const shell = (command: string): Turn => ({ tools: [call('shell', { command })] });
+const finish = (summary: string, success = true): Turn => ({ tools: [call('finish', { summary, success })] });
+const play = (...turns: Turn[]) => {
+  script = (_heard, index) => turns[index] ?? finish('nothing more');
+};
+
+beforeAll(async () => {
+  upstream = await new ModelServer((heard) => script(heard, upstream.heard.length - 1)).start();
+  project = new Project(join(site.root, 'repository'));
+  project
+    .write('sum.sh', '#!/bin/sh\necho $(($1 - $2))\n', 0o755)
+    .write('test.sh', '#!/bin/sh\n[ "$(./sum.sh 2 3)" = 5 ] && echo ok || { echo wrong; exit 1; }\n', 0o755)
+    .write('AGENTS.md', 'Run ./test.sh before you finish.\n')
+    .write('.cordon/policy.yaml', 'version: 1\nllm_policy: {allowed_providers: [acme], models: ["small-*"]}\n');
+  project.commit('first');
+  expect(
+    spawnSync(join(import.meta.dirname, '../../cordon'), ['secrets', 'set', 'ACME_KEY'], { env: site.env, input: KEY })
+      .status,
+  ).toBe(0);
+  const url = `${upstream.url}/v1`;
+  const options = [
+    '--driver',
+    'openai-compatible',
+    '--base-url',
+    url,
+    '--key',
+    'ACME_KEY',
+    '--model',
+    'small-1',
+    '--price',
+    '2/8',
+  ];
+  const add = site.cordon('providers', 'add', 'acme', ...options);
+  expect(add.status, add.stderr).toBe(0);
+}, 60_000);
+afterAll(async () => {
+  await upstream.close();
+  site.dispose();
+});
+beforeEach(() => {
+  upstream.heard.length = 0;
+});
+
+const run = (task: string, ...options: string[]) =>
+  site.type('run', '--json', '-w', project.dir, '--model', 'acme/small-1', ...options, task).done;
+const policy = (text: string) => {
+  const file = join(site.root, 'policy.yaml');
+  writeFileSync(file, `version: 1\nllm_policy: {allowed_providers: [acme], models: ["small-*"]${text}`);
+  return ['--policy', file];
+};
+// biome-ignore lint/suspicious/noExplicitAny: events of all types
+const events = (runId: string): any[] =>
+  site
+    .cordon('audit', 'show', '--run', runId, '--json')
+    .stdout.trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+test('a task becomes a change: looked at, made, checked, delivered and proved', async () => {
+  play(
+    { ...shell('./test.sh'), text: 'I look at what fails.' },
+    { tools: [call('read', { path: 'sum.sh' })] },
+    { tools: [call('edit', { path: 'sum.sh', old: '$1 - $2', new: '$1 + $2' })] },
+    shell('./test.sh'),
+    finish('sum.sh adds now; test.sh passes'),
+  );
+  const { status, stderr, result } = await run('make the test pass');
+  expect(status, stderr).toBe(0);
+  expect(result.agent).toEqual({ steps: 5, summary: 'sum.sh adds now; test.sh passes', success: true });
+  expect(project.git('show', `${result.branch}:sum.sh`)).toContain('$1 + $2');
+  expect(project.git('diff', '--stat', result.base, result.head ?? '')).toContain('1 file changed');
+  expect(result.usage.models.requests).toBe(5);
+  expect(site.cordon('verify', '-w', project.dir, result.branch ?? '').status).toBe(0);
+  for (const line of ['I look at what fails.', '✗ shell ./test.sh — [exit code 1]', '✓ read sum.sh', '✓ finish done'])
+    expect(stderr).toContain(line);
+
+  const told = events(result.runId);
+  const calls = told.filter(({ type }) => type === 'tool.requested');
+  expect(calls.map(({ resource }) => resource.tool)).toEqual(['shell', 'read', 'edit', 'shell', 'finish']);
+  expect(calls.every(({ decision }) => decision.effect === 'permit' && /built-in/.test(decision.rules[0]))).toBe(true);
+  const ends = told.filter(({ type }) => type === 'tool.ended');
+  expect(ends.map(({ cause }) => cause)).toEqual(calls.map(({ seq }) => seq));
+  expect(ends.map(({ outcome }) => outcome.result)).toEqual(['failed', 'done', 'done', 'done', 'done']);
+  expect(told.find(({ type }) => type === 'agent.prepared').resource).toMatchObject({
+    agent: 'builtin',
+    model: 'small-1',
+    prompt: [{ from: 'requester' }, { from: expect.stringContaining('AGENTS.md at') }],
+  });
+  expect(told.filter(({ type, content }) => type === 'agent.message' && content !== undefined)).toHaveLength(5);
+  expect(site.cordon('runs', 'logs', result.runId).stdout).toContain('✗ shell ./test.sh');
+  expect(site.verify()).toEqual([]);
+  expect(site.leftovers()).toEqual([]);
+  expect(JSON.stringify(told) + stderr).not.toContain(KEY);
+}, 60_000);
+
+test('the model is told whose word is whose', async () => {
+  play(finish('seen'));
+  await run('look around');
+  const [system, first] = upstream.heard[0]?.body.messages ?? [];
+  expect(system.role).toBe('system');
+  const [task, notes] = first.content.split('end ---');
+  expect(task).toMatch(/from user:\S+ ---\nThis is the task\.\n\nlook around/);
+  expect(notes).toMatch(/from the file AGENTS.md at [0-9a-f]{12} ---\nNotes of the repository[\s\S]*Run .\/test.sh/);
+}, 60_000);
+
+test('a call that the policy forbids is told to the model, and the run goes on', async () => {
+  play(
+    shell('echo forbidden > planted'),
+    { tools: [call('edit', { path: 'new.txt', old: '', new: 'x\n' })] },
+    finish('done'),
+  );
+  const rules =
+    '}\nrules: |\n  forbid (principal, action == Action::"tool.call", resource == Tool::"builtin/shell");\n';
+  const { status, stderr, result } = await run('do it', ...policy(rules));
+  expect(status, stderr).toBe(0);
+  expect(upstream.heard[1]?.body.messages.at(-1).content).toContain('This call is not permitted');
+  expect(project.git('ls-tree', '--name-only', result.branch ?? '').split('\n')).toEqual(
+    expect.arrayContaining(['new.txt']),
+  );
+  expect(project.git('ls-tree', '--name-only', result.branch ?? '')).not.toContain('planted');
+  const denied = events(result.runId).filter(
+    ({ type, outcome }) => type === 'tool.ended' && outcome.result === 'denied',
+  );
+  expect(denied).toHaveLength(1);
+  expect(result.decisions.deny).toBe(1);
+}, 60_000);
+
+test('where the policy asks and nobody is there, a call is denied', async () => {
+  play(shell('true'), finish('could not', false));
+  const rules =
+    '}\nrules: |\n  @ask forbid (principal, action == Action::"tool.call", resource == Tool::"builtin/shell");\n';
+  const { status, result } = await run('do it', '--approvals', 'deny', ...policy(rules));
+  expect(status).toBe(1);
+  expect(result).toMatchObject({ status: 'failed', head: null, agent: { success: false } });
+  expect(events(result.runId).map(({ type }) => type)).toEqual(
+    expect.arrayContaining(['approval.requested', 'approval.decided', 'tool.requested', 'tool.ended']),
+  );
+  expect(site.verify()).toEqual([]);
+}, 60_000);
+
+test('an agent that goes round in circles is stopped, and nothing is delivered', async () => {
+  script = () => shell('echo x >> same; cat /etc/hostname');
+  const { status, result } = await run('go on');
+  expect(status).toBe(1);
+  expect(result.stopReason).toContain('went round in circles');
+  expect(result.head).toBeNull();
+  expect(upstream.heard).toHaveLength(4);
+}, 60_000);
+
+test('steps have an end', async () => {
+  script = (_heard, index) => shell(`echo ${index}`);
+  const { status, result } = await run('go on', '--max-steps', '3');
+  expect(status).toBe(1);
+  expect(result.remedy).toContain('--max-steps');
+  expect(upstream.heard).toHaveLength(3);
+}, 60_000);
+
+test('a budget that is spent ends it with exit code 5', async () => {
+  script = (_heard, index) => shell(`echo ${index}`);
+  const { status, result } = await run('go on', ...policy(', budget: {requests: 2}}\n'));
+  expect(status).toBe(5);
+  expect(result.stopReason).toContain('the budget of this run is 2 requests');
+  expect(upstream.heard).toHaveLength(2);
+}, 60_000);
+
+test('a model that the policy does not name ends it with exit code 3', async () => {
+  const { status, result } = await site.type(
+    'run',
+    '--json',
+    '-w',
+    project.dir,
+    '--agent',
+    'builtin',
+    '--model',
+    'acme/large-1',
+    'do it',
+  ).done;
+  expect(status, result.stopReason).toBe(3);
+}, 60_000);
+
+test('a weak model that writes its calls as text, in an old repository without notes', async () => {
+  script = (_heard, index) =>
+    [
+      { text: 'Sure!\n```json\n{"tool": "edit", "arguments": {"path": "weak.txt", "old": "", "new": "made"}}\n```' },
+      { text: '```json\n{"tool": "finish", "arguments": {"summary": "made it"}}\n```' },
+    ][index] ?? finish('x');
+  const { status, stderr, result } = await run('make weak.txt');
+  expect(status, stderr).toBe(0);
+  expect(project.git('show', `${result.branch}:weak.txt`)).toBe('made');
+}, 60_000);
+
+test('an interruption ends it, in the middle of a command', async () => {
+  play(shell('echo begun > begun; sleep 300'));
+  const running = site.type('run', '--json', '-w', project.dir, '--model', 'acme/small-1', 'wait');
+  await expect.poll(() => upstream.heard.length, { timeout: 20_000 }).toBe(1);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  running.child.kill('SIGINT');
+  const { status, result } = await running.done;
+  expect(status).toBe(130);
+  expect(result.status).toBe('cancelled');
+  const told = events(result.runId);
+  expect(told.filter(({ type }) => type === 'tool.ended').length).toBe(
+    told.filter(({ type }) => type === 'tool.requested').length,
+  );
+  expect(site.verify()).toEqual([]);
+  expect(site.leftovers()).toEqual([]);
+}, 60_000);
+
+test('a time limit ends it while the model thinks', async () => {
+  script = () => ({ text: 'slow', drip: 30_000 });
+  const { status, result } = await run('think', '--timeout', '1s');
+  expect(status).toBe(5);
+  expect(result.stopReason).toContain('ran longer than');
+  expect(site.verify()).toEqual([]);
+}, 60_000);
+
+test('what cannot be is said before anything starts', () => {
+  for (const args of [
+    ['--agent', 'builtin'],
+    ['--agent', 'builtin', 'task', '--', 'ls'],
+    ['--max-steps', '3', 'task', '--', 'ls'],
+    ['task'],
+  ]) {
+    const { status, stderr } = site.cordon('run', '-w', project.dir, ...args);
+    expect(status, stderr).toBe(2);
+  }
+});
