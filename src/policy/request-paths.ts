@@ -1,9 +1,14 @@
 import { type Glob, parseGlob } from './globs.ts';
 import { type Parsed, parsed, refused, shown } from './parsed.ts';
 
+// `..;x`: servers of Java take what is behind `;` away, and read a dot segment. Others do so with blanks.
+const DOTS = /^\.{1,2}(?:$|;|%3B|%20|%09)/;
+// Overlong UTF-8, by which some decoders read `/` and `.`.
+const OVERLONG = /%(?:c[01]|e0%[89][0-9a-f]|f0%8[0-9a-f])/i;
+
 /**
  * The path of an HTTP request (RFC 3986 §3.3) in its one form: no query, no dot segments, unreserved characters decoded,
- * escapes in capitals. A path that servers read in two ways (`%2f`, `%2e%2e`, `\`, `//`) has none and is refused.
+ * escapes in capitals. A path that servers read in two ways (`%2f`, `%2e%2e`, `\`, `//`, `..;`) has none and is refused.
  */
 export function canonicalRequestPath(target: string): Parsed<string> {
   const path = target.split(/[?#]/)[0] ?? '';
@@ -13,12 +18,13 @@ export function canonicalRequestPath(target: string): Parsed<string> {
     return refused(`the request path ${shown(target)} holds characters that must be escaped`);
   if (/%(?![0-9a-f]{2})/i.test(path)) return refused(`the request path ${shown(target)} has a broken escape`);
   if (/%(2f|5c|25|00)/i.test(path)) return refused(`the request path ${shown(target)} hides a separator in an escape`);
+  if (OVERLONG.test(path)) return refused(`the request path ${shown(target)} has escapes that are no UTF-8`);
   const form = path.replace(/%[0-9a-f]{2}/gi, (triple) => {
     const character = String.fromCharCode(Number.parseInt(triple.slice(1), 16));
     return /[A-Za-z0-9._~-]/.test(character) ? character : triple.toUpperCase();
   });
   const segments = form.slice(1).split('/');
-  if (segments.some((s) => s === '.' || s === '..'))
+  if (segments.some((segment) => DOTS.test(segment)))
     return refused(`the request path ${shown(target)} has dot segments`);
   if (segments.slice(0, -1).includes('')) return refused(`the request path ${shown(target)} has an empty segment`);
   return parsed(form);

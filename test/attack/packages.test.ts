@@ -177,6 +177,13 @@ describe('npm', () => {
     ['of another scope', `${NPM}/@acme/ui/-/@evil/ui-2.0.0.tgz`, /archive without/, 'registries'],
     ['without a version', `${NPM}/good/-/good-latest.tgz`, /archive without/, 'registries'],
     ['that no path names', `${NPM}/download/blob.tgz`, /archive without/, 'registries'],
+    ['with a parameter', `${NPM}/event-stream/-/event-stream-1.0.0.tgz;a=b`, /archive without/, 'registries'],
+    ['with an escaped parameter', `${NPM}/event-stream/-/event-stream-1.0.0.tgz%3Ba`, /archive without/, 'registries'],
+    ['with a slash behind it', `${NPM}/event-stream/-/event-stream-1.0.0.tgz/`, /archive without/, 'registries'],
+    ['with a blank behind it', `${NPM}/event-stream/-/event-stream-1.0.0.tgz%20`, /archive without/, 'registries'],
+    ['with a dot behind it', `${NPM}/event-stream/-/event-stream-1.0.0.tgz.`, /archive without/, 'registries'],
+    ['in capitals', `${NPM}/event-stream/-/EVENT-STREAM-1.0.0.TGZ`, /archive without/, 'registries'],
+    ['with a parameter in its name', `${NPM}/event-stream;x/-/event-stream-1.0.0.tgz`, /archive without/, 'registries'],
     ['with an escaped suffix', `${NPM}/good/-/good-1.0.0%2Etgz.tar`, /archive without/, 'registries'],
   ])('a file %s is refused, with the rule', async (_, url, detail, rule) => {
     const got = await get(url);

@@ -94,11 +94,30 @@ interface Judged {
   readonly packages: PackageExchange | null;
 }
 
+/** By these some servers and frameworks take a request for another than its line says; behind a rule that judged the line. */
+const OVERRIDES = new Set([
+  'x-http-method-override',
+  'x-http-method',
+  'x-method-override',
+  'x-original-method',
+  'x-original-url',
+  'x-rewrite-url',
+]);
+
+/** Where methods or paths are judged: what was judged is what the host is told, in every place where it may look. */
+function checkOverrides(x: Exchange, head: RequestHead, target: RequestTarget): void {
+  if (!x.gateway.ledger.facts(target).inspect) return;
+  const found = head.headers.find(({ lower }) => OVERRIDES.has(lower.replaceAll('_', '-')));
+  if (found !== undefined)
+    throw malformed(x, target, `the header ${found.lower} asks for another request than the one that is judged`);
+}
+
 async function judge(x: Exchange, head: RequestHead, target: RequestTarget): Promise<Judged> {
   const { host, port } = target;
   const inspected = x.scheme === 'https' || mustInspect(x.gateway, target);
   const path = judgedPath(target.path);
   if (inspected && !path.ok) throw malformed(x, target, path.message);
+  checkOverrides(x, head, target);
   const connect: PolicyAction = { action: 'net.connect', host, port };
   const actions: PolicyAction[] = x.scheme === 'https' ? [] : [connect];
   if (inspected && path.ok) actions.push({ action: 'net.request', host, port, method: head.method, path: path.value });

@@ -42,8 +42,14 @@ export function recognise(method: string, path: string, headers: readonly Header
   }
   const file = npmFile(segments) ?? pypiFile(segments);
   if (file !== null) return file;
-  if (ARCHIVE.test(segments.at(-1) ?? '')) return { kind: 'unknown' };
+  if (ARCHIVE.test(plainName(segments))) return { kind: 'unknown' };
   return pypiIndex(segments) ?? npmIndex(segments, speaksNpm(headers)) ?? { kind: 'other' };
+}
+
+/** The last name as servers may read it: without parameters (`x.tgz;a=b`), a slash, or blanks behind it. */
+function plainName(segments: readonly string[]): string {
+  const last = segments.findLast((segment) => segment !== '') ?? '';
+  return (last.split(';')[0] ?? '').trim().replace(/\.+$/, '');
 }
 
 function speaksNpm(headers: readonly Header[]): boolean {
