@@ -1,11 +1,12 @@
 import * as z from 'zod';
-import type { ActionName, PolicyAction } from './action.ts';
+import type { ActionName, GitPushAction, PolicyAction, PushedPackage } from './action.ts';
 import { parseSize } from './amounts.ts';
 import { actionNames } from './cedar-schema.ts';
 import { closest } from './closest.ts';
 import { canonicalCommandPath, canonicalSha256 } from './commands.ts';
 import { canonicalRef } from './git-refs.ts';
 import { canonicalHost, parsePort } from './hosts.ts';
+import { canonicalPackage, canonicalVersion, type Ecosystem } from './packages.ts';
 import { type Parsed, parsed, refused, shown } from './parsed.ts';
 import { canonicalPath } from './paths.ts';
 import { canonicalMethod, canonicalRequestPath } from './request-paths.ts';
@@ -184,7 +185,6 @@ function push(r: Reader): PolicyAction {
     const result = canonicalPath(path);
     if (!result.ok) throw new Refusal(result);
   }
-  const binaries = r.texts('binaries');
   const kinds = ['force', 'delete', 'create'] as const;
   const set = kinds.filter((kind) => r.flag(kind));
   return {
@@ -199,10 +199,38 @@ function push(r: Reader): PolicyAction {
     commits: r.number('commits', 1),
     authors: r.texts('authors').map((author) => author.toLowerCase()),
     signed: r.flag('signed'),
-    ...(binaries.length === 0 ? {} : { binaries }),
+    ...dependencies(r),
     secrets: r.flag('secrets'),
     testsPassed: r.flag('tests_passed'),
   };
+}
+
+/** `dependency_origins: [packages.acme.example]`, `dependencies: ["npm:left-pad@1.3.0"]`: the places are made up. */
+function dependencies(r: Reader): Partial<GitPushAction> {
+  const binaries = r.texts('binaries');
+  const hosts = r.texts('dependency_origins');
+  const problems = r.texts('dependency_problems');
+  const unrecorded = r.texts('unrecorded_dependencies');
+  const packages = r.texts('dependencies').map(pushedPackage);
+  const none = hosts.length + problems.length + unrecorded.length + packages.length === 0;
+  const origins = hosts.map((host) => ({ host, at: A_LOCK_FILE }));
+  return {
+    ...(binaries.length === 0 ? {} : { binaries }),
+    ...(none ? {} : { dependencies: { origins, problems, unrecorded, packages } }),
+  };
+}
+
+const A_LOCK_FILE = 'a lock file';
+
+function pushedPackage(text: string): PushedPackage {
+  const match = /^(npm|pypi):(@?[^@]+)@(.+)$/.exec(text);
+  if (match === null)
+    throw new Refusal(refused(`${shown(text)} is no package of a lock file`, 'write npm:left-pad@1.3.0'));
+  const ecosystem = match[1] as Ecosystem;
+  const [name, version] = [canonicalPackage(ecosystem, match[2] ?? ''), canonicalVersion(ecosystem, match[3] ?? '')];
+  if (!name.ok) throw new Refusal(name);
+  if (!version.ok) throw new Refusal(version);
+  return { ecosystem, name: name.value, version: version.value, at: A_LOCK_FILE };
 }
 
 /**

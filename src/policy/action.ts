@@ -1,3 +1,5 @@
+import type { Ecosystem } from './packages.ts';
+
 /**
  * What a policy decides about. One shape per action of the policy document; every value in it is already canonical
  * (hosts.ts, paths.ts, commands.ts, git-refs.ts): the same value is decided upon, acted upon, logged and shown.
@@ -51,8 +53,30 @@ export interface GitPushAction {
   readonly secrets: boolean;
   /** Paths of new or changed files that are no text, sorted; absent = none. */
   readonly binaries?: readonly string[];
+  /** What the changed lock files and package settings say; absent = none changed. */
+  readonly dependencies?: PushDependencies;
   /** True only when the trusted side itself saw the tests pass on exactly this tree; absent = not known = false. */
   readonly testsPassed?: boolean;
+}
+
+/** Places and sentences name the file and line first: `package-lock.json:12 left-pad@1.3.0 …`. */
+export interface PushDependencies {
+  /** Every host that an entry or a setting leads to, with one place that says so; `host:port` where the port is another than the policy opens. */
+  readonly origins: readonly { readonly host: string; readonly at: string }[];
+  /** What no list of registries makes right: no hash, from git or a file, a lock file that cannot be read. */
+  readonly problems: readonly string[];
+  /** New entries that did not come through the egress gateway in this run. */
+  readonly unrecorded: readonly string[];
+  /** Packages that a list of names or versions stands against. */
+  readonly packages: readonly PushedPackage[];
+}
+
+/** Canonical. */
+export interface PushedPackage {
+  readonly ecosystem: Ecosystem;
+  readonly name: string;
+  readonly version: string;
+  readonly at: string;
 }
 
 export type ActionName = PolicyAction['action'];

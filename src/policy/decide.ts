@@ -199,12 +199,15 @@ function match(slice: Slice, action: PolicyAction): Map<string, string | undefin
 function contextOf(slice: Slice, action: PolicyAction, matches: string[]): Cedar.Context {
   const { action: _name, ...values } = action;
   if (action.action !== 'git.push') return { ...values, matches } as Cedar.Context;
-  const { head: _, binaries, ...push } = values as Omit<GitPushAction, 'action'>;
+  const { head: _, dependencies, binaries, ...push } = values as Omit<GitPushAction, 'action'>;
   return {
     ...push,
     changedFiles: push.changedPaths.length,
     binaries: [...(binaries ?? [])],
     workflows: push.changedPaths.some(isWorkflowFile),
+    dependencyOrigins: (dependencies?.origins ?? []).map(({ host }) => host),
+    dependencyProblems: [...(dependencies?.problems ?? [])],
+    unrecordedDependencies: [...(dependencies?.unrecorded ?? [])],
     authors: [...push.authors],
     changedPaths: slice.readsChangedPaths ? [...push.changedPaths] : [],
     testsPassed: push.testsPassed ?? false,

@@ -87,7 +87,7 @@ export function idleDependencies(layers: readonly Layer[]): Problem[] {
       {
         file: layer.file,
         ...layer.document.yaml.place(['dependencies', key], 'key'),
-        message: `dependencies.${key} has no effect: no registry is named`,
+        message: `dependencies.${key} has no effect on what is installed: no registry is named`,
         remedy: 'name the hosts that packages come from: dependencies: {registries: [packages.acme.example]}',
       },
     ];

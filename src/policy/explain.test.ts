@@ -181,6 +181,7 @@ describe('residual risk', () => {
     ['git: {push: {branches: [main]}}', 'push.branches'],
     ['', 'push.unsigned'],
     ['git: {push: {workflows: permit}}', 'push.workflows'],
+    ['', 'push.dependencies'],
     ['secrets: [{name: A, use: {env: A}}]', 'secrets.environment'],
     ['sandbox: {recorder: {on_loss: continue}}', 'recorder.loss'],
     ['rules: |\n  permit (principal, action == Action::"tool.call", resource);', 'rules.unconditional'],

@@ -1,5 +1,5 @@
 /** What the rest of Cordon uses of policies. */
-export type { ActionName, GitPushAction, PolicyAction } from './action.ts';
+export type { ActionName, GitPushAction, PolicyAction, PushDependencies } from './action.ts';
 export { parseActionLine, readAction } from './action-input.ts';
 export { cedar as warmPolicyEngine } from './cedar.ts';
 export { compilePolicy, type PolicyInput, type RequestGrants, type Source, testPolicy } from './compile.ts';

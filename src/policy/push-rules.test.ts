@@ -68,3 +68,51 @@ test('the number of files is bounded', async () => {
   expect(decide(policy, push({ changedPaths: ['a', 'b'] })).effect).toBe('permit');
   expect(decide(policy, push({ changedPaths: ['a', 'b', 'c'] })).reason).toContain('3 files, more than 2');
 });
+
+test('dependencies come from the registries, in every layer, and are in order', async () => {
+  const dependencies = (host: string, problems: string[] = []) =>
+    push({
+      dependencies: {
+        origins: [{ host, at: 'package-lock.json:12 left-pad@1.3.0' }],
+        problems,
+        unrecorded: [],
+        packages: [],
+      },
+    });
+  const policy = await compile('dependencies: {registries: [packages.acme.example]}');
+  expect(decide(policy, dependencies('packages.acme.example')).effect).toBe('permit');
+  const elsewhere = decide(policy, dependencies('evil.example'));
+  expect(elsewhere).toMatchObject({ effect: 'deny', rules: [{ line: 2 }] });
+  expect(elsewhere.reason).toContain('package-lock.json:12 left-pad@1.3.0 resolves to evil.example');
+  expect(decide(policy, dependencies('packages.acme.example:8443')).effect).toBe('deny');
+  const unsound = decide(policy, dependencies('packages.acme.example', ['package-lock.json:3 a@1 has no hash']));
+  expect(unsound.reason).toContain('package-lock.json:3 a@1 has no hash');
+  const closed = await compile('dependencies: {registries: [packages.acme.example]}', 'dependencies: {registries: []}');
+  expect(decide(closed, dependencies('packages.acme.example')).effect).toBe('deny');
+  expect(decide(await compile(), dependencies('evil.example')).effect).toBe('permit');
+});
+
+test('packages of lock files are held to the lists of names, and to what was recorded', async () => {
+  const of = (name: string, version: string, unrecorded: string[] = []) =>
+    push({
+      dependencies: {
+        origins: [],
+        problems: [],
+        unrecorded,
+        packages: [{ ecosystem: 'npm', name, version, at: 'package-lock.json:3 a' }],
+      },
+    });
+  const denying = await compile('dependencies: {deny: [event-stream, left-pad@1.3.0]}');
+  expect(decide(denying, of('lodash', '1.0.0')).effect).toBe('permit');
+  const denied = decide(denying, of('Left-Pad', '1.3.0'));
+  expect(denied).toMatchObject({ effect: 'deny', rules: [{ line: 2, text: 'dependencies.deny: left-pad@1.3.0' }] });
+  expect(denied.reason).toContain('package-lock.json:3 a is npm:Left-Pad@1.3.0, which may not be installed');
+  const allowing = await compile('dependencies: {allow: ["@acme/*"]}');
+  expect(decide(allowing, of('@acme/ui', '1.0.0')).effect).toBe('permit');
+  expect(decide(allowing, of('lodash', '1.0.0')).rules[0]?.text).toBe('dependencies.allow');
+  const recorded = await compile('dependencies: {recorded: true}');
+  expect(decide(recorded, of('lodash', '1.0.0')).effect).toBe('permit');
+  expect(decide(recorded, of('lodash', '1.0.0', ['package-lock.json:3 lodash@1.0.0 was not seen'])).reason).toContain(
+    'package-lock.json:3 lodash@1.0.0 was not seen',
+  );
+});

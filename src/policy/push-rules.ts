@@ -1,6 +1,7 @@
 import type { GitPushAction, PolicyAction } from './action.ts';
 import type { Effect } from './decision.ts';
 import { shown } from './parsed.ts';
+import { compilePushDependencies } from './push-dependencies.ts';
 import { cite, type Layer, moreThan, type RuleBook, valuesOf } from './rule.ts';
 
 /** What a push holds: workflow files, binary files and how many files. */
@@ -42,6 +43,7 @@ export function compilePushContent(layer: Layer, book: RuleBook): void {
   contentSwitch(layer, book, 'workflows', ofPush(firstWorkflow), (path) => `${path} is run by a forge or build server`);
   contentSwitch(layer, book, 'binaries', ofPush(firstBinary), (path) => `${path} is a binary file`);
   compileFileCount(layer, book);
+  compilePushDependencies(layer, book);
 }
 
 const firstWorkflow = (push: GitPushAction) => push.changedPaths.find(isWorkflowFile);

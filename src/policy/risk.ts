@@ -146,6 +146,13 @@ function pushRisks(policy: EffectivePolicy): Risk[] {
       'Files that a forge or build server runs (.github/workflows, .gitlab-ci.yml) may change without anybody being asked.',
       'git: {push: {workflows: ask}}',
     );
+  if ([granting(policy), ceiling].every((document) => document?.dependencies?.registries === undefined))
+    add(
+      'push.dependencies',
+      'low',
+      'Lock files may name packages of any origin, with or without a hash.',
+      'dependencies: {registries: [packages.acme.example]}',
+    );
   return risks;
 }
 

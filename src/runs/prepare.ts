@@ -7,6 +7,7 @@ import type { AgentLaunch } from './agent.ts';
 import { decideAsk } from './ask.ts';
 import { prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
+import { lockRules } from './dependencies.ts';
 import { lendSecrets } from './lent.ts';
 import { openRunModels, type RunModels } from './models.ts';
 import { openNetwork, type RunNetwork } from './network.ts';
@@ -113,7 +114,9 @@ async function openGateways(
   return origin;
 }
 
-function reviewOf({ system, repository, loaded, request, run, io, redactor }: RunScope, branch: string): PushReview {
+function reviewOf(scope: RunScope, branch: string): PushReview {
+  const { system, repository, loaded, request, run, io, redactor } = scope;
+  const locks = lockRules(scope);
   const secretIn = (bytes: Buffer | string) => redactor.nameIn(bytes);
   return new PushReview({
     repository,
@@ -124,6 +127,7 @@ function reviewOf({ system, repository, loaded, request, run, io, redactor }: Ru
     io,
     clock: system.clock,
     secretIn,
+    ...(locks && { locks }),
   });
 }
 

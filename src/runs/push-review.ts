@@ -2,6 +2,7 @@
 import { type TimerClock, timestamp } from '../base/clock.ts';
 import { inspectPush, type PushInspection } from '../gateways/git/checks.ts';
 import { explainRefusal, placeOf } from '../gateways/git/explain.ts';
+import type { LockRules } from '../gateways/git/lockfiles/inspect.ts';
 import type { Quarantine } from '../gateways/git/quarantine.ts';
 import { type Decision, type EffectivePolicy, type GitPushAction, subjectDigest } from '../policy/index.ts';
 import { type Approval, ApprovalDeniedError, decideAsk, type Hold } from './ask.ts';
@@ -21,6 +22,8 @@ export interface ReviewOptions {
   readonly clock: TimerClock;
   /** The name of a secret that the bytes hold, or the shape of one; null when they hold none. */
   readonly secretIn?: (bytes: Buffer | string) => string | null;
+  /** What to hold lock files to; absent where the policy says nothing of packages. */
+  readonly locks?: LockRules;
 }
 
 export interface Candidate {
@@ -136,13 +139,14 @@ export class PushReview {
 
   async #inspect({ quarantine, head, kind, isSigned }: Candidate): Promise<PushInspection> {
     if (this.#inspected?.head !== head) {
-      const { repository, secretIn } = this.#options;
+      const { repository, secretIn, locks } = this.#options;
       const inspection = await inspectPush({
         quarantine,
         head,
         repository: repository.name,
         ref: this.ref,
         ...(secretIn && { secretIn }),
+        ...(locks && { locks }),
         ...(isSigned && { isSigned }),
       });
       this.#inspected = { head, inspection, at: timestamp(this.#options.clock.now()) };

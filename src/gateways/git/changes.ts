@@ -25,6 +25,8 @@ export interface Changes {
   readonly touched: ReadonlyMap<string, string>;
   /** Every regular file that is new or changed, by the id of its content: paths, each with the first commit that puts it there. */
   readonly contents: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  /** Every symbolic link that is new or changed, with the first commit that puts it there. */
+  readonly links: ReadonlyMap<string, string>;
 }
 
 /**
@@ -39,6 +41,7 @@ export async function inspectChanges(request: ChangesRequest): Promise<Changes> 
   const found = new Map<string, string>();
   const touched = new Map<string, string>();
   const contents = new Map<string, Map<string, string>>();
+  const links = new Map<string, string>();
   let seen = 0;
   const pairs = commits.map((commit) => ({ commit: commit.oid, from: commit.parents[0] ?? null }));
   for (const { commit, from } of [...pairs, { commit: request.head, from: request.base }]) {
@@ -53,12 +56,13 @@ export async function inspectChanges(request: ChangesRequest): Promise<Changes> 
         found.set(key, path);
         if (!touched.has(path)) touched.set(path, commit);
         keep(contents, change, path, commit);
+        if (change.after?.mode === '120000' && !links.has(path)) links.set(path, commit);
       }
       if (found.size > limits.changedPaths)
         throw new LimitError('push', `more than ${limits.changedPaths} changed paths`);
     }
   }
-  return { touched: new Map([...touched].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))), contents };
+  return { touched: new Map([...touched].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))), contents, links };
 }
 
 function keep(contents: Map<string, Map<string, string>>, { after }: TreeChange, path: string, commit: string): void {
@@ -68,7 +72,8 @@ function keep(contents: Map<string, Map<string, string>>, { after }: TreeChange,
   contents.set(after.oid, places);
 }
 
-async function readTreeId(reader: ObjectReader, commit: string): Promise<string> {
+/** The tree of a commit. Throws `TreeError`. */
+export async function readTreeId(reader: ObjectReader, commit: string): Promise<string> {
   const bytes = await reader.read(commit, 'commit', 16 * 1024 * 1024);
   const tree = /^tree ([0-9a-f]{40,64})\n/.exec(bytes?.toString('latin1', 0, 80) ?? '')?.[1];
   if (tree === undefined) throw new TreeError(`a parent that cannot be read: ${commit}`);

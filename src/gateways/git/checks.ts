@@ -1,13 +1,14 @@
 import { LimitError } from '../../base/errors.ts';
 import { ObjectReader } from '../../base/git-objects.ts';
 import { safeText } from '../../base/term.ts';
-import type { GitPushAction } from '../../policy/action.ts';
-import { inspectChanges } from './changes.ts';
+import type { GitPushAction, PushDependencies } from '../../policy/action.ts';
+import { type Changes, inspectChanges, readTreeId } from './changes.ts';
 import { type CommitFacts, mailOf } from './commits.ts';
 import { readContents } from './contents.ts';
 import { SecretScan } from './credentials.ts';
 import { newCommits, requireDescent } from './history.ts';
 import { changedLines } from './lines.ts';
+import type { LockRules } from './lockfiles/inspect.ts';
 import { newObjects } from './objects.ts';
 import { defaultPushLimits, type PushLimits } from './push-limits.ts';
 import type { Quarantine } from './quarantine.ts';
@@ -26,6 +27,8 @@ export interface Finding {
   /** From 1. */
   readonly line?: number;
   readonly message: string;
+  /** What an `evidence` is of; absent = credentials. */
+  readonly about?: 'dependencies';
 }
 
 export interface PushRequest {
@@ -41,6 +44,8 @@ export interface PushRequest {
   readonly secretIn?: (bytes: Buffer | string) => string | null;
   /** True for a commit object that this run's own key signed; absent = there is no such key. */
   readonly isSigned?: (commit: Buffer) => Promise<boolean>;
+  /** What to hold lock files to; absent = they are not read. */
+  readonly locks?: LockRules;
   readonly limits?: Partial<PushLimits>;
 }
 
@@ -90,7 +95,7 @@ async function inspect(
   const commits = await newCommits(objects, request, limits, reader, look, findings);
   requireDescent(request, commits, findings);
   const walker = new TreeWalker(reader, limits);
-  const { touched, contents } = await inspectChanges({
+  const changes = await inspectChanges({
     commits,
     base: quarantine.base,
     head,
@@ -99,6 +104,7 @@ async function inspect(
     limits,
     findings,
   });
+  const { touched, contents } = changes;
   const changedPaths = [...touched.keys()];
   scan.names(ref, touched);
   // Not before the walk has bounded the paths: git would follow 10^10 of them.
@@ -106,6 +112,7 @@ async function inspect(
     changedLines(request, commits, limits),
     readContents({ blobs, contents, reader, scan, limits }),
   ]);
+  const dependencies = await lockfiles(request, { changes, reader, walker, findings });
   const authors = new Set(commits.flatMap((commit) => [mailOf(commit.author), mailOf(commit.committer)]));
   return {
     commits,
@@ -127,6 +134,18 @@ async function inspect(
       signed: commits.length > 0 && commits.every((commit) => commit.signed),
       secrets: scan.found,
       ...(binaries.length === 0 ? {} : { binaries }),
+      ...(dependencies === null ? {} : { dependencies }),
     },
   };
+}
+
+/** Loaded where a policy speaks of packages. */
+async function lockfiles(
+  { locks, quarantine, head }: PushRequest,
+  parts: { changes: Changes; reader: ObjectReader; walker: TreeWalker; findings: Finding[] },
+): Promise<PushDependencies | null> {
+  if (locks === undefined) return null;
+  const { inspectLockfiles } = await import('./lockfiles/inspect.ts');
+  const [from, to] = await Promise.all([quarantine.base, head].map((commit) => readTreeId(parts.reader, commit)));
+  return inspectLockfiles({ ...locks, ...parts, base: from ?? '', head: to ?? '' });
 }

@@ -39,12 +39,14 @@ export function placeOf({ commit, path, line }: Finding): string {
 /** What stands behind a decision: where the credentials are, and which commit first touched a path that it names. */
 export function evidence(inspection: PushInspection, decision: Decision): Finding[] {
   const found = inspection.findings.filter((finding) => finding.severity === 'evidence');
-  const secrets = decision.rules.some((rule) => rule.text.startsWith('git.push.secrets')) ? found : [];
+  const ofRule = (start: string, about?: Finding['about']) =>
+    decision.rules.some((rule) => rule.text.startsWith(start)) ? found.filter((each) => each.about === about) : [];
+  const behind = [...ofRule('git.push.secrets'), ...ofRule('dependencies', 'dependencies')];
   const named: Finding[] = [];
   for (const [path, commit] of inspection.touched) {
     if (named.length >= SHOWN) break;
     if (decision.reason.includes(JSON.stringify(path)))
       named.push({ severity: 'evidence', path, commit, message: 'changed here' });
   }
-  return [...secrets.slice(0, SHOWN), ...named];
+  return [...behind.slice(0, SHOWN), ...named];
 }

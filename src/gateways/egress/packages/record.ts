@@ -17,6 +17,8 @@ export interface RecordedQuery {
 /** What a run got from registries, whole. */
 export class PackageRecord {
   readonly #entries = new Map<string, DownloadedPackage>();
+  /** A lock file asks for thousands: each is found at once. */
+  readonly #named = new Map<string, DownloadedPackage[]>();
 
   #closed = false;
 
@@ -26,6 +28,7 @@ export class PackageRecord {
     const key = `${nameKey(entry)}\0${entry.sha256}\0${entry.registry}`;
     if (!this.#entries.has(key) && this.#entries.size >= MOST)
       throw new Refusal('too_many', `more than ${MOST} packages in one run`);
+    if (!this.#entries.has(key)) this.#named.set(nameKey(entry), [...(this.#named.get(nameKey(entry)) ?? []), entry]);
     this.#entries.set(key, entry);
   }
 
@@ -48,9 +51,7 @@ export class PackageRecord {
   wasRecorded(query: RecordedQuery): boolean {
     const hashes = query.integrity.trim().split(/\s+/).flatMap(strongHash);
     if (hashes.length === 0) return false;
-    const prefix = `${nameKey(query)}\0`;
-    for (const [key, entry] of this.#entries) {
-      if (!key.startsWith(prefix)) continue;
+    for (const entry of this.#named.get(nameKey(query)) ?? []) {
       const own = [entry.integrity, `sha256-${Buffer.from(entry.sha256, 'hex').toString('base64')}`];
       if (hashes.every((hash) => own.includes(hash))) return true;
     }
