@@ -2,6 +2,9 @@
 const STRONG: Readonly<Record<string, number>> = { sha512: 64, sha384: 48, sha256: 32 };
 const WEAK: Readonly<Record<string, number>> = { sha1: 20, md5: 16, sha224: 28 };
 
+/** In place of the hash of a file that has none. */
+export const NO_HASH = 'none';
+
 export type Hashes =
   /** As subresource integrity writes them. */
   { readonly strong: readonly string[] } | { readonly problem: string };
@@ -14,6 +17,7 @@ export function readHashes(texts: readonly string[]): Hashes {
   const strong: string[] = [];
   let weak: string | null = null;
   for (const text of texts.flatMap((each) => each.split(/[ \t]+/)).filter((each) => each !== '')) {
+    if (text === NO_HASH) return { problem: 'has a file without a hash' };
     const match = /^(?:([a-z0-9]+)-([A-Za-z0-9+/]+={0,2})|([a-z0-9]+)[:=]([0-9a-f]+))$/.exec(text);
     const algorithm = match?.[1] ?? match?.[3] ?? '';
     const [base64, hex] = [match?.[2], match?.[4]];

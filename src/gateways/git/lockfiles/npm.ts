@@ -21,6 +21,8 @@ export function readNpm(text: string, reading: Reading): undefined {
   readDependencies(tableAt(root, 'dependencies'), reading, false);
 }
 
+/** Two spellings of one place, or one that only looks like a folder of the project. */
+const ODD = /\\|(?:^|\/)\.?(?:\/|$)|(?:^|\/)node_modules(?:\/@[^/]*)?$/;
 const PLACE = /(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)$/;
 
 function readPackages(packages: Table, reading: Reading): undefined {
@@ -28,9 +30,10 @@ function readPackages(packages: Table, reading: Reading): undefined {
     if (key === '') continue;
     const entry = tableOf(node, 'an entry');
     const { line } = node;
+    if (ODD.test(key)) throw new LockError(line, 'an entry has an odd place');
     const resolved = textAt(entry, 'resolved');
     const place = PLACE.exec(key)?.[1];
-    if (flagAt(entry, 'link')) reading.local(line, place ?? key, resolved ?? key);
+    if (flagAt(entry, 'link')) reading.local(line, place ?? key, resolved ?? '/');
     else if (place === undefined && resolved === null) reading.local(line, key, key);
     else {
       const name = textAt(entry, 'name') ?? place ?? key;

@@ -1,3 +1,4 @@
+import { NO_HASH } from './hashes.ts';
 import { parseJson } from './json.ts';
 import { LockError, listAt, type Table, tableAt, tableOf, textAt } from './node.ts';
 import type { Reading } from './reading.ts';
@@ -24,7 +25,7 @@ export function readPoetry(text: string, reading: Reading): undefined {
       reading.problem(node.line, name, 'comes from a place of an unknown kind');
     else {
       const files = entry.has('files') ? listAt(entry, 'files') : listAt(older, name);
-      const hashes = files.map((file) => textAt(tableOf(file, 'a file'), 'hash') ?? 'none');
+      const hashes = files.map((file) => textAt(tableOf(file, 'a file'), 'hash') ?? NO_HASH);
       const from = type === 'legacy' ? { indexes: [url] } : type === 'url' ? { urls: [url] } : {};
       reading.add({ name, version: textAt(entry, 'version') ?? '', line: node.line, hashes, ...from });
     }
@@ -47,7 +48,7 @@ export function readUv(text: string, reading: Reading): undefined {
     else if (registry === null && url === null)
       reading.problem(node.line, name, 'comes from a place of an unknown kind');
     else {
-      const files = filesOf(entry, (file) => [textAt(file, 'hash') ?? 'none']);
+      const files = filesOf(entry, (file) => [textAt(file, 'hash') ?? NO_HASH]);
       const version = textAt(entry, 'version') ?? '';
       const indexes = registry === null ? [] : [registry];
       const urls = [...(url === null ? [] : [url]), ...files.urls];
@@ -71,7 +72,7 @@ export function readPylock(text: string, reading: Reading): undefined {
         const stated = [...tableAt(file, 'hashes').keys()].map(
           (key) => `${key}:${textAt(tableAt(file, 'hashes'), key)}`,
         );
-        return stated.length === 0 ? ['none'] : stated;
+        return stated.length === 0 ? [NO_HASH] : stated;
       });
       const indexes = index === null ? [] : [index];
       reading.add({ name, version: textAt(entry, 'version') ?? '', line: node.line, indexes, urls, hashes });

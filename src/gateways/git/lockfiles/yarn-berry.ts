@@ -6,7 +6,7 @@ import { parseYaml } from './yaml.ts';
 /**
  * `yarn.lock` of yarn 2 and later:
  *
- *   __metadata: {version: 4 … 9, cacheKey: 10c0}
+ *   __metadata: {version: 4 … 10, cacheKey: 10c0}
  *   "name@npm:^1.0.0": {version, resolution: "name@npm:1.2.3", checksum: 10c0/<sha512>, languageName, linkType: hard}
  *
  * The checksum is of the archive that yarn makes of the registry's file.
@@ -17,8 +17,8 @@ export function readYarnBerry(text: string, reading: Reading): undefined {
   if (document === undefined || documents.length > 1) throw new LockError(null, 'it is not one document');
   const root = tableOf(document, 'it');
   const version = tableAt(root, '__metadata').get('version');
-  if (!/^[4-9]$/.test(String(version?.value ?? '')))
-    throw new LockError(version?.line ?? null, 'its version is not one of 4 to 9');
+  if (!/^(?:[4-9]|10)$/.test(String(version?.value ?? '')))
+    throw new LockError(version?.line ?? null, 'its version is not one of 4 to 10');
   for (const [key, node] of root) if (key !== '__metadata') readEntry(key, node, reading);
 }
 
