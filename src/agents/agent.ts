@@ -14,6 +14,8 @@ export interface AgentProfile {
   readonly program: string;
   readonly package: AgentPackage;
   plan(session: AgentSession): AgentPlan;
+  /** Arguments with which it speaks the Agent Client Protocol; left out where it does not. */
+  acp?(session: AgentSession): readonly string[];
   /** One for a run: parsers may remember. */
   parser(): AgentParser;
 }
@@ -65,6 +67,8 @@ export interface AgentParser {
 export type AgentStep =
   | { readonly kind: 'message'; readonly text: string }
   | { readonly kind: 'reasoning'; readonly text: string }
+  /** What it is going to do, whole: each plan takes the place of the one before. */
+  | { readonly kind: 'plan'; readonly text: string }
   /** `id` joins a call with its result; empty where the agent names none. */
   | { readonly kind: 'tool_call'; readonly id: string; readonly tool: string; readonly input: string }
   | { readonly kind: 'tool_result'; readonly id: string; readonly ok: boolean; readonly text: string }

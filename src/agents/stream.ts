@@ -80,11 +80,12 @@ function parsed(line: string): unknown {
   }
 }
 
-function bounded(step: AgentStep): AgentStep {
+export function bounded(step: AgentStep): AgentStep {
   const cut = (text: string) => (text.length > LONGEST_TEXT ? text.slice(0, LONGEST_TEXT) : text);
   switch (step.kind) {
     case 'message':
     case 'reasoning':
+    case 'plan':
     case 'trouble':
       return { ...step, text: cut(step.text) };
     case 'tool_call':

@@ -8,6 +8,7 @@ const RESULT_LINES = 4;
 export function transcript(step: AgentStep): string[] {
   switch (step.kind) {
     case 'message':
+    case 'plan':
       return step.text.trimEnd().split('\n');
     case 'reasoning':
       return step.text.trim() === '' ? [] : [`(thinks) ${clip(oneLine(step.text), INPUT)}`];

@@ -36,7 +36,7 @@ export const agentSpecs = {
   /** What an agent said it did, in order; its own words, cut. All of it is in what was kept of its output. */
   'agent.message': {
     phase: 'fact',
-    resource: z.strictObject({ kind: z.enum(['message', 'reasoning', 'trouble']), text, characters: count }),
+    resource: z.strictObject({ kind: z.enum(['message', 'reasoning', 'plan', 'trouble']), text, characters: count }),
     /** Of the built-in agent: the whole answer of its model, with the calls in it. */
     content: 'optional',
   },
@@ -76,6 +76,27 @@ export const agentSpecs = {
       durationMs: count,
     }),
     content: 'optional',
+  },
+  /** What an agent that is talked with is told; its name and version as it says them. */
+  'agent.prompted': {
+    phase: 'fact',
+    resource: z.strictObject({
+      name: text.nullable(),
+      version: text.nullable(),
+      prompt: z.array(z.strictObject({ from: text, bytes: count })),
+    }),
+  },
+  /** A tool that was asked about before it is used, and what was said. */
+  'tool.asked': {
+    phase: 'intent',
+    resource: z.strictObject({ server: text, tool: text, /** As the caller names the call. */ call: text }),
+    decision: 'required',
+  },
+  'tool.answered': {
+    phase: 'outcome',
+    closes: ['tool.asked'],
+    resource: z.strictObject({ server: text, tool: text, call: text }),
+    outcome: z.strictObject({ result: text, reason: text.nullable() }),
   },
   'agent.ended': {
     phase: 'fact',

@@ -114,6 +114,8 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.agent}: ${event.resource.package} ${event.resource.version}`;
     case 'agent.prepared':
       return `${event.resource.agent} ${event.resource.version} with ${event.resource.model}`;
+    case 'agent.prompted':
+      return `${event.resource.name ?? 'an agent without a name'} ${event.resource.version ?? ''}`;
     case 'agent.message':
       return event.resource.text;
     case 'agent.tool.called':
@@ -124,6 +126,10 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.tool} ${event.resource.input}`;
     case 'tool.ended':
       return `${event.resource.tool} ${event.outcome.result}, ${event.outcome.text}`;
+    case 'tool.asked':
+      return `${event.resource.server}: ${event.resource.tool}`;
+    case 'tool.answered':
+      return `${event.resource.server}: ${event.resource.tool}, ${event.outcome.result}${because(event.outcome.reason)}`;
     case 'agent.ended':
       return `${event.resource.ok ? 'says it is done' : `failed: ${event.resource.reason}`}, ${event.resource.toolCalls} tool calls`;
     case 'secret.change':

@@ -109,16 +109,18 @@ function agentOf(options: RunOptions, command: readonly string[], task: string |
         'write its command behind --, name one that Cordon knows (--agent claude-code), or give the task and a --model',
     });
   }
-  return { kind: 'command', argv: command };
+  if (name === 'acp' && (task === undefined || task.trim() === '')) {
+    throw new UsageError('an agent that is talked with has nothing to do', {
+      remedy: 'say it in words: cordon run --agent acp "fix the failing test" -- gemini',
+    });
+  }
+  return { kind: name === 'acp' ? name : 'command', argv: command };
 }
 
 /** Parts of the command line that are fixed by now and not built yet. */
 function refuseLater(options: RunOptions): void {
   const later = (what: string, instead: string) =>
     new UsageError(`${what} is not in this version of Cordon`, { remedy: instead });
-  if (options.agent === 'acp') {
-    throw later(`--agent ${options.agent}`, 'put the agent’s own command line behind --');
-  }
   if (options.deliver === 'pr') throw later('--deliver pr', 'use --deliver branch and push that branch');
   if (options.approvals === 'queue') throw later('--approvals queue', 'use prompt or deny');
 }

@@ -23,5 +23,5 @@ export { type HostFacts, hostFacts, mayResolve, type NetworkHost } from './netwo
 export { canonicalPackage, canonicalVersion, type Ecosystem, sameVersion } from './packages.ts';
 export { residualRisk } from './risk.ts';
 export { refText } from './rule.ts';
-export { BUILTIN_TOOLS } from './short-forms.ts';
+export { ACP_TOOLS, BUILTIN_TOOLS } from './short-forms.ts';
 export { subject, subjectDigest } from './subject.ts';

@@ -9,6 +9,8 @@ import type { Path } from './source.ts';
 
 /** The server that the built-in agent's own tools are said to be of. */
 export const BUILTIN_TOOLS = 'builtin';
+/** Likewise of agents that ask for leave over the Agent Client Protocol. Not the agent's own name: it could choose one to fit a rule. */
+export const ACP_TOOLS = 'acp';
 
 /** The short forms that open something: commands, hosts, secrets, models. Git and files have files of their own. */
 export function compileOpenings(layer: Layer, book: RuleBook): void {
@@ -30,10 +32,12 @@ export function compileOpenings(layer: Layer, book: RuleBook): void {
   compileTools(layer, book);
 }
 
-/** The built-in agent's own tools reach no further than any command in the sandbox. */
+/** Neither the built-in agent's own tools nor those of an agent inside reach further than any command in the sandbox. */
 function compileTools(layer: Layer, book: RuleBook): void {
-  const rule = cite(layer, [], `tool.call: the tools of the ${BUILTIN_TOOLS} agent are permitted by default`, false);
-  book.add(layer, { action: 'tool.call', role: 'permit', rule, when: is('server', BUILTIN_TOOLS) });
+  for (const server of [BUILTIN_TOOLS, ACP_TOOLS]) {
+    const rule = cite(layer, [], `tool.call: the tools of the ${server} agent are permitted by default`, false);
+    book.add(layer, { action: 'tool.call', role: 'permit', rule, when: is('server', server) });
+  }
 }
 
 type Cite<T> = (value: T, index: number) => CompiledRule['rule'];

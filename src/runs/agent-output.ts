@@ -34,8 +34,11 @@ export class AgentOutput {
     this.#start = now();
   }
 
-  /** Reads both streams to their end. */
-  async follow(execution: Pick<Execution, 'stdout' | 'stderr'>): Promise<void> {
+  /** Reads both streams to their end. `heard`: takes standard output first, as it came; it is read on when that resolves. */
+  async follow(
+    execution: Pick<Execution, 'stdout' | 'stderr'>,
+    heard?: (chunk: Buffer) => Promise<void>,
+  ): Promise<void> {
     await Promise.all(
       (['stdout', 'stderr'] as const).map(async (stream) => {
         // As it is, since a value may hold what looks like a colour, and as it is shown, without colours.
@@ -47,7 +50,10 @@ export class AgentOutput {
           if (last) for (const part of shown.write(Buffer.alloc(0), true)) this.#take(stream, part);
         };
         try {
-          for await (const chunk of execution[stream]) pass(chunk as Buffer, false);
+          for await (const chunk of execution[stream]) {
+            if (stream === 'stdout') await heard?.(chunk as Buffer);
+            pass(chunk as Buffer, false);
+          }
         } catch {
           // The sandbox was ended under it; what came until then is kept.
         }

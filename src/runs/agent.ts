@@ -1,5 +1,6 @@
 /** Runs the agent to its end, within its time, and keeps what it wrote. */
 
+import type { Writable } from 'node:stream';
 import type { AgentPlan } from '../agents/agent.ts';
 import { formatDuration } from '../base/duration.ts';
 import { AgentFailedError, CancelledError, CordonError, LimitError } from '../base/errors.ts';
@@ -7,6 +8,7 @@ import { type EffectivePolicy, warmPolicyEngine } from '../policy/index.ts';
 import { guestEnvironment } from '../sandbox/guest-etc.ts';
 import type { Execution, ExitStatus, Sandbox, SandboxSpec } from '../sandbox/sandbox.ts';
 import type { AgentOutput } from './agent-output.ts';
+import { type AgentTalk, PARTING, parted, saidAll } from './agent-talk.ts';
 import type { RunModels } from './models.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import type { RunRequest } from './request.ts';
@@ -22,7 +24,14 @@ export interface RunAgent {
   /** For one that works from outside, in place of the command line of its plan. */
   start?(scope: RunScope, bench: AgentBench): AgentExecution;
   /** Where its output goes, and what it said of its own success: null when it says nothing of that. */
-  follow(scope: RunScope): { readonly show: RunIo['onOutput']; readonly verdict?: () => AgentVerdict };
+  follow(scope: RunScope): AgentFollower;
+}
+
+export interface AgentFollower {
+  readonly show: RunIo['onOutput'];
+  readonly verdict?: () => AgentVerdict | Promise<AgentVerdict>;
+  /** For an agent that is talked with over its standard streams. */
+  readonly talk?: (stdin: Writable) => AgentTalk;
 }
 
 /** `error`: what to throw, where that is more exact than a failed agent. */
@@ -30,7 +39,7 @@ export type AgentVerdict =
   | { readonly ok: true }
   | { readonly ok: false; readonly reason: string; readonly error?: CordonError };
 
-export type AgentExecution = Pick<Execution, 'stdout' | 'stderr' | 'exit'>;
+export type AgentExecution = Pick<Execution, 'stdout' | 'stderr' | 'exit'> & Partial<Pick<Execution, 'stdin'>>;
 
 export interface AgentBench {
   readonly sandbox: Sandbox;
@@ -48,6 +57,7 @@ export interface AgentLaunch {
 export async function openAgent(system: System, request: RunRequest, loaded: LoadedPolicy): Promise<RunAgent> {
   const { kind, argv } = request.agent;
   if (kind === 'builtin') return (await import('./builtin-agent.ts')).openBuiltinAgent(request, loaded);
+  if (kind === 'acp') return (await import('./acp-agent.ts')).openAcpAgent(system, request, loaded);
   if (kind !== 'command') return (await import('./profile-agent.ts')).openProfileAgent(system, kind, request, loaded);
   const [program = '', ...args] = argv;
   return {
@@ -68,7 +78,8 @@ export interface AgentRun {
   readonly stopped: AbortSignal;
   readonly output: AgentOutput;
   /** What the agent itself said, asked when all of its output was read. */
-  readonly verdict?: (() => AgentVerdict) | undefined;
+  readonly verdict?: AgentFollower['verdict'];
+  readonly talk?: AgentFollower['talk'];
 }
 
 /** Milliseconds into an agent's run after which this process has nothing better to do than to start the policy engine. */
@@ -90,28 +101,35 @@ const LINGER = 250;
  * `CancelledError`. Whatever it left running is ended before this returns.
  */
 export async function runAgent(
-  { sandbox, run, launch, start, policy, stopped, output, verdict }: AgentRun,
+  { sandbox, run, launch, start, policy, stopped, output, verdict, talk }: AgentRun,
   io: RunIo,
 ): Promise<void> {
   const env = { ...guestEnvironment(run), ...launch.env, CORDON_TASK_FILE: '/run/cordon/task' };
   const time = new AbortController();
   const signal = AbortSignal.any([io.signal, time.signal, stopped]);
-  const execution = start?.({ sandbox, env, signal }) ?? (await sandbox.exec({ argv: launch.argv, env }));
-  const streams = output.follow(execution);
+  const stdin = talk === undefined ? 'none' : 'pipe';
+  const execution: AgentExecution =
+    start?.({ sandbox, env, signal }) ?? (await sandbox.exec({ argv: launch.argv, env, stdin }));
+  const talking = execution.stdin == null ? undefined : talk?.(execution.stdin);
+  const streams = output.follow(execution, talking && ((chunk) => talking.feed(chunk)));
   setTimeout(warmEngine, WARM_AFTER).unref();
   const timer = setTimeout(() => time.abort(), policy.limits.wallClock);
   const interrupted = new Promise<'interrupted'>((resolve) => {
     if (signal.aborted) resolve('interrupted');
     signal.addEventListener('abort', () => resolve('interrupted'), { once: true });
   });
-  const ended = await Promise.race([execution.exit, interrupted]);
+  const ended = await Promise.race([execution.exit, interrupted, ...(talking === undefined ? [] : [saidAll(talking)])]);
   clearTimeout(timer);
+  if (ended === 'interrupted') await talking?.cancel(PARTING);
+  if (ended === 'said') await parted(execution);
   await Promise.race([
     streams,
     new Promise((resolve) => setTimeout(resolve, ended === 'interrupted' ? 0 : LINGER).unref()),
   ]);
+  talking?.close();
   await sandbox.quiesce();
   await streams;
+  execution.stdin?.destroy();
   if (io.signal.aborted) throw new CancelledError('cancelled by the requester');
   if (time.signal.aborted) {
     const { wallClock } = policy.limits;
@@ -121,7 +139,12 @@ export async function runAgent(
   }
   if (stopped.aborted)
     throw stopped.reason instanceof CordonError ? stopped.reason : new LimitError('memory', String(stopped.reason));
-  if (ended !== 'interrupted') judgeExit(ended, launch.argv[0], verdict?.());
+  if (ended === 'interrupted') return;
+  const said = await verdict?.();
+  // One that was talked with has said what came of it: how its process ended is nothing more.
+  if (talking !== undefined && said?.ok === true) return;
+  if (ended !== 'said') judgeExit(ended, launch.argv[0], said);
+  else if (said?.ok === false) throw said.error ?? new AgentFailedError(said.reason);
 }
 
 /** Exit codes lie: an agent that says itself that it failed has failed. */

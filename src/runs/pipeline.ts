@@ -99,11 +99,11 @@ async function work(scope: RunScope, { sandbox, network, launch }: Prepared): Pr
   const { system, request, io, run, stop, redactor, agent } = scope;
   const { policy } = scope.loaded;
   refuseIfCancelled(io);
-  const { show, verdict } = agent.follow(scope);
+  const { show, verdict, talk } = agent.follow(scope);
   const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), show, redactor);
   const start = agent.start === undefined ? undefined : agent.start.bind(agent, scope);
   const failure = await runAgent(
-    { sandbox, run: run.id, launch, start, policy, stopped: stop.signal, output, verdict },
+    { sandbox, run: run.id, launch, start, policy, stopped: stop.signal, output, verdict, talk },
     io,
   ).then(
     () => null,

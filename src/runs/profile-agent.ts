@@ -1,31 +1,32 @@
 /** A run's agent that is a known program: found, checked, started without a person, and its own words read. */
-import type { AgentProfile, AgentStep } from '../agents/agent.ts';
+import type { AgentProfile } from '../agents/agent.ts';
 import { type FoundAgent, findAgent } from '../agents/found.ts';
 import { type ProfileName, profiles } from '../agents/profiles/index.ts';
 import { AgentStream } from '../agents/stream.ts';
-import { transcript } from '../agents/transcript.ts';
 import { NotFoundError, PolicyDeniedError, UsageError } from '../base/errors.ts';
 import { GUEST_HOME } from '../sandbox/mount-plan.ts';
 import type { AgentVerdict, RunAgent } from './agent.ts';
+import { StepRecord } from './agent-steps.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import { promptParts, promptText } from './prompt.ts';
-import { redactedJson } from './redaction.ts';
 import type { RunRequest } from './request.ts';
 import type { RunScope } from './scope.ts';
 import type { System } from './system.ts';
 
-/** Steps of one run that are recorded one by one. */
-const MAX_STEPS = 5_000;
-/** Characters of a step that stand in its record. */
-const EXCERPT = 240;
-
+/** `talking`: it is to be talked with over the Agent Client Protocol, and what follows it is another's to say. */
 export async function openProfileAgent(
   system: System,
   name: ProfileName,
   request: RunRequest,
   { policy, toolbox }: LoadedPolicy,
+  talking = false,
 ): Promise<RunAgent> {
   const profile = await profiles[name]();
+  if (talking && profile.acp === undefined) {
+    throw new UsageError(`${profile.title} does not speak the Agent Client Protocol by itself`, {
+      remedy: `cordon run --agent ${name} …`,
+    });
+  }
   if (policy.llm.providers.length === 0) {
     throw new UsageError(`${profile.title} needs a language model, and the policy names no provider`, {
       remedy:
@@ -44,15 +45,18 @@ export async function openProfileAgent(
       if (gateway?.model == null) throw new UsageError('no provider has a model that the policy permits', MODEL);
       const parts = promptParts(request);
       record(scope, profile, found, gateway.model, parts);
-      return profile.plan({
+      const session = {
         // A list lets only its own files be executed, each at its own path.
-        launcher: listed ? [found.program, ...found.launcher.slice(1)] : found.launcher,
+        launcher: listed ? ([found.program, ...found.launcher.slice(1)] as const) : found.launcher,
         prompt: promptText(parts, request.requester.id),
         model: gateway.model,
         gateway,
         home: GUEST_HOME,
         extra: request.agent.argv,
-      });
+      };
+      const plan = profile.plan(session);
+      if (!talking || profile.acp === undefined) return plan;
+      return { ...plan, argv: [...session.launcher, ...profile.acp(session), ...session.extra] };
     },
     follow: (scope) => new Follower(scope, profile),
   };
@@ -79,21 +83,19 @@ function record(
   run.log.enqueue({ type: 'agent.prepared', action: null, resource }, 'requester');
 }
 
-/** Reads what the agent prints, shows it as a transcript, and records it step by step. */
+/** Reads what the agent prints. */
 class Follower {
   readonly #scope: RunScope;
   readonly #title: string;
   readonly #stream: AgentStream;
-  #steps = 0;
-  #toolCalls = 0;
-  #tokens = { input: 0, output: 0 };
-  #end: Extract<AgentStep, { kind: 'end' }> | null = null;
+  readonly #steps: StepRecord;
 
   constructor(scope: RunScope, profile: AgentProfile) {
     this.#scope = scope;
     this.#title = profile.title;
+    this.#steps = new StepRecord(scope);
     this.#stream = new AgentStream(profile.parser(), {
-      onStep: (step) => this.#step(step),
+      onStep: this.#steps.take,
       onOther: (line) => scope.io.onOutput('stdout', Buffer.from(`${line}\n`)),
     });
   }
@@ -105,61 +107,9 @@ class Follower {
 
   readonly verdict = (): AgentVerdict => {
     this.#stream.end();
-    const end = this.#end ?? { ok: false, reason: 'it ended without saying that it is done' };
+    const end = this.#steps.end ?? { ok: false, reason: 'it ended without saying that it is done' };
     const reason = end.ok ? null : (end.reason ?? 'it says that it failed');
-    const { log } = this.#scope.run;
-    log.enqueue({
-      type: 'agent.ended',
-      action: null,
-      resource: {
-        ok: end.ok,
-        reason,
-        steps: this.#steps,
-        toolCalls: this.#toolCalls,
-        unrecorded: Math.max(0, this.#steps - MAX_STEPS),
-        unread: this.#stream.unread,
-        tokens: this.#tokens,
-      },
-    });
+    this.#steps.close(reason, this.#stream.unread);
     return reason === null ? { ok: true } : { ok: false, reason: `${this.#title}: ${reason}` };
   };
-
-  /** Redacted as a whole before any of it is cut: the stream was, but JSON can hide a secret that its text shows. */
-  #step(said: AgentStep): void {
-    const step = redactedJson(said, this.#scope.redactor);
-    for (const line of transcript(step)) this.#scope.io.onOutput('stdout', Buffer.from(`${line}\n`));
-    if (step.kind === 'end') this.#end = step;
-    else if (step.kind === 'usage') {
-      this.#tokens = { input: this.#tokens.input + step.input, output: this.#tokens.output + step.output };
-    } else {
-      if (step.kind === 'tool_call') this.#toolCalls++;
-      if (++this.#steps <= MAX_STEPS) this.#record(step);
-    }
-  }
-
-  #record(step: Exclude<AgentStep, { kind: 'end' | 'usage' }>): void {
-    const { log } = this.#scope.run;
-    switch (step.kind) {
-      case 'tool_call': {
-        const { id, tool, input } = step;
-        const resource = { id, tool, input: input.slice(0, EXCERPT), characters: input.length };
-        log.enqueue({ type: 'agent.tool.called', action: null, resource });
-        break;
-      }
-      case 'tool_result': {
-        const { id, ok, text } = step;
-        const resource = { id, ok, text: text.slice(0, EXCERPT), characters: text.length };
-        log.enqueue({ type: 'agent.tool.returned', action: null, resource });
-        break;
-      }
-      default: {
-        const { kind, text } = step;
-        log.enqueue({
-          type: 'agent.message',
-          action: null,
-          resource: { kind, text: text.slice(0, EXCERPT), characters: text.length },
-        });
-      }
-    }
-  }
 }

@@ -14,9 +14,14 @@ export function promptParts(request: RunRequest): readonly PromptPart[] {
 
 /** The prompt as one text: each part between marks that say whose it is. */
 export function promptText(parts: readonly PromptPart[], requester: string): string {
-  return parts
-    .map(({ from, text }) => (from === 'requester' ? `Task, from ${requester}:\n\n${text.trim()}` : data(from, text)))
-    .join('\n\n');
+  return promptTexts(parts, requester).join('\n\n');
+}
+
+/** The same, part by part. */
+export function promptTexts(parts: readonly PromptPart[], requester: string): readonly string[] {
+  return parts.map(({ from, text }) =>
+    from === 'requester' ? `Task, from ${requester}:\n\n${text.trim()}` : data(from, text),
+  );
 }
 
 function data(from: string, text: string): string {

@@ -46,8 +46,8 @@ export interface Principal {
 }
 
 export interface AgentRequest {
-  /** `command`, `builtin`, or the name of a profile: as `--agent` and the scopes of secrets name it. */
-  readonly kind: 'command' | 'builtin' | ProfileName;
+  /** `command`, `builtin`, `acp`, or the name of a profile: as `--agent` and the scopes of secrets name it. */
+  readonly kind: 'command' | 'builtin' | 'acp' | ProfileName;
   /** The command line; of a profile, arguments besides its own. */
   readonly argv: readonly string[];
   /** Answers of the model's; of `builtin` alone. */

@@ -64,6 +64,7 @@ export const gemini: AgentProfile = {
       }),
     },
   }),
+  acp: ({ model }) => ['--acp', '-m', model],
   parser: () => {
     let said = '';
     return parserOf(event, (one) => {

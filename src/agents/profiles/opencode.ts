@@ -89,5 +89,6 @@ export const opencode: AgentProfile = {
       }),
     },
   }),
+  acp: () => ['acp'],
   parser: () => parserOf(event, steps),
 };
