@@ -14,8 +14,8 @@ export interface AgentProfile {
   readonly program: string;
   readonly package: AgentPackage;
   plan(session: AgentSession): AgentPlan;
-  /** Arguments with which it speaks the Agent Client Protocol; left out where it does not. */
-  acp?(session: AgentSession): readonly string[];
+  /** How it speaks the Agent Client Protocol: in place of the plan's arguments, and besides its variables. Left out where it does not. */
+  acp?(session: AgentSession): { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> };
   /** One for a run: parsers may remember. */
   parser(): AgentParser;
 }

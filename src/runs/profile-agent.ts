@@ -56,7 +56,8 @@ export async function openProfileAgent(
       };
       const plan = profile.plan(session);
       if (!talking || profile.acp === undefined) return plan;
-      return { ...plan, argv: [...session.launcher, ...profile.acp(session), ...session.extra] };
+      const { args, env } = profile.acp(session);
+      return { ...plan, env: { ...plan.env, ...env }, argv: [...session.launcher, ...args, ...session.extra] };
     },
     follow: (scope) => new Follower(scope, profile),
   };

@@ -127,7 +127,8 @@ export class Conversation {
     const { name = null, version = null } = hello.agentInfo ?? {};
     this.#host.onPrompt({ name: name?.slice(0, 128) ?? null, version: version?.slice(0, 128) ?? null });
     const blocks = prompt.map((text): ContentBlock => ({ type: 'text', text }));
-    const { stopReason } = await agent.request('session/prompt', { sessionId, prompt: blocks });
+    const { stopReason, _meta } = await agent.request('session/prompt', { sessionId, prompt: blocks });
+    this.#updates.used(_meta);
     if (stopReason === 'end_turn') return { ok: true };
     return { ok: false, reason: Object.hasOwn(STOPS, stopReason) ? `${STOPS[stopReason]}` : 'it stopped' };
   }

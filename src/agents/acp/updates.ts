@@ -30,6 +30,11 @@ const update = z.object({
 type Update = z.infer<typeof update>;
 const notification = z.object({ update });
 
+/** As Gemini CLI tells it with its last answer. */
+const quota = z.object({
+  quota: z.object({ token_count: z.object({ input_tokens: amount, output_tokens: amount }) }),
+});
+
 export interface KnownCall {
   readonly kind: string;
   readonly title: string;
@@ -47,7 +52,7 @@ const CHUNKS: Readonly<Record<string, 'message' | 'reasoning'>> = {
 export class Updates {
   readonly #calls = new Map<string, Call>();
   #said: { readonly kind: 'message' | 'reasoning'; readonly text: string } | null = null;
-  #used = 0;
+  #tokens = { input: 0, output: 0 };
 
   read(params: unknown): readonly AgentStep[] {
     const parsed = notification.safeParse(params);
@@ -61,8 +66,15 @@ export class Updates {
 
   /** What was still coming when the turn ended. */
   end(): readonly AgentStep[] {
-    const used = this.#used === 0 ? [] : [{ kind: 'usage', input: this.#used, output: 0 } as const];
-    return [...this.#flush(), ...used];
+    return [...this.#flush(), { kind: 'usage', ...this.#tokens }];
+  }
+
+  /** What comes with the answer to the prompt, beside the protocol. */
+  used(meta: unknown): void {
+    const parsed = quota.safeParse(meta);
+    if (!parsed.success) return;
+    const { input_tokens: input, output_tokens: output } = parsed.data.quota.token_count;
+    this.#tokens = { input, output };
   }
 
   /** What it said of a tool call, before it asks for it. */
@@ -92,7 +104,7 @@ export class Updates {
       case 'plan':
         return [{ kind: 'plan', text: one.entries.map(planLine).join('\n') }];
       case 'usage_update':
-        this.#used = one.used;
+        this.#tokens = { input: one.used, output: 0 }; // of its context, not of each request
         return [];
       default:
         return [];

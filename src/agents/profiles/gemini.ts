@@ -64,7 +64,7 @@ export const gemini: AgentProfile = {
       }),
     },
   }),
-  acp: ({ model }) => ['--acp', '-m', model],
+  acp: ({ model }) => ({ args: ['--acp', '-m', model], env: {} }),
   parser: () => {
     let said = '';
     return parserOf(event, (one) => {

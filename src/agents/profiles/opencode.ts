@@ -89,6 +89,7 @@ export const opencode: AgentProfile = {
       }),
     },
   }),
-  acp: () => ['acp'],
+  // Who talks with it answers its questions.
+  acp: () => ({ args: ['acp'], env: { OPENCODE_PERMISSION: JSON.stringify({ edit: 'ask', bash: 'ask' }) } }),
   parser: () => parserOf(event, steps),
 };
