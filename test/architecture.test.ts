@@ -29,6 +29,7 @@ const packageOwners: Readonly<Record<string, readonly string[]>> = {
   koffi: ['sandbox', 'secrets', 'base'],
   kysely: ['store'],
   commander: ['cli'],
+  '@agentclientprotocol/sdk': ['agents'],
 };
 
 /** Node's own modules that policy, which is pure, may not touch. */

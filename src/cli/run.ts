@@ -41,7 +41,7 @@ export function command(context: Context): Command {
     .addOption(
       new Option(
         '--agent <name>',
-        `command (what stands behind --), builtin, or one of ${profileNames.join(', ')}`,
+        `command (what stands behind --), builtin, acp (CMD, talked with), or one of ${profileNames.join(', ')}`,
       ).choices(['command', 'builtin', 'acp', ...profileNames]),
     )
     .option('--policy <file>', 'a policy instead of .cordon/policy.yaml at the base commit')

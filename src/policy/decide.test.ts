@@ -46,6 +46,7 @@ describe('the built-in default', () => {
     ['secret.use name=A host=acme.example', 'deny'],
     ['tool.call server=a tool=b', 'deny'],
     ['tool.call server=builtin tool=shell', 'permit'],
+    ['tool.call server=acp tool=execute', 'permit'],
     ['tool.call server=builtins tool=shell', 'deny'],
     ['forge.open_pull_request', 'deny'],
     ['forge.comment', 'deny'],

@@ -5,8 +5,10 @@ import { actionNames, contexts, resourceTypes } from './cedar-schema.ts';
 import { compilePolicy, testPolicy } from './compile.ts';
 
 /** The user guide is held to what the code does: its examples load, their tests pass, its table is the schema. */
-const guide = readFileSync(join(import.meta.dirname, '../../docs/policy.md'), 'utf8');
-const examples = [...guide.matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1] ?? '');
+const [guide, agents] = ['policy', 'agents'].map((name) =>
+  readFileSync(join(import.meta.dirname, `../../docs/${name}.md`), 'utf8'),
+) as [string, string];
+const examples = [...`${guide}\n${agents}`.matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1] ?? '');
 
 test.each(examples.map((text, i) => [i, text] as const))('example %i of the guide', async (_, text) => {
   const input = { repository: { file: 'docs/policy.md', text } };

@@ -1,0 +1,241 @@
+/** Agents that are talked with: a real sandbox, an agent of a few lines of Perl inside, and real ones from npm. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ModelServer } from '../fakes/models/server.ts';
+import { type Finished, Installation, Project } from '../fakes/project.ts';
+
+const cordon = join(import.meta.dirname, '../../cordon');
+const site = new Installation();
+let project: Project;
+
+beforeAll(() => {
+  project = new Project(join(site.root, 'repository'));
+  project.write('agent.pl', readFileSync(join(import.meta.dirname, '../fakes/acp/agent.pl'), 'utf8')).commit('first');
+});
+afterAll(() => site.dispose());
+
+/** What the Perl agent is to do, one thing a line. */
+function run(script: readonly string[], ...options: string[]): Finished {
+  const task = `do it\nscript:\n${script.join('\n')}\n`;
+  return site.cordon('run', '--json', '-w', project.dir, '--agent', 'acp', ...options, task, '--', 'perl', 'agent.pl');
+}
+
+function events(runId: string, ...types: string[]) {
+  const lines = site.cordon('audit', 'show', '--run', runId, '--json').stdout.trim().split('\n');
+  return lines.map((line) => JSON.parse(line)).filter(({ type }) => types.length === 0 || types.includes(type));
+}
+
+function policy(text: string): string {
+  const file = join(site.root, `policy-${Math.random()}.yaml`);
+  writeFileSync(file, `version: 1\n${text}`);
+  return file;
+}
+
+test('a change is made, delivered and recorded as it was told', () => {
+  const { status, stderr, result } = run([
+    'text hel',
+    'text lo',
+    'plan one',
+    'run echo 42 > answer.txt; cat answer.txt',
+    'think hm',
+  ]);
+  expect(status, stderr).toBe(0);
+  expect(project.git('show', `${result.branch}:answer.txt`)).toBe('42');
+  expect(stderr).toContain('│ → execute echo 42 > answer.txt; cat answer.txt');
+  expect(stderr).toContain('│   42');
+  expect(stderr).not.toContain('jsonrpc');
+  const told = events(
+    result.runId,
+    'agent.prompted',
+    'agent.message',
+    'agent.tool.called',
+    'agent.tool.returned',
+    'agent.ended',
+  );
+  expect(told.map(({ type, resource }) => [type, resource])).toMatchObject([
+    ['agent.prompted', { name: 'builtin', version: '1.2', prompt: [{ from: 'requester' }] }],
+    ['agent.message', { kind: 'message', text: 'hello' }],
+    ['agent.message', { kind: 'plan', text: '[>] one' }],
+    ['agent.tool.called', { id: 'c0', tool: 'execute', input: 'echo 42 > answer.txt; cat answer.txt' }],
+    ['agent.tool.returned', { id: 'c0', ok: true, text: '42\n' }],
+    ['agent.message', { kind: 'reasoning', text: 'hm' }],
+    ['agent.message', { kind: 'message', text: 'heard: yes' }],
+    ['agent.ended', { ok: true, toolCalls: 1, unread: 0 }],
+  ]);
+  const [decided, closed] = events(result.runId, 'tool.decided', 'tool.closed');
+  const tool = 'execute: echo 42 > answer.txt; cat answer.txt';
+  expect(decided).toMatchObject({ resource: { server: 'acp', tool, call: 'c0' }, decision: { effect: 'permit' } });
+  expect(closed).toMatchObject({ cause: decided.seq, outcome: { result: 'allow_once', reason: null } });
+  expect(site.verify()).toEqual([]);
+}, 60_000);
+
+describe('what it asks leave for is the policy’s to say', () => {
+  const rules = (rule: string) => policy(`rules: |\n  ${rule}\n`);
+  const said = (finished: Finished) =>
+    events(finished.result.runId, 'tool.closed').map(({ outcome }) => outcome.result);
+
+  test('a forbid is a no, whatever the agent calls itself', () => {
+    const forbid =
+      'forbid (principal, action == Action::"tool.call", resource) when { context.server == "acp" && context.tool like "execute: git*" };';
+    const finished = run(['run git   push', 'run echo 1 > a.txt'], '--policy', rules(forbid));
+    expect(finished.status, finished.stderr).toBe(0);
+    expect(finished.stderr).toContain('heard: no | yes');
+    expect(said(finished)).toEqual(['reject_once', 'allow_once']);
+    expect(events(finished.result.runId, 'tool.decided')[0].decision.rules.join()).toContain('git*');
+  }, 60_000);
+
+  test('a question with nobody there is a no', () => {
+    const ask = '@ask forbid (principal, action == Action::"tool.call", resource);';
+    const finished = run(['run echo 1 > a.txt'], '--policy', rules(ask));
+    expect(finished.stderr).toContain('heard: no');
+    expect(events(finished.result.runId, 'approval.requested', 'approval.decided', 'tool.decided')).toMatchObject([
+      { resource: { summary: 'tool.call of "acp/execute: echo 1 > a.txt"' } },
+      { outcome: { answer: 'denied' } },
+      { decision: { effect: 'deny' } },
+    ]);
+    expect(site.verify()).toEqual([]);
+  }, 60_000);
+
+  test('where an agent offers no fitting answer it gets none, and leave for ever is never given', () => {
+    const finished = run(['ask execute|a|allow_always', 'ask execute|b|allow_once|reject_always']);
+    expect(finished.stderr).toContain('heard: cancelled | o-allow_once');
+    expect(said(finished)).toEqual(['cancelled', 'allow_once']);
+  }, 60_000);
+
+  test('and what it does not ask for is held all the same', () => {
+    const forbid = 'forbid (principal, action == Action::"tool.call", resource);';
+    const finished = run(['sh cat /etc/shadow; ls /root; echo 1 > b.txt'], '--policy', rules(forbid));
+    expect(finished.status).toBe(0);
+    expect(finished.stderr).not.toContain('root:');
+    const commands = events(finished.result.runId, 'command.started').map(({ resource }) => resource.argv.join(' '));
+    expect(commands).toContain('cat /etc/shadow');
+  }, 60_000);
+});
+
+describe('how it ends', () => {
+  test.each([
+    ['stop refusal', 'perl: it refuses to do this'],
+    ['stop max_tokens', 'perl: it ran into its limit of tokens'],
+    ['stop nonsense', 'perl: it '],
+    ['die 0', 'perl: it ended before it answered'],
+  ])(
+    '%s',
+    (line, reason) => {
+      const { status, result } = run(['sh echo 1 > c.txt', line]);
+      expect(status).toBe(1);
+      expect(result.stopReason).toContain(reason);
+      expect(result.head).toBeNull();
+    },
+    60_000,
+  );
+
+  test('one that ends with the answer needs no good exit code, and one that stays is ended', () => {
+    const exits = run(['perl say_it("bye"); answer($prompt, {stopReason => "end_turn"}); exit 3']);
+    expect(exits.status, exits.stderr).toBe(0);
+    const stays = run(['perl say_it("bye"); answer($prompt, {stopReason => "end_turn"}); sleep 1000']);
+    expect(stays.status, stays.stderr).toBe(0);
+    expect(events(stays.result.runId, 'agent.ended')).toMatchObject([{ resource: { ok: true } }]);
+  }, 60_000);
+
+  test('one that does not come to an end is asked to stop, and stopped', () => {
+    const hears =
+      'my $m = in(); next if ($m->{method} // "") ne "session/cancel"; say_it("heard the cancel"); sleep 1000';
+    const { status, result, stderr } = run([`perl while (1) { ${hears} }`], '--timeout', '3s');
+    expect(status, stderr).toBe(5);
+    expect(result.stopReason).toContain('the agent ran longer than 3.0 s');
+    expect(stderr).toContain('│ heard the cancel');
+  }, 60_000);
+
+  test('a program that is not there, or speaks something else', () => {
+    const missing = site.cordon('run', '--json', '-w', project.dir, '--agent', 'acp', 'x', '--', '/nowhere/agent');
+    expect(missing.status).toBe(1);
+    expect(missing.result.stopReason).toContain('could not be started in the sandbox');
+    const other = site.cordon(
+      'run',
+      '--json',
+      '-w',
+      project.dir,
+      '--agent',
+      'acp',
+      'x',
+      '--',
+      'echo',
+      'Hello! I am an agent.',
+    );
+    expect(other.status).toBe(1);
+    expect(other.result.stopReason).toBe('echo: it ended before it answered');
+    expect(other.stderr).toContain('│ Hello! I am an agent.');
+    const nothing = site.cordon('run', '-w', project.dir, '--agent', 'acp', '--', 'perl', 'agent.pl');
+    expect(nothing.status).toBe(2);
+    expect(nothing.stderr).toContain('has nothing to do');
+  }, 60_000);
+});
+
+describe('real agents from npm, against a scripted model', () => {
+  const tools: Readonly<Record<string, [driver: string, tool: string]>> = {
+    gemini: ['gemini', 'run_shell_command'],
+    opencode: ['openai-compatible', 'bash'],
+  };
+
+  test.for(Object.keys(tools))(
+    '%s asks, is let, and makes a change',
+    async (name, context) => {
+      const [driver, tool] = tools[name] as [string, string];
+      // npm as this machine is set up: the registry, its certificates.
+      const env = { ...process.env, CORDON_HOME: site.home };
+      const installed = spawnSync(cordon, ['agents', 'install', name], { env, encoding: 'utf8' });
+      context.skip(installed.status === 7, `npm cannot fetch ${name} here: ${installed.stderr}`);
+      expect(installed.status, installed.stderr).toBe(0);
+      const upstream = await new ModelServer(({ body }) => {
+        const said = JSON.stringify(body);
+        if (/"role":"tool"|functionResponse"/.test(said)) return { text: 'All done.' };
+        if (!said.includes(tool)) return { text: 'a title' };
+        return { tools: [{ id: 'c1', name: tool, arguments: { command: 'echo 42 > answer.txt', description: 'x' } }] };
+      }).start();
+      spawnSync(cordon, ['secrets', 'set', 'ACME_KEY'], {
+        env: site.env,
+        input: 'sk-a-real-key-000001',
+      });
+      const url = `${upstream.url}${driver === 'gemini' ? '' : '/v1'}`;
+      const add = site.cordon(
+        'providers',
+        'add',
+        name,
+        '--driver',
+        driver,
+        '--base-url',
+        url,
+        '--key',
+        'ACME_KEY',
+        '--model',
+        'small-1',
+      );
+      expect(add.status, add.stderr).toBe(0);
+      const file = policy(`llm_policy: {allowed_providers: [${name}], models: ["small-*"]}\n`);
+      const options = ['--json', '-w', project.dir, '--policy', file, '--timeout', '90s', '--agent', 'acp'];
+      const { status, stderr, result } = await site.type('run', ...options, 'write 42 into answer.txt', '--', name)
+        .done;
+      await upstream.close();
+      expect(status, stderr).toBe(0);
+      expect(project.git('show', `${result.branch}:answer.txt`)).toBe('42');
+      expect(events(result.runId, 'tool.decided', 'tool.closed')).toMatchObject([
+        { resource: { tool: 'execute: echo 42 > answer.txt' }, decision: { effect: 'permit' } },
+        { outcome: { result: 'allow_once' } },
+      ]);
+      expect(events(result.runId, 'agent.prepared', 'agent.prompted').map(({ resource }) => resource)).toMatchObject([
+        { agent: name, source: 'installed' },
+        { prompt: [{ from: 'requester' }] },
+      ]);
+      expect(site.verify()).toEqual([]);
+    },
+    300_000,
+  );
+
+  test('one that does not speak the protocol is refused before it starts', () => {
+    const { status, stderr } = site.cordon('run', '-w', project.dir, '--agent', 'acp', 'x', '--', 'pi');
+    expect(status).toBe(2);
+    expect(stderr).toContain('does not speak the Agent Client Protocol');
+  }, 60_000);
+});
