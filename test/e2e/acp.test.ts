@@ -12,7 +12,7 @@ let project: Project;
 
 beforeAll(() => {
   project = new Project(join(site.root, 'repository'));
-  project.write('agent.pl', readFileSync(join(import.meta.dirname, '../fakes/acp/agent.pl'), 'utf8')).commit('first');
+  project.write('agent.pl', readFileSync(join(import.meta.dirname, '../fakes/acp-agent.pl'), 'utf8')).commit('first');
 });
 afterAll(() => site.dispose());
 
