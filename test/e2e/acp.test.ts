@@ -179,59 +179,54 @@ describe('real agents from npm, against a scripted model', () => {
     opencode: ['openai-compatible', 'bash'],
   };
 
-  test.for(Object.keys(tools))(
-    '%s asks, is let, and makes a change',
-    async (name, context) => {
-      const [driver, tool] = tools[name] as [string, string];
-      // npm as this machine is set up: the registry, its certificates.
-      const env = { ...process.env, CORDON_HOME: site.home };
-      const installed = spawnSync(cordon, ['agents', 'install', name], { env, encoding: 'utf8' });
-      context.skip(installed.status === 7, `npm cannot fetch ${name} here: ${installed.stderr}`);
-      expect(installed.status, installed.stderr).toBe(0);
-      const upstream = await new ModelServer(({ body }) => {
-        const said = JSON.stringify(body);
-        if (/"role":"tool"|functionResponse"/.test(said)) return { text: 'All done.' };
-        if (!said.includes(tool)) return { text: 'a title' };
-        return { tools: [{ id: 'c1', name: tool, arguments: { command: 'echo 42 > answer.txt', description: 'x' } }] };
-      }).start();
-      spawnSync(cordon, ['secrets', 'set', 'ACME_KEY'], {
-        env: site.env,
-        input: 'sk-a-real-key-000001',
-      });
-      const url = `${upstream.url}${driver === 'gemini' ? '' : '/v1'}`;
-      const add = site.cordon(
-        'providers',
-        'add',
-        name,
-        '--driver',
-        driver,
-        '--base-url',
-        url,
-        '--key',
-        'ACME_KEY',
-        '--model',
-        'small-1',
-      );
-      expect(add.status, add.stderr).toBe(0);
-      const file = policy(`llm_policy: {allowed_providers: [${name}], models: ["small-*"]}\n`);
-      const options = ['--json', '-w', project.dir, '--policy', file, '--timeout', '90s', '--agent', 'acp'];
-      const { status, stderr, result } = await site.type('run', ...options, 'write 42 into answer.txt', '--', name)
-        .done;
-      await upstream.close();
-      expect(status, stderr).toBe(0);
-      expect(project.git('show', `${result.branch}:answer.txt`)).toBe('42');
-      expect(events(result.runId, 'tool.decided', 'tool.closed')).toMatchObject([
-        { resource: { tool: 'execute: echo 42 > answer.txt' }, decision: { effect: 'permit' } },
-        { outcome: { result: 'allow_once' } },
-      ]);
-      expect(events(result.runId, 'agent.prepared', 'agent.prompted').map(({ resource }) => resource)).toMatchObject([
-        { agent: name, source: 'installed' },
-        { prompt: [{ from: 'requester' }] },
-      ]);
-      expect(site.verify()).toEqual([]);
-    },
-    300_000,
-  );
+  test.for(Object.keys(tools))('%s asks, is let, and makes a change', { timeout: 300_000 }, async (name, { skip }) => {
+    const [driver, tool] = tools[name] as [string, string];
+    // npm as this machine is set up: the registry, its certificates.
+    const env = { ...process.env, CORDON_HOME: site.home };
+    const installed = spawnSync(cordon, ['agents', 'install', name], { env, encoding: 'utf8' });
+    skip(installed.status === 7, `npm cannot fetch ${name} here: ${installed.stderr}`);
+    expect(installed.status, installed.stderr).toBe(0);
+    const upstream = await new ModelServer(({ body }) => {
+      const said = JSON.stringify(body);
+      if (/"role":"tool"|functionResponse"/.test(said)) return { text: 'All done.' };
+      if (!said.includes(tool)) return { text: 'a title' };
+      return { tools: [{ id: 'c1', name: tool, arguments: { command: 'echo 42 > answer.txt', description: 'x' } }] };
+    }).start();
+    spawnSync(cordon, ['secrets', 'set', 'ACME_KEY'], {
+      env: site.env,
+      input: 'sk-a-real-key-000001',
+    });
+    const url = `${upstream.url}${driver === 'gemini' ? '' : '/v1'}`;
+    const add = site.cordon(
+      'providers',
+      'add',
+      name,
+      '--driver',
+      driver,
+      '--base-url',
+      url,
+      '--key',
+      'ACME_KEY',
+      '--model',
+      'small-1',
+    );
+    expect(add.status, add.stderr).toBe(0);
+    const file = policy(`llm_policy: {allowed_providers: [${name}], models: ["small-*"]}\n`);
+    const options = ['--json', '-w', project.dir, '--policy', file, '--timeout', '90s', '--agent', 'acp'];
+    const { status, stderr, result } = await site.type('run', ...options, 'write 42 into answer.txt', '--', name).done;
+    await upstream.close();
+    expect(status, stderr).toBe(0);
+    expect(project.git('show', `${result.branch}:answer.txt`)).toBe('42');
+    expect(events(result.runId, 'tool.decided', 'tool.closed')).toMatchObject([
+      { resource: { tool: 'execute: echo 42 > answer.txt' }, decision: { effect: 'permit' } },
+      { outcome: { result: 'allow_once' } },
+    ]);
+    expect(events(result.runId, 'agent.prepared', 'agent.prompted').map(({ resource }) => resource)).toMatchObject([
+      { agent: name, source: 'installed' },
+      { prompt: [{ from: 'requester' }] },
+    ]);
+    expect(site.verify()).toEqual([]);
+  });
 
   test('one that does not speak the protocol is refused before it starts', () => {
     const { status, stderr } = site.cordon('run', '-w', project.dir, '--agent', 'acp', 'x', '--', 'pi');
