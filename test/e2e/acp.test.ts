@@ -64,7 +64,7 @@ test('a change is made, delivered and recorded as it was told', () => {
     ['agent.message', { kind: 'message', text: 'heard: yes' }],
     ['agent.ended', { ok: true, toolCalls: 1, unread: 0 }],
   ]);
-  const [decided, closed] = events(result.runId, 'tool.decided', 'tool.closed');
+  const [decided, closed] = events(result.runId, 'tool.asked', 'tool.answered');
   const tool = 'execute: echo 42 > answer.txt; cat answer.txt';
   expect(decided).toMatchObject({ resource: { server: 'acp', tool, call: 'c0' }, decision: { effect: 'permit' } });
   expect(closed).toMatchObject({ cause: decided.seq, outcome: { result: 'allow_once', reason: null } });
@@ -74,7 +74,7 @@ test('a change is made, delivered and recorded as it was told', () => {
 describe('what it asks leave for is the policy’s to say', () => {
   const rules = (rule: string) => policy(`rules: |\n  ${rule}\n`);
   const said = (finished: Finished) =>
-    events(finished.result.runId, 'tool.closed').map(({ outcome }) => outcome.result);
+    events(finished.result.runId, 'tool.answered').map(({ outcome }) => outcome.result);
 
   test('a forbid is a no, whatever the agent calls itself', () => {
     const forbid =
@@ -83,14 +83,14 @@ describe('what it asks leave for is the policy’s to say', () => {
     expect(finished.status, finished.stderr).toBe(0);
     expect(finished.stderr).toContain('heard: no | yes');
     expect(said(finished)).toEqual(['reject_once', 'allow_once']);
-    expect(events(finished.result.runId, 'tool.decided')[0].decision.rules.join()).toContain('git*');
+    expect(events(finished.result.runId, 'tool.asked')[0].decision.rules.join()).toContain('git*');
   }, 60_000);
 
   test('a question with nobody there is a no', () => {
     const ask = '@ask forbid (principal, action == Action::"tool.call", resource);';
     const finished = run(['run echo 1 > a.txt'], '--policy', rules(ask));
     expect(finished.stderr).toContain('heard: no');
-    expect(events(finished.result.runId, 'approval.requested', 'approval.decided', 'tool.decided')).toMatchObject([
+    expect(events(finished.result.runId, 'approval.requested', 'approval.decided', 'tool.asked')).toMatchObject([
       { resource: { summary: 'tool.call of "acp/execute: echo 1 > a.txt"' } },
       { outcome: { answer: 'denied' } },
       { decision: { effect: 'deny' } },
@@ -217,7 +217,7 @@ describe('real agents from npm, against a scripted model', () => {
     await upstream.close();
     expect(status, stderr).toBe(0);
     expect(project.git('show', `${result.branch}:answer.txt`)).toBe('42');
-    expect(events(result.runId, 'tool.decided', 'tool.closed')).toMatchObject([
+    expect(events(result.runId, 'tool.asked', 'tool.answered')).toMatchObject([
       { resource: { tool: 'execute: echo 42 > answer.txt' }, decision: { effect: 'permit' } },
       { outcome: { result: 'allow_once' } },
     ]);
