@@ -245,3 +245,18 @@ test('what cannot be is said before anything starts', () => {
     expect(status, stderr).toBe(2);
   }
 });
+
+test('a run of it is run again from its recording, exactly, without asking a model', async () => {
+  play(
+    shell('cat sum.sh; ./test.sh'),
+    { tools: [call('edit', { path: 'sum.sh', old: '$1 - $2', new: '$1 + $2' })] },
+    shell('./test.sh'),
+    finish('it adds'),
+  );
+  const { status, stderr, result } = await run('make the test pass again');
+  expect(status, stderr).toBe(0);
+  upstream.heard.length = 0;
+  const replayed = await site.type('runs', 'replay', '--json', result.runId).done;
+  expect(JSON.parse(replayed.stdout), replayed.stderr).toMatchObject({ verdict: 'exact' });
+  expect(upstream.heard).toEqual([]);
+}, 60_000);
