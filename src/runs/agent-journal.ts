@@ -3,6 +3,8 @@ import type { Answer } from '../agents/builtin/model.ts';
 import type { Hook, ToolCall } from '../agents/builtin/tool-belt.ts';
 import type { ContentRef } from '../audit/event.ts';
 import type { Json } from '../base/canonical-json.ts';
+import { digest } from '../base/digest.ts';
+import { formatDuration } from '../base/duration.ts';
 import { BUILTIN_TOOLS } from '../policy/index.ts';
 import { decideCrossing } from './crossing.ts';
 import { recorded } from './run-log.ts';
@@ -10,6 +12,8 @@ import type { RunScope } from './scope.ts';
 
 /** Characters that stand in an event; the whole is beside the log. */
 const EXCERPT = 240;
+/** Characters of a call that a person is shown. */
+const LONGEST_QUESTION = 4_000;
 /** Bytes of one answer, call or result that are kept. */
 const MOST = 8 * 1024 * 1024;
 
@@ -26,9 +30,12 @@ export class AgentJournal implements Journal {
 
   /** The one hook before a tool: the policy decides on it, a person where it asks, and both are in the log before it is done. */
   readonly beforeToolCall: Hook = async (call) => {
-    const decision = await decideCrossing(this.#scope, { action: 'tool.call', server: BUILTIN_TOOLS, tool: call.tool });
     const { tool, id, step, brief, input } = call;
+    const action = { action: 'tool.call', server: BUILTIN_TOOLS, tool } as const;
     const whole = JSON.stringify(input);
+    // A person says yes to this very call, not to the tool.
+    const question = { what: asked(tool, whole), subjectDigest: digest(JSON.stringify({ ...action, input })) };
+    const decision = await decideCrossing(this.#scope, action, undefined, question);
     const content = await this.#keep(input as Json);
     const { log } = this.#scope.run;
     const cause = await log.append(
@@ -92,11 +99,14 @@ export class AgentJournal implements Journal {
   }
 
   shown({ tool, brief, ok, note, ms }: Parameters<Journal['shown']>[0]): void {
-    const took = ms < 1 ? '' : ` (${(ms / 1000).toFixed(1)} s)`;
-    this.#show(`${ok ? '✓' : '✗'} ${tool} ${brief}${note === '' ? '' : ` — ${note}`}${took}`);
+    const took = ms < 100 ? '' : `(${formatDuration(ms)})`;
+    const parts = [ok ? '✓' : '✗', tool, brief, note === '' ? '' : `— ${note}`, took];
+    this.#show(parts.filter((part) => part !== '').join(' '));
   }
 
+  /** What it said in the end is shown whole. */
   ended({ success, summary, steps, toolCalls }: Outcome): void {
+    for (const line of summary.trim().split('\n')) this.#show(line);
     const reason = success ? null : summary.slice(0, 1_000);
     this.#scope.run.log.enqueue({
       type: 'agent.ended',
@@ -119,4 +129,10 @@ export class AgentJournal implements Journal {
     const options = { mediaType: 'application/json', maxBytes: Math.max(MOST, bytes.length) };
     return { content: await system.content.put(run.id, bytes, options) };
   }
+}
+
+/** What a person reads who is to approve of a call: all of it, or that there is more. */
+function asked(tool: string, input: string): string {
+  const cut = input.length > LONGEST_QUESTION ? ` [… ${input.length - LONGEST_QUESTION} more characters]` : '';
+  return `tool.call of ${BUILTIN_TOOLS}/${tool} ${input.slice(0, LONGEST_QUESTION)}${cut}`;
 }

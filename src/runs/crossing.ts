@@ -4,13 +4,26 @@ import { type Decision, decide, type PolicyAction, subject } from '../policy/ind
 import { decideAsk } from './ask.ts';
 import type { RunScope } from './scope.ts';
 
-export async function decideCrossing(scope: RunScope, action: PolicyAction, narrow?: Narrow): Promise<Decision> {
+/** What a person is asked, where it is more than the policy's own subject: then the answer is bound to all of it. */
+export interface Question {
+  readonly what: string;
+  readonly subjectDigest: string;
+}
+
+export async function decideCrossing(
+  scope: RunScope,
+  action: PolicyAction,
+  narrow?: Narrow,
+  question?: Question,
+): Promise<Decision> {
   const { run, loaded, request, io } = scope;
   const ruled = decide(loaded.policy, action);
-  const decision = run.log.count(ruled.effect === 'deny' || narrow === undefined ? ruled : await narrow(ruled), action);
-  if (decision.effect !== 'ask') return decision;
+  const judged = run.log.count(ruled.effect === 'deny' || narrow === undefined ? ruled : await narrow(ruled), action);
+  if (judged.effect !== 'ask') return judged;
+  const { what, subjectDigest } = question ?? { what: subject(action), subjectDigest: judged.subjectDigest };
+  const decision = { ...judged, subjectDigest };
   try {
-    await decideAsk(decision, action.action, subject(action), request, run.log, io, scope.system.clock);
+    await decideAsk(decision, action.action, what, request, run.log, io, scope.system.clock);
     return { ...decision, effect: 'permit' };
   } catch {
     return { ...decision, effect: 'deny' };

@@ -207,3 +207,24 @@ test('a process that the agent left behind does not outlive the run', async () =
   expect(site.leftovers()).toEqual([]);
   expect(site.verify()).toEqual([]);
 }, 60_000);
+
+test('text that is no Unicode is recorded, escaped, and ends nothing', async () => {
+  const half = JSON.parse('"\\ud800 half \\udfff"');
+  script = (_heard, index) =>
+    index === 0
+      ? {
+          text: `look ${half}`,
+          tools: [
+            call('shell', { command: `echo ${half}`, timeout: 1.5 }),
+            call(`tool${half}`, {}),
+            call('read', { path: half }),
+            call('edit', { path: 'x', old: '', new: half }),
+            { ...call('plan', { steps: [{ step: half }] }), id: `c${half}` },
+          ],
+        }
+      : { tools: [call('finish', { summary: `done ${half}` })] };
+  const { status, stderr } = await site.type('run', '--json', '-w', project.dir, '--model', 'acme/small-1', 'look')
+    .done;
+  expect(status, stderr).toBe(0);
+  expect(site.verify()).toEqual([]);
+}, 60_000);

@@ -146,7 +146,7 @@ test('a call that the policy forbids is told to the model, and the run goes on',
 }, 60_000);
 
 test('where the policy asks and nobody is there, a call is denied', async () => {
-  play(shell('true'), finish('could not', false));
+  play(shell('true'), shell('true; echo $HOME'), finish('could not', false));
   const rules =
     '}\nrules: |\n  @ask forbid (principal, action == Action::"tool.call", resource == Tool::"builtin/shell");\n';
   const { status, result } = await run('do it', '--approvals', 'deny', ...policy(rules));
@@ -155,6 +155,13 @@ test('where the policy asks and nobody is there, a call is denied', async () => 
   expect(events(result.runId).map(({ type }) => type)).toEqual(
     expect.arrayContaining(['approval.requested', 'approval.decided', 'tool.requested', 'tool.ended']),
   );
+  // A person would read the call, and say yes to it and to no other.
+  const asked = events(result.runId).filter(({ type }) => type === 'approval.requested');
+  expect(asked.map(({ resource }) => resource.summary)).toEqual([
+    'tool.call of builtin/shell {"command":"true"}',
+    'tool.call of builtin/shell {"command":"true; echo $HOME"}',
+  ]);
+  expect(new Set(asked.map(({ resource }) => resource.approval)).size).toBe(2);
   expect(site.verify()).toEqual([]);
 }, 60_000);
 
