@@ -117,6 +117,20 @@ describe('in the head of a request', () => {
   });
 });
 
+test.each(['TRACE', 'TRACK'])('%s, whose answer is the request with the value in it, is not sent', async (method) => {
+  const head = `Host: ${HOST}\r\nConnection: close\r\n\r\n`;
+  const answer = await scene.send(`${method} http://${HOST}/ HTTP/1.1\r\n${head}`);
+  expect(answer).toMatch(/^HTTP\/1\.1 403 [\s\S]*secret_refused/);
+  expect(answer).not.toContain(VALUE);
+  expect(scene.dialled).toEqual([]);
+});
+
+test('in the credentials for the proxy itself, which go nowhere', async () => {
+  const head = `Host: small.example\r\nProxy-Authorization: Bearer ${mine}\r\nConnection: close\r\n\r\n`;
+  expect(await scene.send(`GET http://small.example/ HTTP/1.1\r\n${head}`)).toMatch(/ 200 OK/);
+  expect(bytesOutside()).not.toContain(mine);
+});
+
 describe('in the body of a request', () => {
   const multipart = (encoding: string, text: string) =>
     `--b\r\nContent-Disposition: form-data; name="f"\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n${text}\r\n--b--\r\n`;
@@ -264,6 +278,21 @@ describe('in the body of a request', () => {
       `POST http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3;a=${mine}\r\nabc\r\n0\r\n\r\n`,
     );
     expect(scene.seen.map(({ body }) => body)).toEqual(['abc', 'abc']);
+    expect(bytesOutside()).not.toContain(mine);
+  });
+
+  test('behind an expectation: before the host says go on, and after', async () => {
+    const head = `PUT http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nExpect: 100-continue\r\nContent-Length: ${mine.length}\r\n\r\n`;
+    await scene.send(head + mine);
+    await scene.until(() => scene.closed.length === 1);
+    const socket = await scene.open();
+    const goOn = received(socket, /100 Continue\r\n\r\n/);
+    socket.write(head);
+    await goOn;
+    socket.write(mine);
+    await received(socket);
+    await scene.until(() => scene.closed.length === 2);
+    expect(scene.closed.map(({ result }) => result)).toEqual(['secret_refused', 'secret_refused']);
     expect(bytesOutside()).not.toContain(mine);
   });
 

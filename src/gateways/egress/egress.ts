@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, getCACertificates, rootCertificates, type SecureContext } from 'node:tls';
 import type { Clock } from '../../base/clock.ts';
 import type { EffectivePolicy } from '../../policy/index.ts';
-import { type Authority, createAuthority } from './authority.ts';
+import { type Authority, createAuthority, ONE_HANDSHAKE } from './authority.ts';
 import { type Connector, openDialer, type Resolver, systemConnector, systemResolver } from './dial.ts';
 import { answerDns, serveDns } from './dns.ts';
 import type { Gateway, SecretHook } from './gateway.ts';
@@ -151,6 +151,7 @@ class EgressGateway implements Egress {
     const { extraCa } = this.#options;
     this.#trust ??= createSecureContext({
       minVersion: 'TLSv1.2',
+      secureOptions: ONE_HANDSHAKE,
       ca: [...systemRoots(), ...(extraCa === undefined ? [] : [extraCa])],
     });
     return this.#trust;

@@ -12,6 +12,8 @@ export interface OutgoingHead extends Target {
   readonly headers: readonly Header[];
 }
 
+const ECHOES = new Set(['TRACE', 'TRACK']);
+
 /**
  * A permitted request's headers with the values of secrets in them. Every request in the clear is looked at, whatever its
  * host: a placeholder that goes elsewhere is stopped wherever it can be seen. Throws `Refusal`.
@@ -19,6 +21,12 @@ export interface OutgoingHead extends Target {
 export async function withSecrets(gateway: Gateway, request: OutgoingHead): Promise<readonly Header[]> {
   const { headers, host, port } = request;
   if (gateway.secrets === null) return headers;
+  // RFC 9110 §9.3.8: the answer to it is the request, with the value in it.
+  if (ECHOES.has(request.method) && gateway.secrets.wants(request))
+    throw new Refusal('secret_refused', `${request.method} would have ${host} repeat the secret that is sent to it`, {
+      host,
+      port,
+    });
   const answer = await gateway.secrets.apply(request);
   if ('refuse' in answer) throw new Refusal('secret_refused', answer.refuse, { host, port });
   const names = new Set(answer.set.map((header) => header.lower));
