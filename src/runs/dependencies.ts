@@ -4,8 +4,6 @@ import { basename, join } from 'node:path';
 import { sha256Hex } from '../base/digest.ts';
 import { writeDurably } from '../base/durable-file.ts';
 import { SBOM_MEDIA_TYPE, sbomOf } from '../gateways/egress/packages/sbom.ts';
-import type { LockRules } from '../gateways/git/lockfiles/inspect.ts';
-import { decide } from '../policy/index.ts';
 import { redactedJson } from './redaction.ts';
 import type { RunScope } from './scope.ts';
 
@@ -35,17 +33,4 @@ export async function recordDependencies(scope: RunScope): Promise<void> {
     content,
   });
   run.facts.sbomDigest = sbom;
-}
-
-/** Null where no layer says what lock files may name: then none is read. */
-export function lockRules(scope: RunScope): LockRules | null {
-  const { policy } = scope.loaded;
-  const { dependencies: rules } = policy;
-  const { registries, allow, deny, recorded } = rules;
-  if (registries === null && allow.length === 0 && deny.length === 0 && recorded === null) return null;
-  return {
-    rules,
-    isOpen: (host, port) => decide(policy, { action: 'net.connect', host, port }).effect !== 'deny',
-    wasRecorded: (query) => scope.wasRecorded(query),
-  };
 }

@@ -14,36 +14,37 @@ export interface Format {
   readonly kind: 'lock' | 'list' | 'settings';
   /** Bytes. */
   readonly most: number;
+  /** How much longer a byte of it takes to read than one of JSON. */
+  readonly weight: number;
   readonly read: (text: string, reading: Reading) => undefined;
 }
 
 const MiB = 1024 * 1024;
-const lock = (ecosystem: Ecosystem, read: Format['read'], most = 64): Format => ({
+const lock = (ecosystem: Ecosystem, read: Format['read'], slow = false): Format => ({
   ecosystem,
   kind: 'lock',
-  most: most * MiB,
+  // The readers of YAML and TOML take a second for a megabyte.
+  ...(slow ? { most: 6 * MiB, weight: 8 } : { most: 64 * MiB, weight: 1 }),
   read,
 });
 const settings = (ecosystem: Ecosystem, read: Format['read']): Format => ({
   ecosystem,
   kind: 'settings',
-  most: 4 * MiB,
+  most: MiB,
+  weight: 8,
   read,
 });
-const requirements: Format = { ecosystem: 'pypi', kind: 'list', most: 16 * MiB, read: readRequirements };
-
-/** YAML takes a second for a few megabytes. */
-const YAML_MIB = 12;
+const requirements: Format = { ecosystem: 'pypi', kind: 'list', most: 16 * MiB, weight: 1, read: readRequirements };
 
 const formats: ReadonlyMap<string, Format> = new Map([
   ['package-lock.json', lock('npm', readNpm)],
   ['npm-shrinkwrap.json', lock('npm', readNpm)],
-  ['pnpm-lock.yaml', lock('npm', readPnpm, YAML_MIB)],
-  ['yarn.lock', lock('npm', readYarn, YAML_MIB)],
-  ['poetry.lock', lock('pypi', readPoetry)],
-  ['uv.lock', lock('pypi', readUv)],
+  ['pnpm-lock.yaml', lock('npm', readPnpm, true)],
+  ['yarn.lock', lock('npm', readYarn, true)],
+  ['poetry.lock', lock('pypi', readPoetry, true)],
+  ['uv.lock', lock('pypi', readUv, true)],
   ['pipfile.lock', lock('pypi', readPipfile)],
-  ['pylock.toml', lock('pypi', readPylock)],
+  ['pylock.toml', lock('pypi', readPylock, true)],
   ['.npmrc', settings('npm', readNpmrc)],
   ['.yarnrc', settings('npm', readYarnrc)],
   ['.yarnrc.yml', settings('npm', readYarnrcYml)],

@@ -32,6 +32,8 @@ export interface LockRequest extends LockRules {
 /** Sentences that a decision rests on; what is more is counted. */
 const SAID = 100;
 const MOST_ORIGINS = 1000;
+/** Bytes of all files that are read, by their weight: half a minute at the worst. */
+const MOST_BYTES = 128 * 1024 * 1024;
 
 interface Seen {
   readonly path: string;
@@ -50,16 +52,17 @@ export async function inspectLockfiles(request: LockRequest): Promise<PushDepend
   const { changes, walker, head, reader } = request;
   const report = new Report(request);
   const seen: Seen[] = [];
-  const known = new Set<string>();
+  let left = MOST_BYTES;
   for (const [oid, places] of changes.contents) {
     for (const [path, commit] of places) {
       const format = formatOf(path);
       if (format === null) continue;
       const bytes = await reader.read(oid, 'blob', format.most);
+      left -= (bytes?.length ?? 0) * format.weight;
       const last = (await entryAt(walker, head, path))?.oid === oid;
       if (bytes === null) report.problem(path, commit, null, `is larger than ${format.most} bytes: it is not read`);
+      else if (left < 0) report.problem(path, commit, null, 'is not read: there are too many lock files in one push');
       else seen.push({ path, commit, format, last, reading: readFormat(format, path, bytes) });
-      known.add(path);
     }
   }
   for (const [path, commit] of changes.links)

@@ -1,11 +1,12 @@
 import { parse, TomlError } from 'smol-toml';
-import { LockError, MOST_DEEP, MOST_NODES, type Node, type Value } from './node.ts';
+import { boundMarks, LockError, MOST_DEEP, MOST_NODES, type Node, type Value } from './node.ts';
 
 /**
  * TOML; it forbids repeated keys by itself. Lines are known of the tables of top-level lists (`[[package]]`) and what is in
  * them, as the line of their header. Throws `LockError`.
  */
 export function parseToml(text: string): Node {
+  boundMarks(text);
   let root: unknown;
   try {
     root = parse(text, { integersAsBigInt: true, maxDepth: MOST_DEEP });
@@ -35,7 +36,10 @@ function headerLines(text: string): Map<string, number[]> {
   const found = new Map<string, number[]>();
   text.split('\n').forEach((line, i) => {
     const name = /^\[\[\s*([\w-]+)\s*\]\]/.exec(line)?.[1];
-    if (name !== undefined) found.set(name, [...(found.get(name) ?? []), i + 1]);
+    if (name === undefined) return;
+    const lines = found.get(name);
+    if (lines === undefined) found.set(name, [i + 1]);
+    else lines.push(i + 1);
   });
   return found;
 }

@@ -1,11 +1,16 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type Node as YamlNode } from 'yaml';
-import { LockError, MOST_DEEP, MOST_NODES, type Node } from './node.ts';
+import { boundMarks, LockError, MOST_DEEP, MOST_NODES, type Node } from './node.ts';
+
+const MOST_DOCUMENTS = 10;
 
 /**
  * The documents of a YAML file, without what lock files never have: anchors, aliases, tags, merge keys, repeated keys.
  * Throws `LockError`.
  */
 export function parseYaml(text: string): readonly Node[] {
+  boundMarks(text);
+  if ((text.match(/^---/gm) ?? []).length > MOST_DOCUMENTS)
+    throw new LockError(null, `it has more than ${MOST_DOCUMENTS} documents`);
   const lines = new LineCounter();
   const lineOf = (node: YamlNode | null) => (node?.range ? lines.linePos(node.range[0]).line : null);
   // The library looks for repeated keys in time that grows with their square: that is done below.
