@@ -1,7 +1,7 @@
 # An agent that speaks the Agent Client Protocol with nothing but Perl's core. Each line of the prompt after "script:" is one thing
 # that it does: see the table at the end. It says in the end what it was answered.
 use strict; use warnings; use JSON::PP; $| = 1;
-my $json = JSON::PP->new->canonical;
+my $json = JSON::PP->new->utf8->canonical;
 my ($next, @heard, $session) = (0);
 sub out { print $json->encode($_[0]), "\n" }
 sub answer { my ($to, $result) = @_; out({jsonrpc => '2.0', id => $to->{id}, result => $result}) }
