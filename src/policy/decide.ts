@@ -19,7 +19,7 @@ import { defaultExpiry } from './tree-rules.ts';
 export function decide(policy: EffectivePolicy, action: PolicyAction): Decision {
   const subject = subjectJson(action);
   // A gateway asks the same of one policy thousands of times, and the answer is a function of the two.
-  if (!action.action.startsWith('net.') || !subject.canonical) return judgeAfresh(policy, action, subject);
+  if (!/^(?:net|llm)\./.test(action.action) || !subject.canonical) return judgeAfresh(policy, action, subject);
   const known = remembered.get(policy) ?? new Map<string, Decision>();
   remembered.set(policy, known);
   const before = known.get(subject.json);

@@ -187,7 +187,8 @@ function keyOf(scope: RunScope, provider: ProviderSettings, secret: string): Key
   };
 }
 
-function modelLog({ run }: RunScope): ModelLog {
+/** Every request as two events: before it leaves, and when its answer has ended. */
+export function modelLog({ run }: Pick<RunScope, 'run'>): ModelLog {
   return {
     requested: ({ decision, features, dropped, redacted, ...resource }) =>
       run.log.append(

@@ -40,10 +40,10 @@ export async function relay(
   }
   const headers = answerHeaders(answer, stream);
   const begin = () => {
-    if (guest.headersSent) return;
+    if (crossing.firstByte !== null) return;
     crossing.firstByte = gateway.clock.monotonic() - arrived;
     crossing.recording?.head(200, headers);
-    guest.writeHead(200, headers);
+    if (stream) guest.writeHead(200, headers);
   };
   const parts = {
     answer: answer as AsyncIterable<Buffer>,
@@ -59,7 +59,7 @@ export async function relay(
     begin,
   };
   if (stream) await relayStream(parts);
-  else await relayWhole(parts);
+  else crossing.whole = { headers, bytes: await relayWhole(parts) };
 }
 
 function answerHeaders({ headers }: IncomingMessage, stream: boolean): Record<string, string> {
@@ -104,7 +104,10 @@ export async function settle(
     durationMs: Math.round(gateway.clock.monotonic() - incoming.arrived),
     upstreamId: crossing.upstreamId,
   });
-  if (failure === null) incoming.guest.end();
+  if (failure !== null) return;
+  const { whole } = crossing;
+  if (whole !== null) incoming.guest.writeHead(200, { ...whole.headers, 'content-length': whole.bytes.length });
+  incoming.guest.end(whole?.bytes);
 }
 
 /** What the provider told; where the answer broke off, at least what its bytes let one think. */

@@ -26,6 +26,8 @@ export interface Crossing {
   firstByte: number | null;
   status: number | null;
   upstreamId: string | null;
+  /** An answer that is no stream, until it is recorded. */
+  whole: { readonly headers: Readonly<Record<string, string>>; readonly bytes: Buffer } | null;
 }
 
 /** Verdict, form, budget and record, in this order: nothing has left when it throws. */
@@ -80,6 +82,7 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
     firstByte: null,
     status: null,
     upstreamId: null,
+    whole: null,
   };
 }
 

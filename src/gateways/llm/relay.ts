@@ -23,7 +23,7 @@ export interface Relay {
   readonly limits: ModelLimits;
   /** Told of each piece, in bytes. */
   onBytes(count: number): void;
-  /** Sends the head of the answer; before the first byte of it. */
+  /** Before the first byte of the answer; a stream's head is sent by it. */
   begin(): void;
 }
 
@@ -49,8 +49,8 @@ export async function relayStream(relay: Relay): Promise<void> {
     throw new ModelRefusal('cut', 502, 'answer_cut', 'the answer broke off before its end');
 }
 
-/** The whole of an answer that is JSON. */
-export async function relayWhole(relay: Relay): Promise<void> {
+/** The whole of an answer that is JSON, as the caller will get it: all at once, when it is recorded. */
+export async function relayWhole(relay: Relay): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let size = 0;
   for await (const piece of within(relay.answer, relay.limits)) {
@@ -71,7 +71,11 @@ export async function relayWhole(relay: Relay): Promise<void> {
   relay.meter.whole(value);
   const { translation } = relay;
   const told = translation === null ? bytes : inWords(() => JSON.stringify(translation.whole(value)));
-  await pass(relay, Buffer.from(told));
+  const whole = Buffer.from(told);
+  if (relay.guest.destroyed) throw new ModelRefusal('cancelled', 499, 'cancelled', 'the caller went away');
+  relay.begin();
+  relay.recording?.piece(whole);
+  return whole;
 }
 
 /** What an answer says that the caller's protocol cannot, or that is not its own, breaks it off. */

@@ -70,7 +70,8 @@ class ModelServer implements Models {
   readonly token: string;
   readonly #gateway: Gateway;
   readonly #token: Buffer;
-  readonly #ended = new AbortController();
+  #ended = false;
+  readonly #going = new Set<AbortController>();
   readonly #servers: Server[] = [];
   readonly #open = new Set<Promise<void>>();
   readonly #transport: Transport;
@@ -153,7 +154,7 @@ class ModelServer implements Models {
       const bytes = Buffer.from(one ?? '');
       return bytes.length === this.#token.length && timingSafeEqual(bytes, this.#token);
     });
-    if (mine && !this.#ended.signal.aborted) return;
+    if (mine && !this.#ended) return;
     this.#gateway.log.unjudged({ what: 'token', detail: 'a request without this run’s token' });
     throw new ModelRefusal(
       'denied',
@@ -188,6 +189,8 @@ class ModelServer implements Models {
     const asked = to.model === null ? body : { ...body, model: to.model, stream: to.kind === 'generate' && to.stream };
     if (this.#gateway.replay !== null) return playModel(response, this.#gateway.replay.answer(to.wire, asked));
     const gone = new AbortController();
+    this.#going.add(gone);
+    if (this.#ended) gone.abort(runEnded());
     const leave = () => gone.abort(new ModelRefusal('cancelled', 499, 'cancelled', 'the caller went away'));
     response.once('close', leave);
     const late = setTimeout(
@@ -203,7 +206,7 @@ class ModelServer implements Models {
         ask: wire.ask(body, { model: to.model, stream: to.kind === 'generate' && to.stream }),
         headers: passing(request, this.#gateway.redactor),
         guest: response,
-        signal: AbortSignal.any([gone.signal, this.#ended.signal]),
+        signal: gone.signal,
         arrived,
       });
     } catch (error) {
@@ -211,6 +214,7 @@ class ModelServer implements Models {
       throw error;
     } finally {
       clearTimeout(late);
+      this.#going.delete(gone);
       response.off('close', leave);
     }
   }
@@ -227,7 +231,8 @@ class ModelServer implements Models {
   }
 
   async close(): Promise<void> {
-    this.#ended.abort(new ModelRefusal('cancelled', 499, 'run_ended', 'the run has ended'));
+    this.#ended = true;
+    for (const gone of this.#going) gone.abort(runEnded());
     const servers = this.#servers.splice(0);
     const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     await Promise.allSettled([...this.#open]);
@@ -236,6 +241,8 @@ class ModelServer implements Models {
     this.#transport.close();
   }
 }
+
+const runEnded = () => new ModelRefusal('cancelled', 499, 'run_ended', 'the run has ended');
 
 /** Headers that are part of a protocol; the caller's credentials, organisation and everything else stay here. */
 function passing({ headers }: IncomingMessage, redactor: Redactor): Record<string, string> {

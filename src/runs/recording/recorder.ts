@@ -7,11 +7,12 @@ import { sha256Hex } from '../../base/digest.ts';
 import type { Redactor } from '../../base/redact/index.ts';
 import type { Entry, HttpEntry, ModelEntry, StartEntry } from './entry.ts';
 import { RECORDING_MEDIA_TYPE } from './entry.ts';
-import { partsOf } from './parts.ts';
-import { likeness } from './volatile.ts';
+import { likeness, type Part, partsOf } from './parts.ts';
 
 /** Of one answer, and of a run's whole recording. Bytes. */
 const MAX_ANSWER = 32 * 1024 * 1024;
+/** Parts of conversations that are remembered. */
+const MAX_KNOWN = 512;
 const MAX_RECORDING = 512 * 1024 * 1024;
 
 export interface RecorderOptions {
@@ -37,6 +38,8 @@ export class Recorder {
   readonly #options: RecorderOptions;
   readonly #out: WriteStream;
   readonly #own: string[];
+  /** A conversation is told again with each of its messages. */
+  readonly #known = new Map<string, Part>();
   #failure: unknown = null;
   #entries = 0;
   #bytes = 0;
@@ -54,6 +57,7 @@ export class Recorder {
 
   /** Another word of this run alone. */
   own(word: string): void {
+    this.#known.clear();
     this.#own.push(word);
   }
 
@@ -71,13 +75,14 @@ export class Recorder {
         const asked = this.#options.redactor.redact(JSON.stringify(body));
         this.#cut ||= answer.cut;
         if (answer.status === null) return;
+        const parts = this.#parts(JSON.parse(asked) as Record<string, unknown>);
         this.#write({
           k: 'model',
           wire,
           digest: sha256Hex(asked),
-          like: likeness(asked, this.#own),
+          like: likeness(parts),
           asked: whole ? asked : null,
-          parts: partsOf(JSON.parse(asked) as Record<string, unknown>, this.#own),
+          parts,
           status: answer.status,
           headers: this.#clean(answer.headers ?? {}),
           pieces: answer.done(),
@@ -132,6 +137,11 @@ export class Recorder {
   async drop(): Promise<void> {
     this.#out.destroy();
     await rm(this.#options.file, { force: true });
+  }
+
+  #parts(asked: Readonly<Record<string, unknown>>): Part[] {
+    if (this.#known.size > MAX_KNOWN) this.#known.clear();
+    return partsOf(asked, this.#own, this.#known);
   }
 
   #clean(headers: Readonly<Record<string, string>>): Record<string, string> {

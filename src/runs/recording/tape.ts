@@ -3,8 +3,7 @@ import { Readable } from 'node:stream';
 import { sha256Hex } from '../../base/digest.ts';
 import { AuditInvalidError } from '../../base/errors.ts';
 import { entrySchema, type HttpEntry, type ModelEntry, type StartEntry } from './entry.ts';
-import { firstDifference, type Part, partsOf } from './parts.ts';
-import { likeness } from './volatile.ts';
+import { firstDifference, likeness, type Part, partsOf } from './parts.ts';
 
 /** How the answer that was given fits what was asked. */
 export type Fit = 'exact' | 'like' | 'next' | 'missing';
@@ -75,7 +74,7 @@ export class Tape {
   model(wire: string, body: Readonly<Record<string, unknown>>): ModelEntry | null {
     const asked = JSON.stringify(body);
     const parts = partsOf(body, this.#own);
-    const [fit, entry] = this.#find(wire, sha256Hex(asked), likeness(asked, this.#own));
+    const [fit, entry] = this.#find(wire, sha256Hex(asked), likeness(parts));
     if (entry !== null) this.#models.splice(this.#models.indexOf(entry), 1);
     this.steps.push({ step: this.steps.length + 1, wire, fit, difference: differenceOf(entry, parts, fit) });
     return entry;

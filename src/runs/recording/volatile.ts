@@ -1,5 +1,3 @@
-import { sha256Hex } from '../../base/digest.ts';
-
 /** What changes from run to run though nothing else does: ids, times, random names. */
 const VOLATILE: readonly (readonly [RegExp, string])[] = [
   [/\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gi, '<uuid>'],
@@ -18,8 +16,4 @@ export function steady(text: string, own: readonly string[] = []): string {
   for (const word of own) out = out.replaceAll(word, '<run>');
   for (const [pattern, name] of VOLATILE) out = out.replace(pattern, name);
   return out;
-}
-
-export function likeness(text: string, own: readonly string[] = []): string {
-  return sha256Hex(steady(text, own));
 }
