@@ -165,6 +165,43 @@ test('where the policy asks and nobody is there, a call is denied', async () => 
   expect(site.verify()).toEqual([]);
 }, 60_000);
 
+test('where the policy lists programs, tools need theirs on it, and say what is missing', async () => {
+  const turn: Turn = {
+    tools: [
+      call('shell', { command: 'true' }, 'a'),
+      call('read', { path: 'sum.sh' }, 'b'),
+      call('edit', { path: 'new.txt', old: '', new: 'x' }, 'c'),
+      call('search', { pattern: 'echo' }, 'd'),
+    ],
+  };
+  const results = () => upstream.heard[1]?.body.messages.slice(-4).map(({ content }: { content: string }) => content);
+  play(turn, finish('so far'));
+  await run('do it', ...policy('}\nsecurity: {allowed_commands: [/usr/bin/cat]}\n'));
+  expect(results()).toEqual([
+    expect.stringContaining('/bin/sh could not be started in the sandbox'),
+    expect.stringContaining('1\t#!/bin/sh'),
+    expect.stringContaining('new.txt was not written: /bin/sh could not be started'),
+    expect.stringContaining('grep could not be started in the sandbox'),
+  ]);
+  upstream.heard.length = 0;
+  const all = ['sh', 'cat', 'grep', 'mkdir'].map((name) => `/usr/bin/${name}`).join(', ');
+  const { result } = await run('do it', ...policy(`}\nsecurity: {allowed_commands: [${all}]}\n`));
+  expect(results()).toEqual([
+    '[exit code 0]',
+    expect.stringContaining('1\t#!/bin/sh'),
+    expect.stringContaining('new.txt: made'),
+    expect.stringContaining('sum.sh:2:echo'),
+  ]);
+  expect(result.decisions.deny).toBe(0);
+}, 60_000);
+
+test('without a model named, it is the first that the policy permits', async () => {
+  play(finish('seen'));
+  const { status } = await site.type('run', '--json', '-w', project.dir, '--agent', 'builtin', 'look').done;
+  expect(status).toBe(0);
+  expect(upstream.heard[0]?.model).toBe('small-1');
+}, 60_000);
+
 test('an agent that goes round in circles is stopped, and nothing is delivered', async () => {
   script = () => shell('echo x >> same; cat /etc/hostname');
   const { status, result } = await run('go on');
@@ -231,6 +268,33 @@ test('an interruption ends it, in the middle of a command', async () => {
   );
   expect(site.verify()).toEqual([]);
   expect(site.leftovers()).toEqual([]);
+}, 60_000);
+
+test('what it did until its process was killed is in the record', async () => {
+  play({ ...shell('echo so far'), text: 'I begin.' }, shell('sleep 300'));
+  const running = site.type('run', '--json', '-w', project.dir, '--model', 'acme/small-1', 'wait');
+  await expect.poll(() => upstream.heard.length, { timeout: 20_000 }).toBe(2);
+  running.child.kill('SIGKILL');
+  await running.done;
+  const [{ id }] = JSON.parse(site.cordon('runs', 'list', '--json').stdout).runs;
+  const told = events(id);
+  expect(told.at(-1)?.type).toBe('run.lost');
+  expect(told.find(({ type }) => type === 'agent.message').resource.text).toBe('I begin.');
+  expect(told.find(({ type }) => type === 'tool.ended').outcome).toMatchObject({
+    result: 'done',
+    text: 'so far\n[exit code 0]',
+  });
+  expect(site.verify()).toEqual([]);
+}, 60_000);
+
+test('with --no-record only the beginnings are kept', async () => {
+  play(shell(`echo ${'x'.repeat(2000)}`), finish('done'));
+  const { result } = await run('do it', '--no-record');
+  const told = events(result.runId);
+  expect(told.filter(({ content }) => content !== undefined)).toEqual([]);
+  const [asked] = told.filter(({ type }) => type === 'tool.requested');
+  expect(asked.resource.input.length).toBeLessThan(300);
+  expect(asked.resource.characters).toBeGreaterThan(2000);
 }, 60_000);
 
 test('a time limit ends it while the model thinks', async () => {

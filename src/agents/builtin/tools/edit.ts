@@ -83,13 +83,15 @@ async function write(file: string, content: Buffer, bench: Workbench, done: stri
     },
     4_096,
   );
-  return wrote(ended)
-    ? success(`${file}: ${done}`)
-    : failure(`${file} was not written: ${ended.err || ended.how.kind}`);
+  const why = wrote(ended);
+  return why === null ? success(`${file}: ${done}`) : failure(`${file} was not written: ${why}`);
 }
 
-function wrote({ how }: Ended): boolean {
-  return how.kind === 'exited' && how.code === 0;
+/** Null when it was; else why not. */
+function wrote({ how, err }: Ended & { readonly err: string }): string | null {
+  if (how.kind === 'exited' && how.code === 0) return null;
+  if (how.kind === 'failed') return `/bin/sh could not be started in the sandbox: ${how.message}`;
+  return err || `it was ended (${how.kind})`;
 }
 
 function lineOf(bytes: Buffer, at: number): number {
