@@ -277,6 +277,7 @@ test('what it did until its process was killed is in the record', async () => {
   running.child.kill('SIGKILL');
   await running.done;
   const [{ id }] = JSON.parse(site.cordon('runs', 'list', '--json').stdout).runs;
+  expect(site.run(project, 'true').status).toBe(0); // the next one closes what was left
   const told = events(id);
   expect(told.at(-1)?.type).toBe('run.lost');
   expect(told.find(({ type }) => type === 'agent.message').resource.text).toBe('I begin.');
