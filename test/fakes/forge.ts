@@ -83,7 +83,7 @@ export async function startForge(root: string, shownAs = 'localhost'): Promise<F
 }
 
 /** CGI (RFC 3875), as far as http-backend needs it. */
-function backend(
+export function backend(
   root: string,
   request: IncomingMessage,
   response: ServerResponse,
