@@ -2,6 +2,7 @@
  * The one name of a repository in statements, however its address is written:
  *
  *   https://me@Forge.example/acme/app.git   git@forge.example:acme/app   ssh://git@forge.example/acme/app/   → forge.example/acme/app
+ *   https://forge.example:8443/acme/app   forge.example:8443/acme/app                                         → forge.example:8443/acme/app
  *   /srv/git/app.git                        file:///srv/git/app                                               → file:///srv/git/app
  *
  * A port that is not the protocol's own stays. Null for what cannot be named so.
@@ -15,10 +16,11 @@ export function canonicalRepository(address: string): string | null {
     const [, scheme = '', host = '', port, path = ''] = url;
     return remote(host, port === PORTS[scheme] ? undefined : port, path);
   }
-  const scp = /^(?:[^/@:]+@)?([^/@:]+):([^/].*)$/.exec(address);
-  if (scp !== null) return remote(scp[1] as string, undefined, `/${scp[2]}`);
+  // Before ssh's short form: `forge.example:8443/acme/app` is what a repository behind such a port is called.
   const plain = /^([^/:@]+\.[^/:@]+|localhost)(?::(\d{1,5}))?(\/.+)$/.exec(address);
-  return plain === null ? null : remote(plain[1] as string, plain[2], plain[3] as string);
+  if (plain !== null) return remote(plain[1] as string, plain[2], plain[3] as string);
+  const scp = /^(?:[^/@:]+@)?([^/@:]+):([^/].*)$/.exec(address);
+  return scp === null ? null : remote(scp[1] as string, undefined, `/${scp[2]}`);
 }
 
 const PORTS: Readonly<Record<string, string>> = { https: '443', http: '80', ssh: '22', git: '9418' };

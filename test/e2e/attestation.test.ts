@@ -72,6 +72,12 @@ describe('a commit of a run', () => {
     const document = JSON.parse(stdout);
     expect({ status, ok: document.ok, commits: document.commits.length }).toEqual({ status: 0, ok: true, commits: 3 });
     expect(document.commits.map((one: { statement: { run: string } }) => one.statement.run)).toEqual([run, run, run]);
+    const { signing } = document.commits[0].statement;
+    expect(signing).toMatchObject({
+      key: expect.stringMatching(/^SHA256:/),
+      authority: expect.stringMatching(/^SHA256:/),
+    });
+    expect(cordon(dir, ['verify', head, '--require-signature', '--key', trust]).stdout).toContain(signing.key);
     expect(cordon(dir, ['verify', `origin/${branch}~1`, '--key', trust]).status).toBe(0);
   });
 

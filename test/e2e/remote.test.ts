@@ -1,5 +1,5 @@
 /** `cordon run --repo` against a forge of git's own http-backend over TLS; judged by git, by what the forge was asked, and by what lies around. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -98,6 +98,58 @@ describe('a remote repository', () => {
     const third = await run('cat new.txt');
     expect(third).toMatchObject({ status: 0, stderr: expect.stringContaining('│ new\n') });
     expect(third.result.base).toBe(head);
+  });
+
+  test('gets the proof with the branch, in one push, and a clone elsewhere verifies with the key file alone', async () => {
+    const { status, stderr, result } = await run('echo three >> README.md');
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    const proof = `refs/attestations/cordon/${result.head}`;
+    expect(result.attestation?.ref).toBe(proof);
+    expect(bare.git('cat-file', '-t', proof)).toBe('blob');
+    expect(forge.requests.filter((line) => line.startsWith('POST') && line.includes('receive-pack'))).toHaveLength(1);
+
+    const elsewhere = join(site.root, `elsewhere-${count}`);
+    mkdirSync(elsewhere);
+    const trust = join(elsewhere, 'trust.json');
+    expect(site.cordon('attest', 'key', '-o', trust).status).toBe(0);
+    const clone = new GitFolder(join(elsewhere, 'clone'));
+    new GitFolder(elsewhere).git('clone', '-q', bare.dir, 'clone');
+    const verify = (...more: string[]) =>
+      spawnSync(
+        join(import.meta.dirname, '../../cordon'),
+        ['verify', `origin/${result.branch}`, '--key', trust, ...more],
+        {
+          cwd: clone.dir,
+          env: { PATH: process.env.PATH ?? '', HOME: '/nonexistent' },
+          encoding: 'utf8',
+        },
+      );
+    expect(verify()).toMatchObject({ status: 1, stdout: expect.stringContaining('is not proven') });
+    clone.git('fetch', '-q', 'origin', 'refs/attestations/*:refs/attestations/*');
+    const place = ['--repo', url, '--ref', result.branch ?? '', '--require-signature'];
+    expect(verify(...place)).toMatchObject({ status: 0, stdout: expect.stringContaining('everything fits') });
+    expect(verify('--repo', forge.url('other'))).toMatchObject({ status: 1 });
+  });
+
+  test('takes neither when it does not take both', async () => {
+    const hook = join(bare.dir, 'hooks/update');
+    execFileSync('tee', [hook], {
+      input: '#!/bin/sh\ncase $1 in refs/attestations/*) exit 1;; esac\n',
+      stdio: ['pipe', 'ignore', 'inherit'],
+    });
+    execFileSync('chmod', ['+x', hook]);
+    const { status, result } = await run('echo three >> README.md');
+    expect({ status, branch: result.branch }).toEqual({ status: 7, branch: null });
+    expect(bare.git('for-each-ref', '--format=%(refname)')).toBe('refs/heads/main');
+  });
+
+  test('that has the branch already is not worked on', async () => {
+    const head = user.git('rev-parse', 'main~1');
+    bare.git('update-ref', 'refs/heads/cordon/mine', head);
+    const { status, stderr } = await run('echo never', '--branch', 'cordon/mine');
+    expect({ status, stderr }).toMatchObject({ status: 2, stderr: expect.not.stringContaining('│ never') });
+    expect(stderr).toContain('branch cordon/mine exists already');
+    expect(bare.git('rev-parse', 'cordon/mine')).toBe(head);
   });
 
   test('is known by one name in decisions, events and scopes', async () => {
