@@ -39,6 +39,8 @@ export interface RunStory {
   dependencies: Of<'dependencies.recorded'> | null;
   readonly downloaded: Of<'dependency.downloaded'>[];
   readonly mismatched: Of<'dependency.mismatch'>[];
+  /** Answers of language models, and requests that got none. */
+  readonly models: Of<'llm.response'>[];
   readonly limits: Of<'limit.reached'>[];
   readonly outputs: Of<'output.kept'>[];
   readonly deliveries: (Of<'git.forward.done'> | Of<'delivery.patch.done'>)[];
@@ -62,6 +64,7 @@ export async function readStory(events: AsyncIterable<AuditEvent> | Iterable<Aud
     dependencies: null,
     downloaded: [],
     mismatched: [],
+    models: [],
     limits: [],
     outputs: [],
     deliveries: [],
@@ -128,6 +131,9 @@ function tell(story: RunStory, running: Map<number, StoryCommand>, event: AuditE
       break;
     case 'dependency.mismatch':
       story.mismatched.push(event);
+      break;
+    case 'llm.response':
+      story.models.push(event);
       break;
     case 'limit.reached':
       story.limits.push(event);

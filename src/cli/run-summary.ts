@@ -3,6 +3,7 @@ import { ExitCode } from '../base/errors.ts';
 import { safeLines, safeText, shellWord } from '../base/term.ts';
 import type { RunRequest, RunResult, RunStatus } from '../runs/request.ts';
 import { counted } from './counted.ts';
+import { modelFigures } from './models-text.ts';
 import type { Output } from './output.ts';
 
 const exitCodes: Readonly<Record<RunStatus, ExitCode>> = {
@@ -38,6 +39,8 @@ export function summaryLines(result: RunResult, request: RunRequest, out: Output
     `${dim('run')}     ${result.runId}  ${dim(figures)}`,
   ];
   rows.push(...lentRows(result, out));
+  const { models } = result.usage;
+  if (models.requests > 0) rows.push(`${dim('models')}  ${modelFigures(models)}`);
   if (result.branch !== null) rows.push(`${dim('branch')}  ${bold(safeText(result.branch))}`);
   return [...rows, '', ...nextSteps(result, request, cwd).map(([line, why]) => `  ${line.padEnd(58)} ${dim(why)}`)];
 }

@@ -9,6 +9,7 @@ import { counted } from './counted.ts';
 import { credentialJson, credentialLines, credentialNames } from './credentials.ts';
 import { howItEnded, shortDigest, subject } from './event-line.ts';
 import { withRun } from './local.ts';
+import { modelText } from './models-text.ts';
 import { observedLines, observedOf } from './observed.ts';
 import type { Output, OutputOptions } from './output.ts';
 import type { RunStory, StoryCommand } from './run-story.ts';
@@ -57,7 +58,7 @@ function heading(run: RunRecord, story: RunStory, out: Output): string[] {
     ['repository', `${safeText(run.repository)} at ${run.base?.slice(0, 12) ?? 'an unknown commit'}`],
     ...(request.task === null ? [] : [['task', safeText(request.task)] as [string, string]]),
     ['agent', safeText(shellLine(agentWords(request.agent)))],
-    ['model', modelText(request, result)],
+    ['model', modelText(story, request.model ?? null)],
     ...(result?.agent == null ? [] : [['said', safeText(result.agent.summary)] as [string, string]]),
     ['credentials', credentialNames(story, out)],
     ['policy', policyText(run, story)],
@@ -68,14 +69,6 @@ function heading(run: RunRecord, story: RunStory, out: Output): string[] {
     `${bold(run.id)}  ${markedStatus(stateOf(run), out)} ${safeText(why)}`,
     ...columns(rows.map(([name, value]) => [dim(name), value])),
   ];
-}
-
-function modelText({ model }: RunRequest, result: RunResult | null): string {
-  const { requests = 0, inputTokens = 0, outputTokens = 0, usd = 0 } = result?.usage.models ?? {};
-  const named = model === null ? '' : `${safeText(model)}: `;
-  if (requests === 0) return `${named}none was asked`;
-  const cost = usd === 0 ? '' : `, $${usd.toFixed(4)}`;
-  return `${named}${counted(requests, 'request')}, ${inputTokens} tokens in, ${outputTokens} out${cost}`;
 }
 
 function packagesRow({ dependencies, downloaded, mismatched }: RunStory, out: Output): [string, string][] {

@@ -32,7 +32,7 @@ function told({ commit, held, proof }: Verdict, { style: { bold, dim, green } }:
   const rows: (readonly [string, string])[] = [
     [
       'made by',
-      `run ${change.run} for ${safeText(change.requester)}: ${safeText(change.agent.program)}${origin(proof)}`,
+      `run ${change.run} for ${safeText(change.requester)}: ${safeText(change.agent.program)}${change.agent.model === null ? '' : ` with ${safeText(change.agent.model)}`}${origin(proof)}`,
     ],
     [
       'inside',

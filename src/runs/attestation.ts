@@ -117,14 +117,14 @@ async function signingOf(
 }
 
 function work({ request }: RunScope): Pick<Change, 'task' | 'agent'> {
-  const { task, agent } = request;
+  const { task, agent, model } = request;
   const [program = agent.kind] = agentWords(agent);
   return {
     task: {
       digest: task === null ? null : digest(task),
       origin: { kind: task === null ? 'command' : 'prompt', uri: null },
     },
-    agent: { kind: agent.kind, program, commandDigest: digest(canonicalJson(agent.argv)), model: null },
+    agent: { kind: agent.kind, program, commandDigest: digest(canonicalJson(agent.argv)), model },
   };
 }
 
