@@ -51,7 +51,16 @@ function follower(scope: RunScope, Talk: ConversationClass): AgentFollower {
         onOther: (line) => io.onOutput('stdout', Buffer.from(`${scope.redactor.redact(line)}\n`)),
         permission: (asked, answer) => questions.ask(asked, answer),
       });
-      return talking;
+      const talk = talking;
+      return {
+        feed: (chunk) => talk.feed(chunk),
+        done: talk.done,
+        cancel: (patience) => talk.cancel(patience),
+        async close() {
+          talk.close();
+          await questions.close();
+        },
+      };
     },
     async verdict(): Promise<AgentVerdict> {
       const said: AgentVerdict = (await talking?.done) ?? { ok: false, reason: 'nothing was said' };
@@ -65,6 +74,7 @@ function follower(scope: RunScope, Talk: ConversationClass): AgentFollower {
 /** One at a time: people cannot read two questions at once, and an agent can send any number. */
 class Questions {
   readonly #scope: RunScope;
+  readonly #over = new AbortController();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(scope: RunScope) {
@@ -72,15 +82,25 @@ class Questions {
   }
 
   ask(asked: AskedTool, answer: (permitted: boolean) => Answer): Promise<Answer> {
-    const mine = this.#last.then(() => this.#decide(asked, answer));
+    const mine = this.#last.then(() => {
+      this.#over.signal.throwIfAborted();
+      return this.#decide(asked, answer);
+    });
     this.#last = mine.catch(() => {});
     return mine;
+  }
+
+  /** Takes back the question that somebody is being asked. Resolves when the record of it is closed. */
+  async close(): Promise<void> {
+    this.#over.abort();
+    await this.#last;
   }
 
   async #decide({ id, tool }: AskedTool, answer: (permitted: boolean) => Answer): Promise<Answer> {
     const { log } = this.#scope.run;
     const resource = { server: ACP_TOOLS, tool, call: id };
-    const decision = await decideCrossing(this.#scope, { action: 'tool.call', server: ACP_TOOLS, tool });
+    const action = { action: 'tool.call', server: ACP_TOOLS, tool } as const;
+    const decision = await decideCrossing(this.#scope, action, undefined, undefined, this.#over.signal);
     const cause = await log.append(
       { type: 'tool.asked', action: 'tool.call', resource, decision: recorded(decision) },
       'agent',

@@ -11,7 +11,8 @@ export interface AgentTalk {
   readonly done: Promise<unknown>;
   /** Asks the agent to stop. Resolves when it did, or after that many milliseconds. */
   cancel(patience: number): Promise<void>;
-  close(): void;
+  /** Resolves when nothing of it is still being done. */
+  close(): Promise<void>;
 }
 
 export async function saidAll({ done }: AgentTalk): Promise<'said'> {

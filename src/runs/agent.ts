@@ -126,7 +126,7 @@ export async function runAgent(
     streams,
     new Promise((resolve) => setTimeout(resolve, ended === 'interrupted' ? 0 : LINGER).unref()),
   ]);
-  talking?.close();
+  await talking?.close();
   await sandbox.quiesce();
   await streams;
   execution.stdin?.destroy();

@@ -10,11 +10,16 @@ export interface Question {
   readonly subjectDigest: string;
 }
 
+/** Longer than any run: the policy's own time is what counts. Milliseconds. */
+const EVER = 2 ** 31 - 1;
+
+/** `until`: aborted when nobody waits for the answer any more. */
 export async function decideCrossing(
   scope: RunScope,
   action: PolicyAction,
   narrow?: Narrow,
   question?: Question,
+  until?: AbortSignal,
 ): Promise<Decision> {
   const { run, loaded, request, io } = scope;
   const ruled = decide(loaded.policy, action);
@@ -22,8 +27,9 @@ export async function decideCrossing(
   if (judged.effect !== 'ask') return judged;
   const { what, subjectDigest } = question ?? { what: subject(action), subjectDigest: judged.subjectDigest };
   const decision = { ...judged, subjectDigest };
+  const hold = until === undefined ? undefined : { signal: until, most: EVER, every: EVER, say: () => {} };
   try {
-    await decideAsk(decision, action.action, what, request, run.log, io, scope.system.clock);
+    await decideAsk(decision, action.action, what, request, run.log, io, scope.system.clock, hold);
     return { ...decision, effect: 'permit' };
   } catch {
     return { ...decision, effect: 'deny' };

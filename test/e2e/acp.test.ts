@@ -3,6 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { composeSystem } from '../../src/compose.ts';
+import { executeRun } from '../../src/runs/pipeline.ts';
+import type { RunRequest } from '../../src/runs/request.ts';
+import type { RunIo } from '../../src/runs/system.ts';
 import { ModelServer } from '../fakes/models/server.ts';
 import { type Finished, Installation, Project } from '../fakes/project.ts';
 
@@ -111,6 +115,89 @@ describe('what it asks leave for is the policy’s to say', () => {
     expect(finished.stderr).not.toContain('root:');
     const commands = events(finished.result.runId, 'command.started').map(({ resource }) => resource.argv.join(' '));
     expect(commands).toContain('cat /etc/shadow');
+  }, 60_000);
+});
+
+describe('somebody who is asked', () => {
+  async function asking(answer: RunIo['ask'], wallClock: number) {
+    process.env.CORDON_HOME = site.home;
+    const system = await composeSystem();
+    const shown: string[] = [];
+    const request: RunRequest = {
+      requester: { id: 'user:ada', kind: 'user' },
+      workspace: project.dir,
+      repo: null,
+      base: 'HEAD',
+      branch: null,
+      paths: [],
+      agent: { kind: 'acp', argv: ['perl', 'agent.pl'] },
+      task: 'do it\nscript:\nrun echo 1 > d.txt\n',
+      model: null,
+      policyFile: policy(
+        'rules: |\n  @ask forbid (principal, action == Action::"tool.call", resource);\nlimits: {wall_clock: 1h}\n',
+      ),
+      grants: { net: [], commands: [], secrets: [] },
+      approvals: 'prompt',
+      deliver: 'none',
+      readOnly: false,
+      limits: { wallClock },
+      record: true,
+    };
+    const io: RunIo = {
+      signal: new AbortController().signal,
+      onProgress: () => {},
+      notes: false,
+      onOutput: (_, chunk) => shown.push(chunk.toString()),
+      ...(answer === undefined ? {} : { ask: answer }),
+    };
+    try {
+      return { result: await executeRun(system, request, io), shown: shown.join('') };
+    } finally {
+      await system.close();
+      delete process.env.CORDON_HOME;
+    }
+  }
+
+  test('says yes to exactly that', async () => {
+    const questions: string[] = [];
+    const { result, shown } = await asking(async ({ action }) => {
+      questions.push(action);
+      return true;
+    }, 60_000);
+    expect(result.status).toBe('succeeded');
+    expect(questions).toEqual(['tool.call of "acp/execute: echo 1 > d.txt"']);
+    expect(shown).toContain('heard: yes');
+  }, 60_000);
+
+  test('is asked no longer when the run’s time is over, and the record has no question without an answer', async () => {
+    let takenBack = false;
+    const { result } = await asking(
+      ({ signal }) =>
+        new Promise((_, reject) => {
+          signal?.addEventListener('abort', () => {
+            takenBack = true;
+            reject(new Error('taken back'));
+          });
+        }),
+      3_000,
+    );
+    expect(result.status).toBe('limit');
+    expect(takenBack).toBe(true);
+    expect(
+      events(result.runId, 'approval.requested', 'approval.decided', 'tool.asked', 'tool.answered', 'run.stopped').map(
+        ({ type, outcome, decision }) => [
+          type,
+          outcome?.answer ?? outcome?.result ?? outcome?.status ?? decision.effect,
+        ],
+      ),
+    ).toEqual([
+      ['approval.requested', 'ask'],
+      ['approval.decided', 'expired'],
+      ['tool.asked', 'deny'],
+      ['tool.answered', 'reject_once'],
+      ['run.stopped', 'limit'],
+    ]);
+    expect(site.verify()).toEqual([]);
   }, 60_000);
 });
 
