@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Heard, ModelServer } from '../fakes/models/server.ts';
 import type { Turn } from '../fakes/models/turn.ts';
 import { Installation, Project } from '../fakes/project.ts';
+import { processesWith } from '../fakes/sandbox-scene.ts';
 
 const KEY = 'sk-the-real-key-of-the-provider-99';
 const site = new Installation();
@@ -254,13 +255,14 @@ test('a weak model that writes its calls as text, in an old repository without n
 }, 60_000);
 
 test('an interruption ends it, in the middle of a command', async () => {
-  play(shell('echo begun > begun; sleep 300'));
+  play(shell('echo begun > begun; sleep 8642'));
   const running = site.type('run', '--json', '-w', project.dir, '--model', 'acme/small-1', 'wait');
   await expect.poll(() => upstream.heard.length, { timeout: 20_000 }).toBe(1);
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await expect.poll(() => processesWith('sleep\u00008642').length, { timeout: 20_000 }).toBe(1);
   running.child.kill('SIGINT');
   const { status, result } = await running.done;
   expect(status).toBe(130);
+  expect(processesWith('sleep\u00008642')).toEqual([]);
   expect(result.status).toBe('cancelled');
   const told = events(result.runId);
   expect(told.filter(({ type }) => type === 'tool.ended').length).toBe(
