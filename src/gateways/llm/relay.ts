@@ -96,7 +96,7 @@ async function pass({ guest, recording, begin }: Relay, bytes: Buffer): Promise<
 }
 
 /** Resolves when it takes more, or is gone. Leaves no listeners: a long answer waits many times. */
-function drained(guest: ServerResponse): Promise<void> {
+export function drained(guest: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       guest.off('drain', done).off('close', done);

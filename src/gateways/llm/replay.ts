@@ -1,6 +1,6 @@
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { ModelRefusal } from './refusal.ts';
+import { drained } from './relay.ts';
 import type { JsonObject, WireName } from './wire/wire.ts';
 
 /** Answers from a run's recording, in place of every provider: nothing goes online. */
@@ -29,7 +29,7 @@ export async function playModel(guest: ServerResponse, answer: PlayedModelAnswer
   guest.writeHead(answer.status, answer.headers);
   for (const piece of answer.pieces) {
     if (guest.destroyed) return;
-    if (!guest.write(piece)) await Promise.race([once(guest, 'drain'), once(guest, 'close')]);
+    if (!guest.write(piece)) await drained(guest);
     await new Promise(setImmediate); // a piece of its own on the way, as it was then
   }
   if (answer.complete) guest.end();

@@ -72,10 +72,11 @@ export class Recorder {
       head: (status, headers) => answer.begin(status, headers),
       piece: (bytes) => answer.add(bytes),
       end: ({ result }) => {
-        const asked = this.#options.redactor.redact(JSON.stringify(body));
+        const text = JSON.stringify(body);
+        const asked = this.#options.redactor.redact(text);
         this.#cut ||= answer.cut;
         if (answer.status === null) return;
-        const parts = this.#parts(JSON.parse(asked) as Record<string, unknown>);
+        const parts = this.#parts(asked === text ? body : (JSON.parse(asked) as Record<string, unknown>));
         this.#write({
           k: 'model',
           wire,
