@@ -36,6 +36,7 @@ export const claudeCode: AgentProfile = {
       CLAUDE_CODE_SUBAGENT_MODEL: model,
       IS_SANDBOX: '1',
       DISABLE_AUTOUPDATER: '1',
+      DISABLE_UPDATES: '1',
       DISABLE_TELEMETRY: '1',
       DISABLE_ERROR_REPORTING: '1',
       DISABLE_BUG_COMMAND: '1',

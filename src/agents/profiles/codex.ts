@@ -115,6 +115,14 @@ enabled = false
 [history]
 persistence = "none"
 
+[features]
+apps = false
+plugins = false
+remote_plugin = false
+browser_use = false
+computer_use = false
+api_key_model_discovery = false
+
 [model_providers.cordon]
 name = "Cordon"
 base_url = ${toml(`${url}/v1`)}

@@ -69,6 +69,7 @@ export const opencode: AgentProfile = {
       OPENCODE_DISABLE_DEFAULT_PLUGINS: '1',
       OPENCODE_DISABLE_LSP_DOWNLOAD: '1',
       OPENCODE_DISABLE_SHARE: '1',
+      OPENCODE_PURE: '1', // it would install the packages of plugins
     },
     home: {
       '.config/opencode/opencode.json': JSON.stringify({

@@ -33,6 +33,9 @@ export const qwen: AgentProfile = {
       OPENAI_MODEL: model,
       QWEN_SANDBOX: 'false',
       QWEN_CODE_NO_RELAUNCH: 'true',
+      QWEN_CODE_SUPPRESS_YOLO_WARNING: '1',
+      QWEN_TELEMETRY_ENABLED: 'false',
+      QWEN_USAGE_STATISTICS_ENABLED: 'false',
     },
     home: {
       '.qwen/settings.json': JSON.stringify({
