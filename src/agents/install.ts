@@ -71,6 +71,7 @@ async function npmInstall(what: string, cwd: string, { env, signal }: InstallOpt
     '--no-audit',
     '--no-fund',
     '--no-update-notifier',
+    '--fetch-timeout=60000',
     '--loglevel=error',
     what,
   ];

@@ -8,6 +8,7 @@ import type { ModelSettings, ProviderSettings } from '../gateways/llm/settings.t
 import { decide, type EffectivePolicy } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import { decideCrossing } from './crossing.ts';
+import { ModelPatience } from './patience.ts';
 import { modelRecorder, modelReplay } from './recording/run.ts';
 import type { ModelUsage } from './request.ts';
 import { recorded } from './run-log.ts';
@@ -117,7 +118,7 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     aliases,
     chosen: request.model,
     decide: (action) => decideCrossing(scope, action),
-    log: modelLog(scope),
+    log: patiently(scope, modelLog(scope)),
     redactor,
     translate,
     budgets: sharedBudgets(scope),
@@ -184,6 +185,23 @@ function keyOf(scope: RunScope, provider: ProviderSettings, secret: string): Key
     const value = (await broker.reveal(id, scope.run.id)).reveal().toString('utf8').trim();
     known = { value, until: clock.monotonic() + KEY_TIME, signal };
     return value;
+  };
+}
+
+/** Agents that do nothing without a model are not waited for without end. A command may have other things to do; the built-in loop has its own bounds. */
+function patiently(scope: RunScope, log: ModelLog): ModelLog {
+  const { kind } = scope.request.agent;
+  if (kind === 'command' || kind === 'builtin') return log;
+  const patience = new ModelPatience(
+    (why) => scope.stop.abort(why),
+    () => scope.record?.commands ?? 0,
+  );
+  return {
+    ...log,
+    answered(token, event) {
+      patience.answered(event.result, event.reason);
+      return log.answered(token, event);
+    },
   };
 }
 

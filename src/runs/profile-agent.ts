@@ -40,14 +40,13 @@ export async function openProfileAgent(
   const listed = toolbox.kind === 'list';
   if (listed && !toolbox.executables.some(({ path }) => path === found.program)) refuse(profile, found, request);
   return {
-    tools: found.mounts,
+    tools: listed ? withProgram(found) : found.mounts,
     plan(scope, gateway) {
       if (gateway?.model == null) throw new UsageError('no provider has a model that the policy permits', MODEL);
       const parts = promptParts(request);
       record(scope, profile, found, gateway.model, parts);
       const session = {
-        // A list lets only its own files be executed, each at its own path.
-        launcher: listed ? ([found.program, ...found.launcher.slice(1)] as const) : found.launcher,
+        launcher: found.launcher,
         prompt: promptText(parts, request.requester.id),
         model: gateway.model,
         gateway,
@@ -61,6 +60,11 @@ export async function openProfileAgent(
     },
     follow: (scope) => new Follower(scope, profile),
   };
+}
+
+/** With a list nothing of the agent's files can be executed but the program that it names. */
+function withProgram({ mounts, program, launcher: [guest] }: FoundAgent): RunAgent['tools'] {
+  return [...mounts.filter((mount) => mount.guest !== guest), { host: program, guest, folder: false, listed: true }];
 }
 
 const MODEL = { remedy: 'cordon providers list tells what there is; llm_policy.models says what is permitted' };

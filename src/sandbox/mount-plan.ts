@@ -15,7 +15,7 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Words } from './control-protocol.ts';
-import type { Toolbox } from './sandbox.ts';
+import type { Toolbox, ToolMount } from './sandbox.ts';
 
 const BIND = 4096;
 const REC = 16384;
@@ -143,7 +143,7 @@ export interface RootPlan {
   /** Likewise, for programs of Cordon's own: they can be executed, whatever the toolbox is. */
   readonly programs?: Readonly<Record<string, number>>;
   /** Folders and files with programs in them, by their index in `outside`. */
-  readonly tools?: readonly { readonly guest: string; readonly index: number; readonly folder: boolean }[];
+  readonly tools?: readonly (Omit<ToolMount, 'host'> & { readonly index: number })[];
   /** `/run/cordon/<name>` → content. */
   readonly files: Readonly<Record<string, string>>;
   /** Whether this view has what {@link planSecrets} put there, at `/run/secrets`. */
@@ -225,13 +225,11 @@ export function planRoot(plan: RootPlan): Operation[] {
     const noExec = plan.bound?.[path] === undefined ? 0 : Attribute.noExec;
     bind(`outside/${index}`, path, Attribute.readOnly | noExec);
   }
-  for (const { guest, index, folder } of plan.tools ?? []) {
-    operations.push(
-      ...(folder
-        ? folders.make(guest)
-        : ([...folders.make(dirname(guest)), ['file', at(guest), 0o644, '']] as Operation[])),
-    );
-    bind(`outside/${index}`, guest, Attribute.readOnly | (list ? Attribute.noExec : 0));
+  for (const { guest, index, folder, listed } of plan.tools ?? []) {
+    const within = plan.tools?.some((other) => other.folder && guest.startsWith(`${other.guest}/`));
+    if (folder) operations.push(...folders.make(guest));
+    else if (!within) operations.push(...folders.make(dirname(guest)), ['file', at(guest), 0o644, '']);
+    bind(`outside/${index}`, guest, Attribute.readOnly | (list && !listed ? Attribute.noExec : 0));
   }
   if (plan.secrets === true) {
     operations.push(...folders.make('/run/secrets'));

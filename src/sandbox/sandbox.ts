@@ -88,6 +88,8 @@ export interface ToolMount {
   readonly host: string;
   readonly guest: string;
   readonly folder: boolean;
+  /** It is on the toolbox's list, and can be executed here too. */
+  readonly listed?: boolean;
 }
 
 export interface SandboxSpec {
@@ -103,7 +105,7 @@ export interface SandboxSpec {
   readonly hostFiles?: Readonly<Record<string, string>>;
   /**
    * Read-only files and folders of the trusted side that programs are in: only below `/run/cordon`. With a toolbox that is a list
-   * nothing in them can be executed, unless the list names it.
+   * nothing in them can be executed but what is `listed`, a file that may lie in a folder before it.
    */
   readonly tools?: readonly ToolMount[];
   /** Files the guest finds in its home, and may change: path below it → content, at most 60 KiB each. */

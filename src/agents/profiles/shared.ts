@@ -65,6 +65,12 @@ const streamEvent = z.object({
     .catch(undefined),
 });
 
+/** An error's message, where it is an object that has one. */
+function said(error: unknown): string {
+  const parsed = z.object({ message: z.string() }).safeParse(error);
+  return parsed.success ? parsed.data.message : plain(error);
+}
+
 /** `stream-json` as Claude Code writes it, and those who followed. */
 export function streamJson(): AgentParser {
   return parserOf(streamEvent, (event) => {
@@ -78,7 +84,7 @@ export function streamJson(): AgentParser {
           : usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens;
       return [
         ...(usage === undefined ? [] : [{ kind: 'usage', input, output: usage.output_tokens } as const]),
-        { kind: 'end', ok, reason: ok ? null : plain(event.error) || plain(event.result) || event.subtype },
+        { kind: 'end', ok, reason: ok ? null : said(event.error) || plain(event.result) || event.subtype },
       ];
     }
     if (event.subtype === 'api_retry') {

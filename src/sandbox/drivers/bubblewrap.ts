@@ -19,6 +19,7 @@ import {
   planHome,
   planRoot,
   planSecrets,
+  type RootPlan,
   separate,
 } from '../mount-plan.ts';
 import { close } from '../native.ts';
@@ -189,10 +190,10 @@ class BubblewrapSandbox implements Sandbox {
     return Object.fromEntries(Object.keys(this.#spec.hostFiles ?? {}).map((path, i) => [path, first + i]));
   }
 
-  #tools(): { guest: string; index: number; folder: boolean }[] {
+  #tools(): RootPlan['tools'] {
     const { hostFiles = {}, tools = [] } = this.#spec;
     const first = outsideFiles(this.#spec.toolbox).length + Object.keys(hostFiles).length;
-    return tools.map(({ guest, folder }, i) => ({ guest, folder, index: first + i }));
+    return tools.map(({ host: _, ...tool }, i) => ({ ...tool, index: first + i }));
   }
 
   #programs(): Record<string, number> {
@@ -213,7 +214,7 @@ class BubblewrapSandbox implements Sandbox {
         outside: this.#outside(spec.toolbox),
         bound: this.#bound(),
         programs: this.#programs(),
-        tools: this.#tools(),
+        tools: this.#tools() ?? [],
         etc: { ...guestEtc, ...spec.etc },
         files: spec.files ?? {},
         secrets,

@@ -1,0 +1,141 @@
+/** Runs of agents against a scripted model: one installation, one project, one server. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { type Heard, ModelServer, type Script } from './models/server.ts';
+import type { Turn } from './models/turn.ts';
+import { type Finished, Installation, Project } from './project.ts';
+
+export const KEY = 'sk-the-real-key-of-the-provider-99';
+const cordon = join(import.meta.dirname, '../../cordon');
+/** Fetched once: a megabyte a second would be minutes. `cordon agents install` checks what is there at each start. */
+const CACHE = join(import.meta.dirname, '../../node_modules/.cache/cordon/agents');
+
+export class AgentSite extends Installation {
+  readonly project: Project;
+  readonly upstream: ModelServer;
+  script: Script = [];
+
+  constructor(policy = '') {
+    super();
+    this.upstream = new ModelServer((heard, i) =>
+      typeof this.script === 'function' ? this.script(heard, i) : (this.script[i] ?? { text: 'nothing more' }),
+    );
+    this.project = new Project(join(this.root, 'repository'));
+    this.project.write('greeting.txt', 'Hello, wrold\n').write(
+      '.cordon/policy.yaml',
+      `version: 1
+llm_policy: {allowed_providers: [claude, openai, chat, gemini], models: ["small-1"]}
+limits: {memory: 4g, wall_clock: 2m}
+${policy}`,
+    );
+    this.project.commit('first');
+  }
+
+  /** The same model at four providers, each with a protocol of its own. */
+  async open(): Promise<this> {
+    await this.upstream.start();
+    const kept = spawnSync(cordon, ['secrets', 'set', 'MODEL_KEY'], { env: this.env, input: KEY });
+    if (kept.status !== 0) throw new Error(String(kept.stderr));
+    for (const [name, driver, path] of [
+      ['claude', 'anthropic', ''],
+      ['openai', 'openai', '/v1'],
+      ['chat', 'openai-compatible', '/v1'],
+      ['gemini', 'gemini', ''],
+    ] as const) {
+      const at = [
+        '--base-url',
+        `${this.upstream.url}${path}`,
+        '--key',
+        'MODEL_KEY',
+        '--model',
+        'small-1=upstream-small',
+      ];
+      const { status, stderr } = this.cordon('providers', 'add', name, '--driver', driver, ...at);
+      if (status !== 0) throw new Error(stderr);
+    }
+    return this;
+  }
+
+  /** Puts the tests' own store of agents where `cordon agents install` keeps them. */
+  useCache(): void {
+    mkdirSync(this.home, { recursive: true, mode: 0o700 });
+    mkdirSync(CACHE, { recursive: true, mode: 0o700 });
+    chmodSync(CACHE, 0o700);
+    symlinkSync(CACHE, join(this.home, 'tools'));
+    // The registry is the one that this machine's user has set up.
+    this.env.npm_config_userconfig = process.env.npm_config_userconfig ?? join(homedir(), '.npmrc');
+    for (const [name, value] of Object.entries(process.env))
+      if (/^(npm_config_|https?_proxy$|no_proxy$|NODE_EXTRA_CA_CERTS$|SSL_CERT_)/i.test(name) && value)
+        this.env[name] ??= value;
+  }
+
+  async runAgent(agent: string, provider: string, script: Script, ...more: string[]): Promise<Finished> {
+    this.upstream.heard.length = 0;
+    this.script = script;
+    const typed = ['run', '--json', '-w', this.project.dir, '--agent', agent, '--model', `${provider}/small-1`];
+    return this.type(...typed, ...more, 'fix the typo in greeting.txt').done;
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: events of all types
+  events(runId: string): any[] {
+    const { stdout } = this.cordon('audit', 'show', '--run', runId, '--json');
+    return stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+  }
+
+  async close(): Promise<void> {
+    await this.upstream.close();
+    this.dispose();
+  }
+}
+
+/** An agent on a PATH as npm installs it globally, whose program is a shell script. */
+export function fakeAgent(root: string, packageName: string, program: string, entry: string, script: string): string {
+  const modules = join(root, 'lib/node_modules');
+  const own = join(modules, packageName);
+  for (const [path, content] of [
+    [join(own, 'package.json'), JSON.stringify({ name: packageName, version: '9.9.9' })],
+    [join(own, 'bin/start.js'), '#!/usr/bin/env node\n'],
+    [join(own, 'node_modules', entry), script],
+  ] as const) {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, content, { mode: 0o755 });
+  }
+  mkdirSync(join(root, 'bin'), { recursive: true });
+  symlinkSync(join(own, 'bin/start.js'), join(root, 'bin', program));
+  return join(root, 'bin');
+}
+
+const COMMAND = 'sed s/wrold/world/ greeting.txt > answer.txt';
+const SHELLS = ['Bash', 'bash', 'exec_command', 'run_shell_command'];
+
+/** The tools that a request offers, whatever its protocol. */
+function offered({ protocol, body }: Heard): string[] {
+  const tools = body.tools ?? [];
+  if (protocol === 'gemini')
+    return tools.flatMap((one: { functionDeclarations?: { name: string }[] }) =>
+      (one.functionDeclarations ?? []).map(({ name }) => name),
+    );
+  return tools.map((one: { name?: string; type: string; function?: { name: string } }) =>
+    protocol === 'chat' ? one.function?.name : (one.name ?? one.type),
+  );
+}
+
+/** Has the agent write a file by its own shell tool, and says then that it is done. Requests on the side get a title. */
+export function writesTheAnswer(heard: Heard): Turn {
+  const tools = offered(heard);
+  if (tools.length === 0) return { text: 'A title' };
+  const told = JSON.stringify(heard.protocol === 'gemini' ? heard.body.contents : heard.body);
+  if (told.includes(heard.protocol === 'gemini' ? 'functionResponse' : 'call_answer_1'))
+    return { text: 'The answer is written.', usage: { input: 200, output: 10 } };
+  const name = SHELLS.find((one) => tools.includes(one));
+  if (name === undefined) return { text: `no shell among ${tools.join()}` };
+  const command = name === 'exec_command' ? { cmd: COMMAND } : { command: COMMAND, description: 'write the answer' };
+  const background = name === 'run_shell_command' ? { is_background: false } : {};
+  const call = { id: 'call_answer_1', name, arguments: { ...command, ...background } };
+  return { text: 'I will write it.', tools: [call], usage: { input: 100, output: 20 } };
+}
