@@ -112,6 +112,8 @@ export class PushReview {
     const decidedAt = approvals[0]?.asked ?? decided;
     const common = { accepted, inspection, decision, reason, unapproved, approvals, inspectedAt };
     const verdict = { ...common, decided: decidedAt };
+    // What was refused is thrown away: the same commit may come again with other objects, or with those that were missing.
+    if (!accepted) this.#inspected = null;
     if (verdict.accepted && decision !== null) this.#accepted.set(decision.subjectDigest, verdict);
     return verdict;
   }

@@ -89,6 +89,7 @@ async function indexPack(service: Service, place: GitPlace, body: AsyncIterable<
     }
   } catch (error) {
     if (child !== null) killGit(child);
+    await said; // what still writes would leave something behind
     throw error;
   }
   if (child === null || said === null) return { failure: null, bytes: 0 };
