@@ -9,8 +9,11 @@ import { type Finished, Installation, Project } from './project.ts';
 
 export const KEY = 'sk-the-real-key-of-the-provider-99';
 const cordon = join(import.meta.dirname, '../../cordon');
-/** Fetched once: a megabyte a second would be minutes. `cordon agents install` checks what is there at each start. */
-const CACHE = join(import.meta.dirname, '../../node_modules/.cache/cordon/agents');
+/**
+ * Fetched once for all checkouts of this user: a gigabyte and a half takes minutes. `cordon agents install` checks what is there at each
+ * start.
+ */
+const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'cordon-tests/agents');
 
 export class AgentSite extends Installation {
   readonly project: Project;
