@@ -115,7 +115,7 @@ describe('in the checkout', () => {
     [['run', 'do it'], 'behind --'],
     [['run', '--repo', 'ssh://git@acme.example/x', '--', 'true'], 'https://'],
     [['run', '--deliver', 'pr', '--', 'true'], '--deliver branch'],
-    [['run', '--agent', 'claude-code', '--', 'true'], 'behind --'],
+    [['run', '--agent', 'claude-code', '--', 'true'], 'say it in words'],
     [['runs', 'show'], '--help'],
     [['audit', 'frob'], '--help'],
   ])('%j is a wrong command line: exit code 2 and what to write', (args, remedy) => {
