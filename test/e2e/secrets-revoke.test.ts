@@ -124,8 +124,10 @@ test('a run that has the value itself is ended', async () => {
 
 test('a run whose process is stopped is named, and the use that it tries afterwards is refused', async () => {
   cut = () => {};
-  const running = site.start(header, `echo ready; sleep 1; perl ask.pl ${HOST}:${port}`);
+  const running = site.start(header, `echo ready; sleep 4; perl ask.pl ${HOST}:${port}`);
   await running.says('│ ready');
+  // Stopped while it writes to the log it would hold the log's lock, and nobody could record a revocation.
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
   running.child.kill('SIGSTOP');
   const { status, answer } = revoke('API_TOKEN');
   running.child.kill('SIGCONT');
