@@ -35,7 +35,7 @@ export async function list(context: Context, options: OutputOptions): Promise<vo
   for (const [alias, target] of aliases) out.line(`${safeText(alias)} is ${safeText(target)}`);
 }
 
-export function providerJson({ settings, by }: Configured) {
+function providerJson({ settings, by }: Configured) {
   const { base_url: url, key, headers, ...rest } = settings;
   return {
     ...rest,

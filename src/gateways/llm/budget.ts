@@ -42,7 +42,7 @@ export function exceeds(limits: Amounts, used: Spent, more: Spent): Exceeded | n
 }
 
 /** The share of its limit that is used, 0 to 1 and above; of the fullest. */
-export function fullness(limits: Amounts, used: Spent): number {
+function fullness(limits: Amounts, used: Spent): number {
   return Math.max(
     0,
     ...(limits.requests === null ? [] : [used.requests / limits.requests]),
@@ -51,14 +51,14 @@ export function fullness(limits: Amounts, used: Spent): number {
   );
 }
 
-export function exceededText(name: string, { what, limit, used }: Exceeded): string {
+function exceededText(name: string, { what, limit, used }: Exceeded): string {
   if (what === 'usd') return `the budget of ${name} is ${dollars(limit)}; ${dollars(used)} are spent or reserved`;
   return `the budget of ${name} is ${limit} ${what}; ${used} are spent or reserved`;
 }
 
 const NOTHING: Spent = { nanoUsd: 0, tokens: 0, requests: 0 };
 
-export function plus(a: Spent, b: Spent, sign: 1 | -1 = 1): Spent {
+function plus(a: Spent, b: Spent, sign: 1 | -1 = 1): Spent {
   return {
     nanoUsd: a.nanoUsd + sign * b.nanoUsd,
     tokens: a.tokens + sign * b.tokens,

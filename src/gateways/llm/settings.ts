@@ -22,9 +22,7 @@ import type { TransportOptions } from './upstream.ts';
  */
 const dollars = z.number().min(0).max(1_000_000);
 const count = z.int().min(1).max(1_000_000_000);
-export const providerName = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'write a name of small letters, digits, - . _');
+const providerName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'write a name of small letters, digits, - . _');
 const modelName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}$/, 'write the name of a model');
 
 const modelSchema = z.strictObject({
@@ -46,7 +44,7 @@ const base = z
     'leave user, password and fragment out of base_url',
   );
 
-export const providerSchema = z.strictObject({
+const providerSchema = z.strictObject({
   name: providerName,
   driver: z.enum(Object.keys(providerDrivers) as [ProviderDriverName, ...ProviderDriverName[]]),
   base_url: base.optional(),
@@ -65,7 +63,7 @@ export const providerSchema = z.strictObject({
 });
 export type ProviderSettings = z.output<typeof providerSchema>;
 
-export const providersSchema = z
+const providersSchema = z
   .strictObject({
     version: z.literal(1),
     providers: z.array(providerSchema).default([]),

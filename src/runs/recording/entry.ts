@@ -14,7 +14,7 @@ const document = z.strictObject({ file: z.string(), text: z.string() }).nullable
 /** Milliseconds since its head, and bytes in base64. */
 const pieces = z.array(z.tuple([z.int().nonnegative(), z.base64()]));
 
-export const startSchema = z.strictObject({
+const startSchema = z.strictObject({
   k: z.literal('start'),
   documents: z.strictObject({ organisation: document, repository: document }),
   /** Seconds since 1970 and 32 hex digits, as they were offered to the agent. */
@@ -38,7 +38,7 @@ export const modelSchema = z.strictObject({
   result: z.string(),
 });
 
-export const httpSchema = z.strictObject({
+const httpSchema = z.strictObject({
   k: z.literal('http'),
   method: z.string(),
   /** With its query: two requests that differ in it have different answers. */
