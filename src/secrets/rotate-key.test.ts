@@ -1,10 +1,20 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { KeyRing } from './drivers/embedded-keys.ts';
 import { openSecrets, Secret, type SecretStore } from './index.ts';
 import { localMasterKey, type MasterKey } from './master-key.ts';
 
@@ -174,10 +184,21 @@ test('readers see every value while the key changes', async () => {
   const reading = (async () => {
     for (; !done; await sleep(1)) await expectAll(opened());
   })();
-  try {
+  const changing = (async () => {
     for (let i = 0; i < 20; i++) await opened().rotateMasterKey();
-  } finally {
+  })().finally(() => {
     done = true;
-  }
-  await reading;
+  });
+  await Promise.all([reading, changing]);
+});
+
+test('a change that ends between the looks at its two files hides no key', async () => {
+  const before = readFileSync(file(), 'utf8');
+  await opened().rotateMasterKey();
+  const sealedWith = JSON.parse(readFileSync(index(), 'utf8')).master as string;
+  renameSync(file(), next());
+  writeFileSync(file(), before, { mode: 0o600 });
+  const looking = new KeyRing({ keys }).sealing(sealedWith); // up to its first wait: `master.key` is the one before
+  renameSync(next(), file());
+  expect((await looking)?.id).toBe(sealedWith);
 });

@@ -45,7 +45,9 @@ export class KeyRing {
     if (key?.id === id || this.#elsewhere) return key;
     // Its change was cut short behind the index's: the new one is there under its first name.
     const next = await this.#file(NEXT_KEY_FILE, false);
-    return next?.id === id ? next : key;
+    if (next?.id === id) return next;
+    // Or the change ended between the two looks: a rename has put it where the first look found the one before.
+    return this.#file(MASTER_KEY_FILE, false);
   }
 
   /** All that could be the key with that id, the likeliest first. */

@@ -33,6 +33,8 @@ export interface EmbeddedOptions extends KeyPlaces {
 const HOW_TO_CHANGE =
   'make another one, name that in the settings or the variable, and the one before under previous_master_key or in CORDON_MASTER_KEY_PREVIOUS';
 const LOCK_TIMEOUT = 10_000;
+/** How often a reader looks again when the key changes under it. */
+const LOOKS = 50;
 const MAX_FILE = 256 * 1024;
 const fileSchema = z.strictObject({ v: z.literal(1), name: z.string(), version: z.int(), sealed: z.base64() });
 
@@ -184,8 +186,8 @@ export class EmbeddedSecrets implements SecretStore {
       if (file === null) return { index: null, master: null };
       const master = await this.#ring.sealing(file.master);
       if (master?.id === file.master) return { index: await checkIndex(keys, file, master), master };
-      // The key was changed between the two looks.
-      if (attempt < 3 && (await readIndex(keys))?.master !== file.master) continue;
+      // The key was changed between the two looks: on a busy machine, by one change after another.
+      if (attempt < LOOKS && (await readIndex(keys))?.master !== file.master) continue;
       throw wrongMasterKey(file.master, Object.keys(file.entries).length, master, keys);
     }
   }
