@@ -45,10 +45,21 @@ export interface AgentSession {
     /** What agents show in place of a key. */
     readonly token: string;
   };
+  /** The MCP servers that the policy names, each at its own URL of the run's gateway; no others answer. */
+  readonly mcp: readonly McpPlace[];
   /** The guest's home, absolute. */
   readonly home: string;
   /** The user's own arguments for the agent; they stand behind the profile's. */
   readonly extra: readonly string[];
+}
+
+/** Where an agent finds one MCP server: streamable HTTP, `Authorization: Bearer <token>`. */
+export interface McpPlace {
+  /** As the policy names it. */
+  readonly name: string;
+  /** `http://127.0.0.1:4142/NAME` */
+  readonly url: string;
+  readonly token: string;
 }
 
 export interface AgentPlan {

@@ -88,6 +88,7 @@ test.each(profileNames)('%s: prompt and extra arguments cannot become other opti
     prompt: `Task, from user:ada:\n\n${prompt}`,
     model: 'm"1',
     gateway: { url: 'http://127.0.0.1:4141', token: 'cordon-run-x' },
+    mcp: [],
     home: '/home/agent',
     extra: ['--extra'],
   });

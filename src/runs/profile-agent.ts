@@ -50,6 +50,7 @@ export async function openProfileAgent(
         prompt: promptText(parts, request.requester.id),
         model: gateway.model,
         gateway,
+        mcp: scope.mcp,
         home: GUEST_HOME,
         extra: request.agent.argv,
       };

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import type { McpPlace } from '../agents/agent.ts';
 import { CancelledError } from '../base/errors.ts';
 import type { Redactor } from '../base/redact/index.ts';
 import type { PackageRecord, RecordedQuery } from '../gateways/egress/packages/record.ts';
@@ -47,6 +48,8 @@ export class RunScope {
   readonly documents: { readonly organisation: Source | null; readonly repository: Source | null };
   /** What came from package registries; null where the policy names none, or nothing was asked for yet. */
   packages: PackageRecord | null = null;
+  /** Where the agent finds the MCP servers that the policy names; set before its plan is made. */
+  mcp: readonly McpPlace[] = [];
   /** Aborted, with the reason, when the sandbox itself ends the run. */
   readonly stop = new AbortController();
   readonly #undo: (() => unknown)[] = [];
