@@ -1,6 +1,6 @@
 /** Raw bytes to the push gateway, as no client of git's sends them: judged by the quarantine's refs, its files, and the answers. */
 import { createHash } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { deflateSync, gzipSync } from 'node:zlib';
@@ -103,6 +103,23 @@ const id = (hex: string) => Buffer.from(hex, 'hex');
 const blob = () => entry('blob', Buffer.from('x\n'));
 /** A delta: sizes of source and target, then one insertion. */
 const delta = (source: number, target: number) => Buffer.from([source, target, 1, 0x41]);
+
+const count = (pack: Buffer) => pack.readUInt32BE(8);
+
+/** A pack of one delta upon a file of the base, which only the quarantine's view has. */
+function thin(): Buffer {
+  const { guest } = it.scene;
+  const readme = guest.git('rev-parse', `${base}:README.md`);
+  return packOf([entry('ref', Buffer.from([8, 9, 0x90, 8, 1, 0x41]), id(readme))]);
+}
+
+/** By how much git makes it longer, to complete it. */
+function basesOf(pack: Buffer): number {
+  const dir = mkdtempSync(join(it.scene.root, 'thin-'));
+  const text = it.scene.guest.bytes(['index-pack', '--stdin', '--fix-thin', join(dir, 'a.pack')], pack).toString();
+  expect(text).toMatch(/^pack\t/);
+  return statSync(join(dir, 'a.pack')).size - pack.length;
+}
 
 const refused = /^HTTP\/1\.1 (?:400|413|415|417|501) |[0-9a-f]{4}ng /;
 
@@ -209,6 +226,16 @@ describe('packs', () => {
     'a blob where the commit is to be': () => packOf([blob()]),
     'a bomb: gigabytes in a few kilobytes, it says': () =>
       packOf([entry('blob', Buffer.alloc(1000), undefined, 2 ** 33)]),
+    'a byte behind it': () => Buffer.concat([honest, Buffer.from('x')]),
+    'another pack behind it': () => Buffer.concat([honest, honest]),
+    'more behind it than git reads at once': () => Buffer.concat([honest, Buffer.alloc(300_000, 7)]),
+    'bytes behind it under a checksum of all': () =>
+      packOf([honest.subarray(12), Buffer.from('behind')], count(honest)),
+    'a request behind it, in the same body': () =>
+      Buffer.concat([honest, Buffer.from(headers({ 'Content-Length': '0' }))]),
+    'commands behind it': () => Buffer.concat([honest, line(zero, commit, 'refs/heads/main'), flushPacket, honest]),
+    'bytes behind a thin one': () => Buffer.concat([thin(), Buffer.from('x')]),
+    'as many bytes behind a thin one as its bases take': () => Buffer.concat([thin(), Buffer.alloc(basesOf(thin()))]),
     'more bytes than are taken': () =>
       packOf([
         entry('blob', Buffer.from(Array.from({ length: LIMIT + 1000 }, (_, i) => ((i * 2_654_435_761) >>> 13) & 255))),
@@ -292,7 +319,52 @@ describe('HTTP around it', () => {
   });
 });
 
+describe('requests behind one another on one connection', () => {
+  const framed = (body: Buffer, more: Record<string, string> = {}) =>
+    Buffer.concat([Buffer.from(headers({ 'Content-Length': String(body.length), ...more })), body]);
+  const bad = () => request(honest, Buffer.concat([Buffer.from('0003'), flushPacket]));
+  const denied = () => Buffer.concat([line(base, commit, 'refs/heads/main', caps()), flushPacket, honest]);
+  const last = { Connection: 'close' };
+
+  test('behind a request that is none, nothing is looked at', async () => {
+    const before = it.events('git.decided').length;
+    const text = await raw(Buffer.concat([framed(bad()), framed(request()), framed(request(), last)]));
+    expect(text.match(/^HTTP\/1\.1 \d+/gm)).toEqual(['HTTP/1.1 400']);
+    expect(await state()).toEqual(untouched);
+    expect(it.events('git.decided').length).toBe(before);
+  });
+
+  test('behind a push that said it was the last, nothing is looked at', async () => {
+    const text = await raw(Buffer.concat([framed(denied(), last), framed(request())]));
+    expect(text.split('HTTP/1.1 ').length).toBeLessThanOrEqual(2);
+    expect(text).not.toContain(`ok ${ref}`);
+    expect(await state()).toEqual(untouched);
+  });
+
+  test('behind a push that is refused, the next is judged on its own, and the answers come in order', async () => {
+    const other = Buffer.concat([line(zero, commit, 'refs/tags/v1', caps()), flushPacket, honest]);
+    const text = await raw(Buffer.concat([framed(denied()), framed(other), framed(denied(), last)]));
+    expect(text.match(/^HTTP\/1\.1 \d+/gm)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 200', 'HTTP/1.1 200']);
+    expect(text.match(/ng refs\/\S+/g)).toEqual(['ng refs/heads/main', 'ng refs/tags/v1', 'ng refs/heads/main']);
+    expect(await state()).toEqual(untouched);
+  });
+
+  test('the body of a refused push is never read as a request', async () => {
+    const hidden = Buffer.concat([denied(), framed(request())]);
+    const text = await raw(framed(hidden, last));
+    expect(text.match(/^HTTP\/1\.1 \d+/gm)).toEqual(['HTTP/1.1 200']);
+    expect(await state()).toEqual(untouched);
+  });
+});
+
 describe('after all of that', () => {
+  test('an honest thin pack is whole: only its commit is wanted', async () => {
+    const text = await post(request(thin()));
+    expect(text).toMatch(refused);
+    expect(text).not.toContain('behind the pack');
+    expect(await state()).toEqual(untouched);
+  });
+
   test('an honest push is taken, by hand with 100-continue, and git finds everything', async () => {
     const body = request();
     const socket = open();

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type GitPlace, git, killGit } from '../../base/git.ts';
 import { safeText } from '../../base/term.ts';
 import { collectText, feed } from './git-io.ts';
+import { endsWithPack } from './pack-end.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { RefCommand } from './receive.ts';
 import type { Service } from './service.ts';
@@ -99,8 +100,10 @@ async function indexPack(service: Service, place: GitPlace, body: AsyncIterable<
     .split('\n')
     .map((line) => safeText(line.trim()))
     .filter((line) => line !== '');
-  const failure = pack.problem ?? (code === 0 ? null : (words.at(0) ?? 'git did not accept the objects in time'));
-  return { failure, bytes: pack.bytes };
+  if (pack.problem !== null || code !== 0)
+    return { failure: pack.problem ?? words.at(0) ?? 'git did not accept the objects in time', bytes: pack.bytes };
+  const whole = await endsWithPack(place.objects as string, service.options.quarantine.objectFormat, pack);
+  return { failure: whole ? null : 'there are bytes behind the pack', bytes: pack.bytes };
 }
 
 /** `PACK`, version, number of objects: a pack that says it has too many is not unpacked. */
@@ -108,6 +111,8 @@ class PackHead {
   readonly #most: number;
   #head: Buffer = Buffer.alloc(0);
   bytes = 0;
+  /** Objects that it says it has. */
+  objects = 0;
   problem: string | null = null;
 
   constructor(most: number) {
@@ -119,9 +124,10 @@ class PackHead {
     if (this.#head.length >= 12) return;
     this.#head = Buffer.concat([this.#head, chunk.subarray(0, 12)]);
     if (this.#head.length < 12) return;
-    const objects = this.#head.readUInt32BE(8);
+    this.objects = this.#head.readUInt32BE(8);
     if (this.#head.toString('latin1', 0, 4) !== 'PACK') this.problem = 'what follows the commands is no pack';
-    else if (objects > this.#most) this.problem = `the push has ${objects} objects; at most ${this.#most} are taken`;
+    else if (this.objects > this.#most)
+      this.problem = `the push has ${this.objects} objects; at most ${this.#most} are taken`;
   }
 }
 

@@ -6,6 +6,7 @@ import { safeText } from '../../base/term.ts';
 import { advertise, fetchPack } from './fetch.ts';
 import { answer, HttpRefusal } from './http.ts';
 import { elsewhere, refuseLfs } from './not-here.ts';
+import { oneByOne } from './one-by-one.ts';
 import { type PushJudge, takePush } from './push.ts';
 import type { Quarantine } from './quarantine.ts';
 import { isServiceName, Service, serviceNames } from './service.ts';
@@ -57,9 +58,7 @@ export async function startGitServer(
   const state = new Service(options);
   const server = createServer(
     { maxHeaderSize: 16 * 1024, requestTimeout: state.timeout, headersTimeout: 10_000 },
-    (request, response) => {
-      void serve(state, request, response);
-    },
+    oneByOne((request, response) => serve(state, request, response)),
   );
   server.maxConnections = 64;
   server.maxRequestsPerSocket = 1000;
@@ -84,18 +83,20 @@ async function close(server: Server, state: Service): Promise<void> {
   await state.pushing.catch(() => {});
 }
 
-async function serve(state: Service, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function serve(state: Service, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
   state.active += 1;
   response.on('error', () => {});
   try {
     if (state.active > (state.options.concurrency ?? 8)) throw new HttpRefusal(503, 'too many requests at once');
     await route(state, request, response);
+    return true;
   } catch (error) {
     const status = error instanceof HttpRefusal ? error.status : error instanceof PacketError ? 400 : 500;
     const reason = error instanceof HttpRefusal || error instanceof PacketError ? error.message : 'the request failed';
     if (response.headersSent) response.destroy();
     else
       answer(response, status, 'text/plain; charset=utf-8', `cordon: ${safeText(reason)}\n`, { Connection: 'close' });
+    return false;
   } finally {
     state.active -= 1;
     request.resume();
