@@ -115,6 +115,7 @@ async function playCordon(upstream: string, scratch: string): Promise<void> {
     file: join(scratch, 'recording'),
     redactor,
     start: {} as ConstructorParameters<typeof Recorder>[0]['start'],
+    drawn: [],
     own: ['0123456789abcdef'],
     monotonic: () => systemClock.monotonic(),
   });

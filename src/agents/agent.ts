@@ -16,6 +16,11 @@ export interface AgentProfile {
   plan(session: AgentSession): AgentPlan;
   /** How it speaks the Agent Client Protocol: in place of the plan's arguments, and besides its variables. Left out where it does not. */
   acp?(session: AgentSession): { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> };
+  /**
+   * What the agent draws anew at each start, in its commands and in what it asks its model: names of its own files, numbers of its own
+   * descriptors. Global expressions, as narrow as can be: a replay takes what they find for the same.
+   */
+  readonly drawn?: readonly RegExp[];
   /** One for a run: parsers may remember. */
   parser(): AgentParser;
 }

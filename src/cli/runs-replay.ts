@@ -43,7 +43,8 @@ async function play(context: Context, out: Output, run: RunRecord): Promise<Repl
   }
 }
 
-function verdictLines({ verdict, divergences, run, replay: again, steps }: Replayed, out: Output): string[] {
+function verdictLines(replayed: Replayed, out: Output): string[] {
+  const { verdict, divergences, run, replay: again, steps } = replayed;
   const { bold, dim, green, red } = out.style;
   const words = {
     exact: green('exact: the same commands, the same tree'),
@@ -62,7 +63,24 @@ function verdictLines({ verdict, divergences, run, replay: again, steps }: Repla
         `    recorded ${clip(safeText(expected), 300)}`,
         `    now      ${clip(safeText(actual), 300)}`,
       ]),
+    ...sameLines(replayed).map((line) => dim(line)),
     ...(divergences.length > 20 ? [dim(`  and ${divergences.length - 20} more: --json has all`)] : []),
+  ];
+}
+
+/** What was taken for the same, and what people answered then. */
+function sameLines({ altered, reordered, approvals }: Replayed): string[] {
+  return [
+    ...approvals.map(({ question, recorded, now }) => {
+      if (now === null)
+        return `  approval of ${safeText(question)}: ${recorded ?? 'never answered'} then, not asked again`;
+      return `  approval of ${safeText(question)}: ${recorded === null ? 'not asked then, denied' : `${now}, as then`}`;
+    }),
+    ...altered.map(({ kind, count, expected, actual }) => {
+      const example = `${clip(safeText(expected), 80)} → ${clip(safeText(actual), 80)}`;
+      return `  taken for the same: ${count} × ${kind} (${example})`;
+    }),
+    ...(reordered > 0 ? [`  ${reordered} commands that the agent starts by itself came in another order`] : []),
   ];
 }
 

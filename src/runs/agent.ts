@@ -19,6 +19,8 @@ import type { RunIo, System } from './system.ts';
 export interface RunAgent {
   /** What of the host it is made of. */
   readonly tools: NonNullable<SandboxSpec['tools']>;
+  /** What it draws anew at each start, in what it says and runs: a replay takes those for the same. */
+  readonly drawn?: readonly RegExp[];
   /** How it is started; records it. `gateway`: where its models are, null where the policy names none. */
   plan(scope: RunScope, gateway: RunModels['gateway']): AgentPlan;
   /** For one that works from outside, in place of the command line of its plan. */

@@ -129,7 +129,7 @@ async function answerOf(
     const rules = decision.rules.map(refText);
     const answered = io
       .ask?.({ action: what, reason: decision.reason, rules, signal })
-      .then((yes) => (yes ? ('approved' as const) : ('denied' as const)));
+      .then((yes) => (yes === 'expired' ? yes : yes ? ('approved' as const) : ('denied' as const)));
     const answer = (await Promise.race([over, answered])) ?? 'denied';
     return answer;
   } catch (error) {

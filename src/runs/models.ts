@@ -130,7 +130,7 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     ...(replay === null ? {} : { replay }),
   });
   scope.recorder?.own(models.token);
-  scope.tape?.own(models.token);
+  scope.tape?.own.push(models.token);
   return models;
 }
 

@@ -40,6 +40,7 @@ export async function openProfileAgent(
   const listed = toolbox.kind === 'list';
   if (listed && !toolbox.executables.some(({ path }) => path === found.program)) refuse(profile, found, request);
   return {
+    drawn: profile.drawn ?? [],
     tools: listed ? withProgram(found) : found.mounts,
     plan(scope, gateway) {
       if (gateway?.model == null) throw new UsageError('no provider has a model that the policy permits', MODEL);

@@ -8,6 +8,7 @@ import { ConflictError, NotFoundError } from '../base/errors.ts';
 import type { RunRecord } from '../store/index.ts';
 import { discover, type Found } from './discover.ts';
 import { executeRun } from './pipeline.ts';
+import { RecordedAnswers, type ReplayedApproval } from './recording/answers.ts';
 import { type Comparison, compareRuns } from './recording/compare.ts';
 import { Tape } from './recording/tape.ts';
 import { traceOf } from './recording/trace.ts';
@@ -21,6 +22,8 @@ export interface Replayed extends Comparison {
   readonly status: string;
   /** Questions to models: how many, and how many were exactly those of the recording. */
   readonly steps: { readonly asked: number; readonly exact: number; readonly like: number };
+  /** What people were asked. */
+  readonly approvals: readonly ReplayedApproval[];
 }
 
 /**
@@ -32,12 +35,14 @@ export async function replayRun(system: System, record: RunRecord, io: RunIo): P
   if (!events.some(({ type }) => type === 'run.stopped')) {
     throw new ConflictError(`run ${record.id} has no end in the log: it goes on, was lost, or never started`);
   }
-  const request = requestOf(record);
-  const tape = await tapeOf(system, record, request, events);
+  const recorded = requestOf(record);
+  const tape = await tapeOf(system, record, recorded, events);
+  const answers = new RecordedAnswers(record.id, events, tape.own);
+  const request: RunRequest = { ...recorded, approvals: answers.attended ? 'prompt' : 'deny' };
   const found = await foundOf(request, tape);
   const machine = { ...system, organisation: tape.start.documents.organisation ?? system.organisation };
-  const result = await executeRun(machine, request, answering(io, events), Promise.resolve(found));
-  return compared(system, record, events, result, tape);
+  const result = await executeRun(machine, request, { ...io, ask: answers.ask }, Promise.resolve(found));
+  return compared(system, record, events, result, { tape, answers });
 }
 
 function* eventsOf(system: System, run: string): Generator<AuditEvent> {
@@ -52,7 +57,7 @@ function requestOf(record: RunRecord): RunRequest {
       remedy: 'replay runs of local repositories',
     });
   }
-  return { ...request, base: record.base ?? request.base, approvals: 'prompt', record: false, replayOf: record.id };
+  return { ...request, base: record.base ?? request.base, record: false, replayOf: record.id };
 }
 
 async function tapeOf(
@@ -92,36 +97,24 @@ async function foundOf(request: RunRequest, tape: Tape): Promise<Found> {
   return { ...found, document: repository ?? found.document, tape };
 }
 
-/** People answered then; their answers are in the log. What was not asked then is denied. */
-function answering(io: RunIo, events: readonly AuditEvent[]): RunIo {
-  const answers = new Map<string, boolean>();
-  const asked = new Map<number, string>();
-  for (const event of events) {
-    if (event.type === 'approval.requested') asked.set(event.seq, event.resource.summary);
-    if (event.type === 'approval.decided') {
-      const summary = event.cause === null ? undefined : asked.get(event.cause);
-      if (summary !== undefined) answers.set(summary, event.outcome.answer === 'approved');
-    }
-  }
-  return { ...io, ask: async ({ action }) => answers.get(action) ?? false };
-}
-
 async function compared(
   system: System,
   record: RunRecord,
   events: readonly AuditEvent[],
   result: RunResult,
-  tape: Tape,
+  { tape, answers }: { readonly tape: Tape; readonly answers: RecordedAnswers },
 ): Promise<Replayed> {
   const before = await traceOf(record.id, events, system.content);
   const after = await traceOf(result.runId, [...eventsOf(system, result.runId)], system.content);
-  const { steps, missing, unasked } = tape;
+  const { steps, missing, unasked, renaming, drawn } = tape;
+  const { approvals } = answers;
   const count = (fit: string) => steps.filter((step) => step.fit === fit).length;
   return {
     run: record.id,
     replay: result.runId,
     status: result.status,
     steps: { asked: steps.length, exact: count('exact'), like: count('like') },
-    ...compareRuns(before, after, { steps, missing, unasked }),
+    approvals,
+    ...compareRuns(before, after, { steps, missing, unasked, renaming, drawn, approvals }),
   };
 }

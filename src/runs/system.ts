@@ -60,12 +60,12 @@ export interface RunIo {
   /** False when nobody reads notes about the repository: some take a look at all its files. */
   readonly notes: boolean;
   onOutput(stream: 'stdout' | 'stderr', chunk: Buffer): void;
-  /** Puts a question of the policy's to the person at the terminal; absent when nobody is there. */
+  /** Puts a question of the policy's to the person at the terminal; absent when nobody is there. `expired`: nobody answered in time. */
   ask?(question: {
     readonly action: string;
     readonly reason: string;
     readonly rules: readonly string[];
     /** Aborted when an answer would come too late. */
     readonly signal?: AbortSignal;
-  }): Promise<boolean>;
+  }): Promise<boolean | 'expired'>;
 }

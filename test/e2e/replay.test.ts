@@ -111,7 +111,7 @@ test('diverged: another file, another question, with what was expected and what 
   expect(status).toBe(1);
   expect(verdict.verdict).toBe('diverged');
   const places = verdict.divergences.map(({ at, class: kind }) => `${kind}: ${at}`);
-  expect(places).toContain('agent: request 1 to the model, part 1');
+  expect(places).toContain('agent: request 1 to the model, message 1, content');
   expect(places).toContain('agent: file random.txt');
   const told = site.cordon('runs', 'replay', result.runId);
   expect(told.stdout).toContain('diverged: another tree');

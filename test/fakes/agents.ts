@@ -128,8 +128,15 @@ function offered({ protocol, body }: Heard): string[] {
   );
 }
 
-/** Has the agent write a file by its own shell tool, and says then that it is done. Requests on the side get a title. */
-export function writesTheAnswer(heard: Heard): Turn {
+/** Has the agent write a file by its own shell tool, and says then that it is done. */
+export const writesTheAnswer = usesTheShell(COMMAND);
+
+/** Has the agent run that by its own shell tool, and says then that it is done. Requests on the side get a title. */
+export function usesTheShell(line: string): (heard: Heard) => Turn {
+  return (heard) => shellTurn(heard, line);
+}
+
+function shellTurn(heard: Heard, line: string): Turn {
   const tools = offered(heard);
   if (tools.length === 0) return { text: 'A title' };
   const told = JSON.stringify(heard.protocol === 'gemini' ? heard.body.contents : heard.body);
@@ -137,7 +144,7 @@ export function writesTheAnswer(heard: Heard): Turn {
     return { text: 'The answer is written.', usage: { input: 200, output: 10 } };
   const name = SHELLS.find((one) => tools.includes(one));
   if (name === undefined) return { text: `no shell among ${tools.join()}` };
-  const command = name === 'exec_command' ? { cmd: COMMAND } : { command: COMMAND, description: 'write the answer' };
+  const command = name === 'exec_command' ? { cmd: line } : { command: line, description: 'write the answer' };
   const background = name === 'run_shell_command' ? { is_background: false } : {};
   const call = { id: 'call_answer_1', name, arguments: { ...command, ...background } };
   return { text: 'I will write it.', tools: [call], usage: { input: 100, output: 20 } };

@@ -5,6 +5,7 @@ import { streamJson } from './shared.ts';
 export const claudeCode: AgentProfile = {
   name: 'claude-code',
   title: 'Claude Code',
+  drawn: [/(?<=\/shell-snapshots\/snapshot-bash-)\d+-[a-z0-9]+(?=\.sh)/g, /(?<=CLAUDE_CODE_END_)[a-z0-9]+/g],
   program: 'claude',
   package: {
     name: '@anthropic-ai/claude-code',

@@ -58,6 +58,7 @@ function itemSteps(one: Item): AgentStep[] {
 export const codex: AgentProfile = {
   name: 'codex',
   title: 'Codex CLI',
+  drawn: [/(?<=--codex-run-as-process-setup )\d+/g, /(?<=Chunk ID: )[0-9a-f]{6}\b/g],
   program: 'codex',
   package: {
     name: '@openai/codex',

@@ -1,15 +1,8 @@
 /** Whether a replayed run did what the recorded one did. Pure. */
+import type { ReplayedApproval } from './answers.ts';
+import { alteredWords, type CommandDifference, compareCommands, type RanCommand } from './commands.ts';
 import type { Step } from './tape.ts';
-import { steady } from './volatile.ts';
-
-export interface RanCommand {
-  /** `id` of the image, and of the one that started it; 0 for the trusted side. */
-  readonly id: number;
-  readonly parent: number;
-  readonly argv: readonly string[];
-  /** `exit 0`, `signal 9`, … */
-  readonly end: string;
-}
+import type { Altered, Renaming } from './volatile.ts';
 
 export interface ChangedPath {
   readonly path: string;
@@ -27,6 +20,8 @@ export interface RunTrace {
   readonly changes: readonly ChangedPath[] | null;
   readonly policyDigest: string;
   readonly toolboxDigest: string | null;
+  /** Name, version and digest of the agent's program; null for a command. */
+  readonly agent: string | null;
 }
 
 export type Verdict = 'exact' | 'tree-equal' | 'diverged';
@@ -34,7 +29,7 @@ export type DivergenceClass = 'agent' | 'environment' | 'policy' | 'recording mi
 
 export interface Divergence {
   readonly class: DivergenceClass;
-  /** `request 3 to the model`, `command 7`, `file src/a.ts`, `end`. */
+  /** `request 3 to the model, message 2, content line 7`, `command 7`, `file src/a.ts`, `agent`, `policy`, `toolbox`, `end`. */
   readonly at: string;
   readonly expected: string;
   readonly actual: string;
@@ -44,6 +39,10 @@ export interface Comparison {
   readonly verdict: Verdict;
   /** Where the two first differ, and everything else that does; empty when nothing does. */
   readonly divergences: readonly Divergence[];
+  /** What was taken for the same though it reads otherwise: times, names that the run draws. */
+  readonly altered: readonly Altered[];
+  /** Commands that the agent's own program started in another order. */
+  readonly reordered: number;
 }
 
 export interface Played {
@@ -51,24 +50,47 @@ export interface Played {
   readonly missing: readonly string[];
   /** Recorded questions that were not asked. */
   readonly unasked: number;
+  readonly renaming: Renaming;
+  /** What the agent draws anew at each start. */
+  readonly drawn: readonly RegExp[];
+  readonly approvals: readonly ReplayedApproval[];
 }
 
 export function compareRuns(before: RunTrace, after: RunTrace, played: Played): Comparison {
+  const { drawn, renaming } = played;
+  const own = { before: { own: [before.run], drawn }, after: { own: [after.run], drawn } };
+  const commands = compareCommands(before.commands, after.commands, own);
+  alteredWords(before.commands, after.commands, own, renaming);
   const tree = treeDifferences(before, after);
   const others = [
     ...surroundings(before, after),
     ...played.missing.slice(0, 10).map((request) => missing(request)),
     ...played.steps.flatMap(stepDifference),
+    ...played.approvals.flatMap(approvalDifference),
     ...(played.unasked > 0 ? [difference('agent', 'requests to the model', `${played.unasked} more`, 'none')] : []),
-    ...commandDifferences(before, after),
+    ...(commands.difference === null ? [] : [commandDifference(commands.difference)]),
     ...(before.status === after.status ? [] : [difference('agent', 'end', before.status, after.status)]),
   ];
-  if (tree.length > 0) return { verdict: 'diverged', divergences: [...others, ...tree] };
-  return { verdict: others.length === 0 ? 'exact' : 'tree-equal', divergences: others };
+  const same = others.length === 0 ? 'exact' : 'tree-equal';
+  return {
+    verdict: tree.length > 0 ? 'diverged' : same,
+    divergences: [...others, ...tree],
+    altered: renaming.altered,
+    reordered: commands.reordered,
+  };
 }
 
 function difference(kind: DivergenceClass, at: string, expected: string, actual: string): Divergence {
-  return { class: kind, at, expected, actual };
+  return { class: kind, at, ...fromDifference(expected, actual) };
+}
+
+/** Of two long texts, from shortly before the place where they part. */
+function fromDifference(expected: string, actual: string): { readonly expected: string; readonly actual: string } {
+  let same = 0;
+  while (same < expected.length && expected[same] === actual[same]) same++;
+  const from = same - 60;
+  if (from <= 60) return { expected, actual };
+  return { expected: `…${expected.slice(from)}`, actual: `…${actual.slice(from)}` };
 }
 
 function missing(request: string): Divergence {
@@ -81,41 +103,25 @@ function surroundings(before: RunTrace, after: RunTrace): Divergence[] {
     found.push(difference('policy', 'policy', before.policyDigest, after.policyDigest));
   if (before.toolboxDigest !== after.toolboxDigest)
     found.push(difference('environment', 'toolbox', String(before.toolboxDigest), String(after.toolboxDigest)));
+  if (before.agent !== after.agent) found.push(difference('agent', 'agent', String(before.agent), String(after.agent)));
   return found;
 }
 
 function stepDifference({ step, fit, difference: what }: Step): Divergence[] {
   const at = `request ${step} to the model`;
   if (fit === 'missing') return [missing(at)];
-  if (fit !== 'next' || what === null) return [];
-  return [difference('agent', `${at}, part ${what.part}`, what.expected, what.actual)];
+  if (what === null) return [];
+  return [difference('agent', `${at}, ${what.at}`, what.expected, what.actual)];
 }
 
-/** Commands of one parent in their order; those of different parents run beside each other and have none. */
-function commandDifferences(before: RunTrace, after: RunTrace): Divergence[] {
-  const expected = lines(before);
-  const actual = lines(after);
-  const longest = Math.max(expected.length, actual.length);
-  for (let i = 0; i < longest; i++) {
-    if (expected[i] === actual[i]) continue;
-    return [difference('agent', `command ${i + 1}`, expected[i] ?? 'none', actual[i] ?? 'none')];
-  }
-  return [];
+/** What was answered then and not asked now is no difference by itself: a replay delivers nothing, and so is not asked for that. */
+function approvalDifference({ question, recorded, now }: ReplayedApproval): Divergence[] {
+  if (recorded !== null || now === null) return [];
+  return [difference('recording missing', `approval of ${question}`, 'an answer that was recorded', 'none: denied')];
 }
 
-/** Every command, parents before children, each level by order of start. */
-function lines({ commands, run }: RunTrace): string[] {
-  const children = new Map<number, RanCommand[]>();
-  for (const command of commands) children.set(command.parent, [...(children.get(command.parent) ?? []), command]);
-  const out: string[] = [];
-  const visit = (parent: number, depth: number) => {
-    for (const command of children.get(parent) ?? []) {
-      out.push(`${' '.repeat(depth)}${steady(command.argv.join(' '), [run])} (${command.end})`);
-      visit(command.id, depth + 1);
-    }
-  };
-  visit(0, 0);
-  return out;
+function commandDifference({ command, expected, actual }: CommandDifference): Divergence {
+  return difference('agent', `command ${command}`, expected, actual);
 }
 
 function treeDifferences(before: RunTrace, after: RunTrace): Divergence[] {

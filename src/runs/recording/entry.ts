@@ -5,7 +5,8 @@ import { z } from 'zod';
  * content, encrypted with the run's key. What is in it went through the run's redactor.
  *
  *   {"k":"start","documents":{"organisation":…,"repository":…},"epoch":…,"seed":…}   always the first
- *   {"k":"model","wire":…,"digest":…,"like":…,"parts":[…],"status":…,"headers":…,"pieces":[[ms,base64]…],"result":…}
+ *   {"k":"part","id":…,"digest":…,"leaves":[[path,digest,text,[[kind,word]…]]…]}            before the first question that has it
+ *   {"k":"model","wire":…,"digest":…,"like":…,"parts":[id…],"status":…,"headers":…,"pieces":[[ms,base64]…],"result":…}
  *   {"k":"http","method":…,"url":…,"status":…,"reason":…,"headers":[[name,value]…],"pieces":…,"result":…}
  */
 export const RECORDING_MEDIA_TYPE = 'application/vnd.cordon.recording+jsonl';
@@ -22,7 +23,15 @@ const startSchema = z.strictObject({
   seed: z.string().regex(/^[0-9a-f]{32}$/),
 });
 
-export const modelSchema = z.strictObject({
+/** A conversation is told again with each of its messages: each part of it is kept once. */
+const partSchema = z.strictObject({
+  k: z.literal('part'),
+  id: z.int().nonnegative(),
+  digest: z.string(),
+  leaves: z.array(z.tuple([z.string(), z.string(), z.string(), z.array(z.tuple([z.string(), z.string()]))])),
+});
+
+const modelSchema = z.strictObject({
   k: z.literal('model'),
   wire: z.string(),
   /** Of what the agent asked; `like` with what changes from run to run taken out (volatile.ts). */
@@ -30,8 +39,8 @@ export const modelSchema = z.strictObject({
   like: z.string(),
   /** The whole question, where the policy keeps all that is said (`prompt_content: full`). */
   asked: z.string().nullable(),
-  /** One for each part of the conversation, to say where two differ. */
-  parts: z.array(z.strictObject({ digest: z.string(), text: z.string() })),
+  /** Of the parts of what was asked, to say where two differ. */
+  parts: z.array(z.int().nonnegative()),
   status: z.int(),
   headers: z.record(z.string(), z.string()),
   pieces,
@@ -51,9 +60,10 @@ const httpSchema = z.strictObject({
   complete: z.boolean(),
 });
 
-export const entrySchema = z.discriminatedUnion('k', [startSchema, modelSchema, httpSchema]);
+export const entrySchema = z.discriminatedUnion('k', [startSchema, partSchema, modelSchema, httpSchema]);
 
 export type StartEntry = z.output<typeof startSchema>;
+export type PartEntry = z.output<typeof partSchema>;
 export type ModelEntry = z.output<typeof modelSchema>;
 export type HttpEntry = z.output<typeof httpSchema>;
 export type Entry = z.output<typeof entrySchema>;

@@ -7,12 +7,12 @@ import { sha256Hex } from '../../base/digest.ts';
 import type { Redactor } from '../../base/redact/index.ts';
 import type { Entry, HttpEntry, ModelEntry, StartEntry } from './entry.ts';
 import { RECORDING_MEDIA_TYPE } from './entry.ts';
-import { likeness, type Part, partsOf } from './parts.ts';
+import { likeness, partOf, splitQuestion } from './parts.ts';
 
 /** Of one answer, and of a run's whole recording. Bytes. */
 const MAX_ANSWER = 32 * 1024 * 1024;
-/** Parts of conversations that are remembered. */
-const MAX_KNOWN = 512;
+/** Parts of conversations that are remembered: their digests, 100 bytes each. */
+const MAX_KNOWN = 100_000;
 const MAX_RECORDING = 512 * 1024 * 1024;
 
 export interface RecorderOptions {
@@ -22,6 +22,8 @@ export interface RecorderOptions {
   readonly start: Omit<StartEntry, 'k'>;
   /** Words of this run alone: its id, its token. */
   readonly own: readonly string[];
+  /** What its agent draws anew at each start. */
+  readonly drawn: readonly RegExp[];
   monotonic(): number;
 }
 
@@ -39,7 +41,8 @@ export class Recorder {
   readonly #out: WriteStream;
   readonly #own: string[];
   /** A conversation is told again with each of its messages. */
-  readonly #known = new Map<string, Part>();
+  readonly #known = new Map<string, KnownPart>();
+  #parts = 0;
   #failure: unknown = null;
   #entries = 0;
   #bytes = 0;
@@ -76,14 +79,14 @@ export class Recorder {
         const asked = this.#options.redactor.redact(text);
         this.#cut ||= answer.cut;
         if (answer.status === null) return;
-        const parts = this.#parts(asked === text ? body : (JSON.parse(asked) as Record<string, unknown>));
+        const parts = this.#partsOf(asked === text ? body : (JSON.parse(asked) as Record<string, unknown>));
         this.#write({
           k: 'model',
           wire,
           digest: sha256Hex(asked),
           like: likeness(parts),
           asked: whole ? asked : null,
-          parts,
+          parts: parts.map(({ id }) => id),
           status: answer.status,
           headers: this.#clean(answer.headers ?? {}),
           pieces: answer.done(),
@@ -140,9 +143,22 @@ export class Recorder {
     await rm(this.#options.file, { force: true });
   }
 
-  #parts(asked: Readonly<Record<string, unknown>>): Part[] {
+  #partsOf(asked: Readonly<Record<string, unknown>>): KnownPart[] {
     if (this.#known.size > MAX_KNOWN) this.#known.clear();
-    return partsOf(asked, this.#own, this.#known);
+    return splitQuestion(asked).map((value) => {
+      const name = sha256Hex(JSON.stringify(value));
+      const before = this.#known.get(name);
+      if (before !== undefined) return before;
+      const { digest, leaves } = partOf(value, { own: this.#own, drawn: this.#options.drawn });
+      const part = { id: this.#parts++, digest };
+      this.#known.set(name, part);
+      this.#write({
+        k: 'part',
+        ...part,
+        leaves: leaves.map(({ path, digest: of, text, words }) => [path, of, text, words.map(([k, w]) => [k, w])]),
+      });
+      return part;
+    });
   }
 
   #clean(headers: Readonly<Record<string, string>>): Record<string, string> {
@@ -161,6 +177,11 @@ export class Recorder {
     this.#bytes += line.length;
     this.#out.write(line);
   }
+}
+
+interface KnownPart {
+  readonly id: number;
+  readonly digest: string;
 }
 
 /** What a gateway tells of one answer. */

@@ -23,6 +23,7 @@ export function offeredEnv({ epoch, seed }: Offered): Record<string, string> {
 export async function openRecorder(scope: RunScope): Promise<void> {
   const { request, tape, run, dir, redactor, system, documents, offered } = scope;
   const { policy } = scope.loaded;
+  tape?.own.push(run.id);
   const heard = policy.network.length > 0 || policy.llm.providers.length > 0;
   const loose = request.policyFile !== null || documents.organisation !== null;
   if (!request.record || tape !== null || !(heard || loose)) return;
@@ -34,6 +35,7 @@ export async function openRecorder(scope: RunScope): Promise<void> {
     redactor,
     start,
     own,
+    drawn: scope.agent.drawn ?? [],
     monotonic: () => system.clock.monotonic(),
   });
   scope.recorder = recorder;
@@ -83,8 +85,9 @@ export function modelRecorder({ recorder, loaded }: RunScope): ModelRecorder | n
   };
 }
 
-export function modelReplay({ tape, run }: RunScope): ModelReplay | null {
+export function modelReplay({ tape, run, agent }: RunScope): ModelReplay | null {
   if (tape === null) return null;
+  tape.drawn.push(...(agent.drawn ?? []));
   return {
     answer(wire, asked) {
       const entry = tape.model(wire, asked);

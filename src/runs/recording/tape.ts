@@ -2,8 +2,9 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { sha256Hex } from '../../base/digest.ts';
 import { AuditInvalidError } from '../../base/errors.ts';
-import { entrySchema, type HttpEntry, type ModelEntry, type StartEntry } from './entry.ts';
-import { firstDifference, likeness, type Part, partsOf } from './parts.ts';
+import { type Entry, entrySchema, type HttpEntry, type ModelEntry, type PartEntry, type StartEntry } from './entry.ts';
+import { firstDifference, likeness, type Part, type PartDifference, partOf, placeOf, splitQuestion } from './parts.ts';
+import { Renaming, type VolatileWord } from './volatile.ts';
 
 /** How the answer that was given fits what was asked. */
 export type Fit = 'exact' | 'like' | 'next' | 'missing';
@@ -14,20 +15,26 @@ export interface Step {
   readonly wire: string;
   readonly fit: Fit;
   /** Where what was asked differs from what was recorded; null where it does not. */
-  readonly difference: { readonly part: number; readonly expected: string; readonly actual: string } | null;
+  readonly difference: PartDifference | null;
 }
 
 /** A run's recording, read again: it answers in place of the world, and remembers how well that went. */
 export class Tape {
   readonly start: StartEntry;
-  readonly #models: ModelEntry[];
+  readonly #models: Recorded[];
   readonly #http: Map<string, HttpEntry[]>;
   readonly steps: Step[] = [];
   /** What was asked for and is not on it: `GET https://…`. */
   readonly missing: string[] = [];
-  readonly #own: string[] = [];
+  /** Words of the replay alone: its id, its token. */
+  readonly own: string[] = [];
+  /** What its agent draws anew at each start. */
+  readonly drawn: RegExp[] = [];
+  readonly #known = new Map<string, Part>();
+  /** Which word of the recorded run is which now. */
+  readonly renaming = new Renaming();
 
-  private constructor(start: StartEntry, models: ModelEntry[], http: Map<string, HttpEntry[]>) {
+  private constructor(start: StartEntry, models: Recorded[], http: Map<string, HttpEntry[]>) {
     this.start = start;
     this.#models = models;
     this.#http = http;
@@ -36,14 +43,14 @@ export class Tape {
   /** Throws `AuditInvalidError` for what is no recording. */
   static async read(content: AsyncIterable<Buffer>): Promise<Tape> {
     let start: StartEntry | null = null;
-    const models: ModelEntry[] = [];
+    const models: Recorded[] = [];
+    const parts = new Map<number, Part>();
     const http = new Map<string, HttpEntry[]>();
     for await (const line of createInterface({ input: Readable.from(content), crlfDelay: Number.POSITIVE_INFINITY })) {
-      const parsed = entrySchema.safeParse(JSON.parse(line));
-      if (!parsed.success) throw new AuditInvalidError('the recording of the run is damaged');
-      const entry = parsed.data;
+      const entry = entryOf(line);
       if (entry.k === 'start') start ??= entry;
-      else if (entry.k === 'model') models.push(entry);
+      else if (entry.k === 'part') parts.set(entry.id, recordedPart(entry));
+      else if (entry.k === 'model') models.push({ entry, parts: entry.parts.flatMap((id) => parts.get(id) ?? []) });
       else {
         const key = `${entry.method} ${entry.url}`;
         http.set(key, [...(http.get(key) ?? []), entry]);
@@ -58,10 +65,6 @@ export class Tape {
     return new Tape({ k: 'start', ...start }, [], new Map());
   }
 
-  own(word: string): void {
-    this.#own.push(word);
-  }
-
   /** Questions that were recorded and not asked again. */
   get unasked(): number {
     return this.#models.length;
@@ -72,21 +75,43 @@ export class Tape {
    * Null when there is none.
    */
   model(wire: string, body: Readonly<Record<string, unknown>>): ModelEntry | null {
-    const asked = JSON.stringify(body);
-    const parts = partsOf(body, this.#own);
-    const [fit, entry] = this.#find(wire, sha256Hex(asked), likeness(parts));
-    if (entry !== null) this.#models.splice(this.#models.indexOf(entry), 1);
-    this.steps.push({ step: this.steps.length + 1, wire, fit, difference: differenceOf(entry, parts, fit) });
-    return entry;
+    const parts = splitQuestion(body).map((value) => this.#part(value));
+    const [fit, found] = this.#find(wire, sha256Hex(JSON.stringify(body)), parts);
+    if (found !== null) this.#models.splice(this.#models.indexOf(found), 1);
+    const misnamed = fit === 'next' || found === null ? null : this.#misnamed(found.parts, parts);
+    const step = { step: this.steps.length + 1, wire };
+    if (misnamed !== null) this.steps.push({ ...step, fit: 'next', difference: misnamed });
+    else
+      this.steps.push({ ...step, fit, difference: fit === 'next' ? firstDifference(found?.parts ?? [], parts) : null });
+    return found?.entry ?? null;
   }
 
-  #find(wire: string, digest: string, like: string): [Fit, ModelEntry | null] {
-    const mine = this.#models.filter((entry) => entry.wire === wire);
-    const exact = mine.find((entry) => entry.digest === digest);
+  #part(value: unknown): Part {
+    const name = sha256Hex(JSON.stringify(value));
+    const part = this.#known.get(name) ?? partOf(value, { own: this.own, drawn: this.drawn });
+    this.#known.set(name, part);
+    return part;
+  }
+
+  #find(wire: string, digest: string, parts: readonly Part[]): [Fit, Recorded | null] {
+    const mine = this.#models.filter(({ entry }) => entry.wire === wire);
+    const exact = mine.find(({ entry }) => entry.digest === digest);
     if (exact !== undefined) return ['exact', exact];
-    const alike = mine.find((entry) => entry.like === like);
+    const like = likeness(parts);
+    const alike = mine.find(({ entry }) => entry.like === like);
     if (alike !== undefined) return ['like', alike];
-    return mine[0] === undefined ? ['missing', null] : ['next', mine[0]];
+    return mine[0] === undefined ? ['missing', null] : ['next', nearest(mine, parts)];
+  }
+
+  /** Where a name stands for another one than before. */
+  #misnamed(then: readonly Part[], now: readonly Part[]): PartDifference | null {
+    for (const [i, part] of now.entries()) {
+      for (const [j, leaf] of part.leaves.entries()) {
+        const wrong = this.renaming.contradiction(then[i]?.leaves[j]?.words ?? [], leaf.words);
+        if (wrong !== null) return { at: placeOf(i, leaf.path), ...wrong };
+      }
+    }
+    return null;
   }
 
   /** The next answer that was recorded for that request; the last one again, where it was asked more often. */
@@ -98,10 +123,34 @@ export class Tape {
   }
 }
 
-function differenceOf(entry: ModelEntry | null, actual: readonly Part[], fit: Fit): Step['difference'] {
-  if (fit === 'exact' || fit === 'like') return null;
-  const part = entry === null ? 0 : firstDifference(entry.parts, actual);
-  if (part === null) return null;
-  const shown = (parts: readonly Part[]) => parts[part]?.text ?? 'nothing';
-  return { part, expected: shown(entry?.parts ?? []), actual: shown(actual) };
+interface Recorded {
+  readonly entry: ModelEntry;
+  readonly parts: readonly Part[];
+}
+
+function entryOf(line: string): Entry {
+  try {
+    return entrySchema.parse(JSON.parse(line));
+  } catch (cause) {
+    throw new AuditInvalidError('the recording of the run is damaged', { cause });
+  }
+}
+
+function recordedPart({ digest, leaves }: PartEntry): Part {
+  return {
+    digest,
+    leaves: leaves.map(([path, of, text, words]) => ({
+      path,
+      digest: of,
+      text,
+      words: words as unknown as VolatileWord[],
+    })),
+  };
+}
+
+/** The one that has most in common with what was asked; of several the first. Agents ask for titles and the like beside their work. */
+function nearest(all: readonly Recorded[], parts: readonly Part[]): Recorded | null {
+  const common = (one: Recorded) => one.parts.filter(({ digest }, i) => parts[i]?.digest === digest).length;
+  const scores = all.map(common);
+  return all[scores.indexOf(Math.max(...scores))] ?? null;
 }

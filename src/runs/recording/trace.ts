@@ -1,7 +1,8 @@
 import type { ContentStore } from '../../audit/content.ts';
 import type { AuditEvent } from '../../audit/event.ts';
 import { NotFoundError } from '../../base/errors.ts';
-import type { ChangedPath, RanCommand, RunTrace } from './compare.ts';
+import type { RanCommand } from './commands.ts';
+import type { ChangedPath, RunTrace } from './compare.ts';
 
 /** Bytes of a list of changes that are read. */
 const MAX_CHANGES = 256 * 1024 * 1024;
@@ -9,10 +10,21 @@ const MAX_CHANGES = 256 * 1024 * 1024;
 /** How Cordon's own git begins: what it commits for a run is no part of what the agent did. */
 const OWN_GIT = ['/usr/bin/git', '-c', 'core.hooksPath=/dev/null', '-c', 'core.fsmonitor=false'];
 
+/** Where the program of a known agent lies inside, and the Node that starts it (agents/found.ts). */
+const AGENT = /^\/run\/cordon\/(agent\/|node$)/;
+
+type Mutable<T> = { -readonly [name in keyof T]: T[name] };
+
 /** What the log says a run did. */
 export async function traceOf(run: string, events: readonly AuditEvent[], content: ContentStore): Promise<RunTrace> {
-  const commands = new Map<number, { id: number; parent: number; argv: readonly string[]; end: string; seq: number }>();
-  let trace = { status: 'unknown', policyDigest: '', toolboxDigest: null as string | null };
+  const commands = new Map<number, Mutable<RanCommand>>();
+  const agents = new Set<number>();
+  let trace = {
+    status: 'unknown',
+    policyDigest: '',
+    toolboxDigest: null as string | null,
+    agent: null as string | null,
+  };
   let changes: ChangedPath[] | null = [];
   for (const event of events) {
     if (event.type === 'run.started') {
@@ -20,11 +32,15 @@ export async function traceOf(run: string, events: readonly AuditEvent[], conten
       trace = { ...trace, policyDigest, toolboxDigest };
     } else if (event.type === 'run.stopped') trace = { ...trace, status: event.outcome.status };
     else if (event.type === 'command.started') {
-      const { id, parent, argv } = event.resource;
-      commands.set(event.seq, { id, parent, argv, end: 'no end', seq: event.seq });
+      const { id, parent, argv, at, requested } = event.resource;
+      if (AGENT.test(requested) || (agents.has(parent) && requested === '/proc/self/exe')) agents.add(id);
+      commands.set(event.seq, { id, parent, argv, end: 'no end', from: at, to: null, agent: agents.has(id) });
+    } else if (event.type === 'agent.prepared') {
+      const { agent, version, tree } = event.resource;
+      trace = { ...trace, agent: `${agent} ${version}${tree === null ? '' : ` ${tree}`}` };
     } else if (event.type === 'command.exited') {
       const command = commands.get(event.cause ?? -1);
-      if (command !== undefined) command.end = endText(event.outcome.how);
+      if (command !== undefined) Object.assign(command, { end: endText(event.outcome.how), to: event.outcome.at });
     } else if (event.type === 'files.summary') changes = await readChanges(run, event, content);
   }
   return { run, ...trace, commands: withoutOwn([...commands.values()]), changes };
