@@ -34,7 +34,15 @@ export const modelSpecs = {
       reason: text.nullable(),
       status: count.nullable(),
       finish: text.nullable(),
-      tokens: z.strictObject({ input: count, output: count, cached: count, cacheWrite: count }).nullable(),
+      tokens: z
+        .strictObject({
+          input: count,
+          output: count,
+          cached: count,
+          cacheWrite: count,
+          cacheWriteLong: count.optional(),
+        })
+        .nullable(),
       /** Worked out from bytes: the provider did not tell. */
       estimated: z.boolean(),
       /** Billionths of a US dollar; null for a model without a price. */
@@ -48,6 +56,8 @@ export const modelSpecs = {
   },
   /** A question to a model that a replay answered from the recording: `exact`, `like`, `next`, `missing`. */
   'llm.replayed': { phase: 'fact', resource: z.strictObject({ wire: word, fit: word }) },
-  /** What never came to a decision: an endpoint that is not offered, a token that is not this run's. */
+  /** Most of a budget is used. */
+  'llm.budget': { phase: 'fact', resource: z.strictObject({ budget: text, percent: count }) },
+  /** What never came to a decision: an endpoint that is not offered, a wrong token, a request that no provider has words for. */
   'llm.unjudged': { phase: 'fact', resource: z.strictObject({ what: word, detail: text }) },
 } as const satisfies Record<string, Spec>;

@@ -81,6 +81,8 @@ function crossing(event: AuditEvent): string {
       return `${event.resource.wire}: ${event.resource.fit}`;
     case 'run.recorded':
       return `${event.resource.entries} entries, ${formatSize(event.resource.bytes)}${event.resource.cut ? ', cut' : ''}`;
+    case 'llm.budget':
+      return `${event.resource.percent} % of the budget of ${event.resource.budget}`;
     case 'llm.unjudged':
       return `${event.resource.what}: ${event.resource.detail}`;
     case 'git.received':

@@ -17,6 +17,7 @@ export const modelFeatures = [
   'image_generation',
   'remote_mcp',
   'other_tools',
+  'priority_service',
 ] as const;
 export type ModelFeature = (typeof modelFeatures)[number];
 

@@ -231,6 +231,7 @@ export function modelLog({ run }: Pick<RunScope, 'run'>): ModelLog {
         'agent',
       );
     },
+    budget: (resource) => void run.log.enqueue({ type: 'llm.budget', action: null, resource }),
     unjudged({ what, detail }) {
       run.log.enqueue({ type: 'llm.unjudged', action: null, resource: { what, detail: detail.slice(0, 1024) } });
     },

@@ -16,6 +16,7 @@ import { messages } from '../fakes/models/messages.ts';
 import { responses } from '../fakes/models/responses.ts';
 import type { Script } from '../fakes/models/server.ts';
 import type { Turn } from '../fakes/models/turn.ts';
+import { raw, request } from './raw-http.ts';
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -53,36 +54,6 @@ async function hostileProvider(answer: Answerer, more: SceneOptions = {}) {
   });
   return scene([], { ...more, base: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
 }
-
-/** Bytes as they are over one connection; all that comes back until it is closed, or until `enough` says so. */
-async function raw(
-  url: string,
-  chunks: readonly (string | Buffer)[],
-  enough = (text: string) => /\r\n\r\n/.test(text),
-) {
-  const socket = connect(Number(new URL(url).port), '127.0.0.1');
-  socket.setNoDelay(true);
-  let text = '';
-  const answered = new Promise<string>((resolve) => {
-    socket.on('data', (piece) => {
-      text += piece.toString('latin1');
-      if (enough(text)) resolve(text);
-    });
-    socket.on('close', () => resolve(text));
-    socket.on('error', () => resolve(text));
-  });
-  for (const chunk of chunks) {
-    if (socket.destroyed) break;
-    socket.write(chunk);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  const result = await answered;
-  socket.destroy();
-  return result;
-}
-
-const request = (token: string, target: string, body: string, headers = '') =>
-  `POST ${target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 
 const CHAT = '/v1/chat/completions';
 const hello = { model: 'm-chat', messages: [{ role: 'user', content: 'hello' }] };

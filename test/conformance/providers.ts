@@ -77,7 +77,12 @@ export function providerConformance(name: string, subject: ProviderSubject): voi
       aliases: new Map(),
       chosen: null,
       decide: (action) => decide(policy, action),
-      log: { requested: async () => 0, answered: async (_, event) => void answered.push(event), unjudged: () => {} },
+      log: {
+        requested: async () => 0,
+        answered: async (_, event) => void answered.push(event),
+        budget: () => {},
+        unjudged: () => {},
+      },
       redactor,
       translate,
       clock: systemClock,

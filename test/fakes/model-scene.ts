@@ -17,6 +17,7 @@ export interface ModelScene {
   readonly requested: ModelRequested[];
   readonly answered: ModelAnswered[];
   readonly unjudged: ModelUnjudged[];
+  readonly warned: { readonly budget: string; readonly percent: number }[];
   readonly notices: string[];
   readonly redactor: Redactor;
   readonly url: string;
@@ -43,6 +44,7 @@ export async function modelScene(script: Script, more: SceneOptions = {}): Promi
   const requested: ModelRequested[] = [];
   const answered: ModelAnswered[] = [];
   const unjudged: ModelUnjudged[] = [];
+  const warned: ModelScene['warned'] = [];
   const notices: string[] = [];
   const redactor = new Redactor();
   const models = openModels({
@@ -55,6 +57,7 @@ export async function modelScene(script: Script, more: SceneOptions = {}): Promi
       requested: async (event) => requested.push(event) - 1,
       answered: async (_token, event) => void answered.push(event),
       unjudged: (event) => void unjudged.push(event),
+      budget: (event) => void warned.push(event),
     },
     redactor,
     translate,
@@ -78,7 +81,7 @@ export async function modelScene(script: Script, more: SceneOptions = {}): Promi
     await models.close();
     await upstream.close();
   };
-  return { models, upstream, requested, answered, unjudged, notices, redactor, url, post, close };
+  return { models, upstream, requested, answered, unjudged, warned, notices, redactor, url, post, close };
 }
 
 function providers(base: string, more: Partial<ModelFacts> = {}): Provider[] {

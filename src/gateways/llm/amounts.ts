@@ -15,12 +15,19 @@ export const DEFAULT_MAX_OUTPUT = 32_768;
 export function cost(price: Price | null, usage: Usage): number {
   if (price === null) return 0;
   const fresh = Math.max(0, usage.input - usage.cached - usage.cacheWrite);
+  const { cacheWriteLong: long = 0 } = usage;
   const dollarsPerMillion =
     fresh * price.input +
     usage.cached * price.cached +
-    usage.cacheWrite * price.cacheWrite +
+    (usage.cacheWrite - long) * price.cacheWrite +
+    long * longPrice(price) +
     usage.output * price.output;
   return Math.ceil(dollarsPerMillion * 1000);
+}
+
+/** Anthropic's is 1.6 times that of five minutes. */
+function longPrice({ cacheWrite, cacheWriteLong }: Price): number {
+  return cacheWriteLong ?? cacheWrite * 1.6;
 }
 
 export function spent(price: Price | null, usage: Usage): Spent {
@@ -37,10 +44,12 @@ export function outputBound(ask: Ask, model: ModelFacts): number {
  * of a prompt's tokens counts.
  */
 export function mostSpent(ask: Ask, model: ModelFacts, bodyBytes: number): Spent {
-  const input = Math.min(bodyBytes, model.context ?? Number.POSITIVE_INFINITY);
-  const output = outputBound(ask, model) * ask.answers;
-  const price =
-    model.price === null ? null : { ...model.price, input: Math.max(model.price.input, model.price.cacheWrite) };
+  const { rounds = 1, answers, longCache = false } = ask;
+  const input = Math.min(bodyBytes, model.context ?? Number.POSITIVE_INFINITY) * rounds;
+  const output = outputBound(ask, model) * answers * rounds;
+  const dearest = ({ input: fresh, cacheWrite, ...rest }: Price) =>
+    Math.max(fresh, cacheWrite, longCache ? longPrice({ input: fresh, cacheWrite, ...rest }) : 0);
+  const price = model.price === null ? null : { ...model.price, input: dearest(model.price) };
   return spent(price, { input, output, cached: 0, cacheWrite: 0 });
 }
 

@@ -98,10 +98,10 @@ export class RunBudget implements Budget {
 export class Budgets {
   readonly #budgets: readonly Budget[];
   readonly #warned = new Set<Budget>();
-  readonly #onWarning: (message: string) => void;
+  readonly #onWarning: (name: string, percent: number) => void;
 
   /** `onWarning` is told once a budget, at 80 %. */
-  constructor(budgets: readonly Budget[], onWarning: (message: string) => void) {
+  constructor(budgets: readonly Budget[], onWarning: (name: string, percent: number) => void) {
     this.#budgets = budgets;
     this.#onWarning = onWarning;
   }
@@ -142,6 +142,6 @@ export class Budgets {
     const share = fullness(budget.limits, used);
     if (share < 0.8 || this.#warned.has(budget)) return;
     this.#warned.add(budget);
-    this.#onWarning(`${Math.floor(share * 100)} % of the budget of ${budget.name} for language models is used`);
+    this.#onWarning(budget.name, Math.floor(share * 100));
   }
 }

@@ -190,6 +190,7 @@ async function refused(
     reason: refusal.message.slice(0, 1000),
     durationMs: Math.round(gateway.clock.monotonic() - incoming.arrived),
   });
+  refusal.recorded = true;
   return refusal;
 }
 

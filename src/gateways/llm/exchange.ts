@@ -3,7 +3,7 @@ import { ask } from './attempts.ts';
 import { type Crossing, enter } from './crossing.ts';
 import type { Gateway } from './gateway.ts';
 import type { Incoming } from './incoming.ts';
-import { asModelRefusal, ModelRefusal } from './refusal.ts';
+import { asModelRefusal, ModelRefusal, unjudged } from './refusal.ts';
 
 /**
  * One request, from its verdict to its answer's last byte. Providers are tried in order of preference; each is judged, recorded and
@@ -52,8 +52,7 @@ function refuseFeatures({ policy, log }: Gateway, { ask }: Incoming): void {
   const stray = ask.wants.find(({ feature }) => !policy.llm.features.includes(feature));
   if (stray === undefined) return;
   const message = `${stray.where} wants ${stray.feature}, which the policy does not name; where it should: llm_policy: {features: [${stray.feature}]} in ${policy.grantFile}`;
-  log.unjudged({ what: stray.feature, detail: message });
-  throw new ModelRefusal('denied', 403, 'feature_denied', message);
+  throw unjudged(log, stray.feature, new ModelRefusal('denied', 403, 'feature_denied', message));
 }
 
 /** Sends it, and passes the answer on. Null when the caller has it; a refusal otherwise, and then another provider may be tried. */
@@ -71,6 +70,7 @@ async function carryOut(gateway: Gateway, incoming: Incoming, crossing: Crossing
     failure = asModelRefusal(aborted instanceof ModelRefusal ? aborted : error);
   }
   await settle(gateway, incoming, crossing, meter, failure);
+  if (failure !== null) failure.recorded = true;
   if (failure === null || !incoming.guest.headersSent) return failure;
   endBroken(incoming, failure);
   return null;
@@ -79,6 +79,7 @@ async function carryOut(gateway: Gateway, incoming: Incoming, crossing: Crossing
 /** An answer that began cannot be taken back: its stream says that it failed, and then breaks off. */
 function endBroken({ wire, guest, ask: { stream } }: Incoming, failure: ModelRefusal): void {
   const event = stream ? wire.problemEvent(failure) : null;
-  if (event === null || guest.destroyed) guest.destroy();
+  if (failure.told) guest.end();
+  else if (event === null || guest.destroyed) guest.destroy();
   else guest.end(event);
 }

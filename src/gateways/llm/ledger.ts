@@ -60,7 +60,7 @@ export interface ModelAnswered {
   readonly upstreamId: string | null;
 }
 
-/** What never came to a decision: an endpoint that is not offered, a wrong token, bytes without meaning. */
+/** What never came to a decision: an endpoint that is not offered, a wrong token, bytes without meaning. `what` is a word. */
 export interface ModelUnjudged {
   readonly what: string;
   readonly detail: string;
@@ -72,6 +72,8 @@ export interface ModelLog {
   /** A rejection ends the whole gateway: what cannot be recorded does not go on. */
   answered(token: unknown, event: ModelAnswered): Promise<void>;
   unjudged(event: ModelUnjudged): void;
+  /** Once a budget, when most of it is used. `percent` is whole. */
+  budget(event: { readonly budget: string; readonly percent: number }): void;
 }
 
 export type Decide = (action: PolicyAction) => Decision | Promise<Decision>;

@@ -2,6 +2,15 @@
 export interface ModelLimits {
   /** Requests that are open at once. */
   readonly concurrent: number;
+  /** Connections that are open at once. */
+  readonly connections: number;
+  /** For a request's head. */
+  readonly requestHeadTime: number;
+  /** That all requests under way may hold together. Bytes. */
+  readonly bodies: number;
+  /** So many are refused at once; each further one waits for `brake`. */
+  readonly refusals: number;
+  readonly brake: number;
   readonly connectTime: number;
   /** Until an answer begins: some models think for minutes. */
   readonly headTime: number;
@@ -20,6 +29,11 @@ export interface ModelLimits {
 
 export const defaultModelLimits: ModelLimits = {
   concurrent: 64,
+  connections: 2048,
+  requestHeadTime: 20_000,
+  bodies: 256 * 1024 * 1024,
+  refusals: 1000,
+  brake: 1000,
   connectTime: 10_000,
   headTime: 600_000,
   idleTime: 300_000,

@@ -1,4 +1,4 @@
-import type { ModelResult } from './ledger.ts';
+import type { ModelLog, ModelResult } from './ledger.ts';
 import type { Problem } from './wire/wire.ts';
 
 /** Why a request gets no answer from a model, as its caller is told. */
@@ -6,6 +6,10 @@ export class ModelRefusal extends Error implements Problem {
   readonly status: number;
   readonly code: string;
   readonly result: ModelResult;
+  /** An event tells of it already. */
+  recorded = false;
+  /** The caller has heard of it in the middle of its stream. */
+  told = false;
 
   constructor(result: ModelResult, status: number, code: string, message: string, options?: ErrorOptions) {
     super(message, options);
@@ -28,4 +32,11 @@ export function asModelRefusal(error: unknown): ModelRefusal {
   return error instanceof ModelRefusal
     ? error
     : new ModelRefusal('cut', 502, 'gateway_error', 'the request could not be carried out', { cause: error });
+}
+
+/** Records a refusal that came before any decision, once. */
+export function unjudged(log: ModelLog, what: string, refusal: ModelRefusal): ModelRefusal {
+  if (!refusal.recorded) log.unjudged({ what, detail: refusal.message });
+  refusal.recorded = true;
+  return refusal;
 }

@@ -44,9 +44,21 @@ export async function relayStream(relay: Relay): Promise<void> {
       else if (!ours) out.push(event.raw);
     }
     if (out.length > 0) await pass(relay, out.length === 1 ? (out[0] as Buffer) : Buffer.concat(out));
+    if (translation?.failed) throw toldFailure(meter);
   }
+  if (!meter.complete && meter.failure !== null) throw toldFailure(meter);
   if (reader.rest.length > 0 || !meter.complete)
     throw new ModelRefusal('cut', 502, 'answer_cut', 'the answer broke off before its end');
+}
+
+/** The caller has heard of it by an event already; the provider's own words are not for the record. */
+function toldFailure({ failure }: Meter): ModelRefusal {
+  const refusal =
+    failure === null
+      ? new ModelRefusal('cut', 502, 'answer_malformed', 'the answer holds what the caller’s protocol cannot say')
+      : new ModelRefusal('failed', 502, 'provider_error', 'the provider ended its answer with an error');
+  refusal.told = true;
+  return refusal;
 }
 
 /** The whole of an answer that is JSON, as the caller will get it: all at once, when it is recorded. */

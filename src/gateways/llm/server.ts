@@ -10,11 +10,12 @@ import { type Budget, Budgets, RunBudget } from './budget.ts';
 import { Catalog } from './catalog.ts';
 import { exchange } from './exchange.ts';
 import type { Gateway } from './gateway.ts';
+import { Intake } from './intake.ts';
 import type { Decide, ModelLog, ModelRecorder } from './ledger.ts';
 import { defaultModelLimits, type ModelLimits } from './limits.ts';
 import { listModels } from './models.ts';
 import type { Provider } from './providers/provider.ts';
-import { asModelRefusal, badRequest, ModelRefusal } from './refusal.ts';
+import { asModelRefusal, badRequest, ModelRefusal, unjudged } from './refusal.ts';
 import { type ModelReplay, playModel } from './replay.ts';
 import { type Route, route } from './route.ts';
 import type { Translate } from './translate/translation.ts';
@@ -75,6 +76,7 @@ class ModelServer implements Models {
   readonly #servers: Server[] = [];
   readonly #open = new Set<Promise<void>>();
   readonly #transport: Transport;
+  readonly #intake: Intake;
 
   constructor(options: ModelsOptions) {
     const { policy, providers, aliases, chosen, clock, random = randomBytes } = options;
@@ -83,17 +85,22 @@ class ModelServer implements Models {
     this.token = `cordon-run-${text(24)}`;
     this.#token = Buffer.from(this.token);
     this.#transport = new Transport({ limits, ...options.network });
+    this.#intake = new Intake(limits, policy.llm.maxRequest);
     const { defaultProvider, providers: allowed } = policy.llm;
     const preferred = [...(defaultProvider === null ? [] : [defaultProvider]), ...allowed];
     const onNotice = (message: string) => options.onNotice?.(message);
     this.#gateway = {
       policy,
       catalog: new Catalog({ providers, aliases, preferred, chosen }),
-      budgets: new Budgets([new RunBudget(policy.llm.budget), ...(options.budgets ?? [])], onNotice),
+      budgets: new Budgets([new RunBudget(policy.llm.budget), ...(options.budgets ?? [])], (budget, percent) => {
+        options.log.budget({ budget, percent });
+        onNotice(`${percent} % of the budget of ${budget} for language models is used`);
+      }),
       decide: options.decide,
       log: {
         requested: (event) => options.log.requested(event),
         unjudged: (event) => options.log.unjudged(event),
+        budget: (event) => options.log.budget(event),
         answered: (token, event) =>
           options.log.answered(token, event).catch((error: unknown) => {
             options.onBroken?.(error);
@@ -113,8 +120,15 @@ class ModelServer implements Models {
   }
 
   async attach(listening: Listening): Promise<number> {
+    const { requestHeadTime, connections } = this.#gateway.limits;
     const server = createServer(
-      { maxHeaderSize: 32 * 1024, requestTimeout: 120_000, keepAliveTimeout: 60_000 },
+      {
+        maxHeaderSize: 32 * 1024,
+        headersTimeout: requestHeadTime,
+        requestTimeout: 120_000,
+        connectionsCheckingInterval: Math.min(requestHeadTime, 5_000),
+        keepAliveTimeout: 60_000,
+      },
       (request, response) => {
         const served = this.#serve(request, response).finally(() => this.#open.delete(served));
         this.#open.add(served);
@@ -124,6 +138,7 @@ class ModelServer implements Models {
       // What some clients try first; they go on over plain HTTP at once.
       socket.end('HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
     });
+    server.maxConnections = connections;
     this.#servers.push(server);
     server.listen('port' in listening ? { port: listening.port, host: '127.0.0.1' } : listening);
     await once(server, 'listening');
@@ -134,10 +149,22 @@ class ModelServer implements Models {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const to = route(request.method ?? '', request.url ?? '', request.headers);
     try {
+      const crowded = this.#intake.crowded(this.#open.size);
+      if (crowded !== null) {
+        response.setHeader('connection', 'close');
+        throw crowded;
+      }
       this.#authenticate(request);
       await this.#answer(to, request, response);
     } catch (error) {
-      answerProblem(to, response, error instanceof WireError ? badRequest(error.message) : asModelRefusal(error));
+      const refusal = error instanceof WireError ? badRequest(error.message) : asModelRefusal(error);
+      const { result, code } = refusal;
+      const { log, replay } = this.#gateway;
+      // What the log could not take is told by its failing; what a replay lacks, by the replay.
+      if (result !== 'cancelled' && code !== 'audit_unavailable' && replay === null) unjudged(log, code, refusal);
+      if (result !== 'failed' && result !== 'unreachable' && code !== 'too_many_requests' && !this.#ended)
+        await this.#intake.brake(response);
+      answerProblem(to, response, refusal);
     }
   }
 
@@ -155,17 +182,12 @@ class ModelServer implements Models {
       return bytes.length === this.#token.length && timingSafeEqual(bytes, this.#token);
     });
     if (mine && !this.#ended) return;
-    this.#gateway.log.unjudged({ what: 'token', detail: 'a request without this run’s token' });
-    throw new ModelRefusal(
-      'denied',
-      401,
-      'wrong_token',
-      'this is not the token of this run: use the key that the run’s environment holds',
-    );
+    const message = 'this is not the token of this run: use the key that the run’s environment holds';
+    throw unjudged(this.#gateway.log, 'token', new ModelRefusal('denied', 401, 'wrong_token', message));
   }
 
   async #answer(to: Route, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { clock, limits, policy, log } = this.#gateway;
+    const { clock, log } = this.#gateway;
     const arrived = clock.monotonic();
     if (to.kind === 'models') {
       request.resume();
@@ -173,17 +195,26 @@ class ModelServer implements Models {
       return;
     }
     if (to.kind === 'unknown') {
-      log.unjudged({ what: 'endpoint', detail: to.what.slice(0, 512) });
-      throw new ModelRefusal(
-        'denied',
-        404,
-        'endpoint_denied',
-        `${to.what.slice(0, 200)} is not offered here: this run may generate, count tokens and list models`,
-      );
+      const message = `${to.what.slice(0, 200)} is not offered here: this run may generate, count tokens and list models`;
+      throw unjudged(log, 'endpoint', new ModelRefusal('denied', 404, 'endpoint_denied', message));
     }
-    if (this.#open.size > limits.concurrent)
-      throw new ModelRefusal('denied', 429, 'too_many_requests', `more than ${limits.concurrent} requests at once`);
-    const body = parseBody(await readBody(request, policy.llm.maxRequest));
+    const hold = this.#intake.hold();
+    try {
+      const body = parseBody(await readBody(request, this.#gateway.policy.llm.maxRequest, hold));
+      await this.#exchange(to, body, request, response, arrived);
+    } finally {
+      hold.release();
+    }
+  }
+
+  async #exchange(
+    to: Exclude<Route, { kind: 'models' | 'unknown' }>,
+    body: JsonObject,
+    request: IncomingMessage,
+    response: ServerResponse,
+    arrived: number,
+  ): Promise<void> {
+    const { limits } = this.#gateway;
     const wire = wires[to.wire];
     // Where the URL names the model, it is part of what is asked.
     const asked = to.model === null ? body : { ...body, model: to.model, stream: to.kind === 'generate' && to.stream };
@@ -233,6 +264,7 @@ class ModelServer implements Models {
   async close(): Promise<void> {
     this.#ended = true;
     for (const gone of this.#going) gone.abort(runEnded());
+    this.#intake.end();
     const servers = this.#servers.splice(0);
     const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     await Promise.allSettled([...this.#open]);
@@ -249,7 +281,9 @@ function passing({ headers }: IncomingMessage, redactor: Redactor): Record<strin
   const kept: Record<string, string> = {};
   for (const name of ['anthropic-version', 'anthropic-beta']) {
     // Names with a date, and nothing else: a header is no place to carry words out by.
-    const values = String(headers[name] ?? '').split(/\s*,\s*/);
+    const values = String(headers[name] ?? '')
+      .split(',')
+      .map((value) => value.trim());
     const known = values.filter((value) => /^(?:[a-z0-9-]{1,64}-)?\d{4}-\d\d-\d\d$/.test(value)).slice(0, 32);
     const value = known.join(',');
     if (value !== '' && !redactor.matches(Buffer.from(value))) kept[name] = value;

@@ -31,7 +31,13 @@ const modelSchema = z.strictObject({
   context: count.optional(),
   max_output: count.optional(),
   price: z
-    .strictObject({ input: dollars, output: dollars, cached: dollars.optional(), cache_write: dollars.optional() })
+    .strictObject({
+      input: dollars,
+      output: dollars,
+      cached: dollars.optional(),
+      cache_write: dollars.optional(),
+      cache_write_1h: dollars.optional(),
+    })
     .optional(),
   reasoning: z.enum(['effort', 'budget', 'adaptive']).optional(),
 });
@@ -217,6 +223,7 @@ function modelFacts({
             output: price.output,
             cached: price.cached ?? price.input,
             cacheWrite: price.cache_write ?? price.input,
+            ...(price.cache_write_1h === undefined ? {} : { cacheWriteLong: price.cache_write_1h }),
           },
   };
 }

@@ -51,5 +51,6 @@ export const chat: Encoder = {
       sse('[DONE]'),
     ];
   },
+  failure: (message) => sse({ error: { message, type: 'server_error', code: null, param: null } }),
   error: (status, message) => ({ error: { message, type: 'server_error', code: String(status), param: null } }),
 };

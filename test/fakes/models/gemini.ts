@@ -28,5 +28,6 @@ export const gemini: Encoder = {
     ...piecesOf(turn).map((text) => sse(chunk(turn, model, [{ text }], false)).replaceAll('\n', '\r\n')),
     sse(chunk(turn, model, calls(turn), true)).replaceAll('\n', '\r\n'),
   ],
+  failure: (message) => sse({ error: { code: 503, message, status: 'UNAVAILABLE' } }),
   error: (status, message) => ({ error: { code: status, message, status: 'INTERNAL' } }),
 };

@@ -66,6 +66,7 @@ export const messages: Encoder = {
     );
     return out;
   },
+  failure: (text) => sse({ type: 'error', error: { type: 'overloaded_error', message: text } }, 'error'),
   error: (status, text) => ({
     type: 'error',
     error: { type: status === 529 ? 'overloaded_error' : 'api_error', message: text },

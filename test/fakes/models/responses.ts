@@ -79,5 +79,6 @@ export const responses: Encoder = {
     out.push(event('response.completed', { response: response(turn, model, 'completed') }));
     return out;
   },
+  failure: (message) => sse({ type: 'error', code: 'server_error', message, param: null, sequence_number: 9 }, 'error'),
   error: (status, message) => ({ error: { message, type: 'server_error', code: String(status), param: null } }),
 };

@@ -110,6 +110,10 @@ async function answer(turn: Turn, { protocol, model, stream }: Heard, response: 
   let sent = 0;
   for (const event of encoder.events(turn, model)) {
     if (turn.drip !== undefined) await new Promise((resolve) => setTimeout(resolve, turn.drip));
+    if (sent === turn.failAfter?.events) {
+      response.end(encoder.failure(turn.failAfter.message));
+      return;
+    }
     if (sent++ === turn.cutAfter || response.destroyed) {
       response.destroy();
       return;

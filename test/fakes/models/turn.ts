@@ -13,6 +13,8 @@ export interface Turn {
   readonly pieces?: number;
   /** Milliseconds before each event. */
   readonly drip?: number;
+  /** After so many events the stream ends with an error of the protocol's own. */
+  readonly failAfter?: { readonly events: number; readonly message: string };
   /** The connection breaks after so many events. */
   readonly cutAfter?: number;
   /** Says nothing of what it used. */
@@ -33,6 +35,8 @@ export interface Encoder {
   /** The events of a stream, each with its empty line. */
   events(turn: Turn, model: string): string[];
   error(status: number, message: string): unknown;
+  /** The event that ends a stream with an error. */
+  failure(message: string): string;
 }
 
 export const usageOf = (turn: Turn) => ({ input: 10, output: 5, cached: 0, ...turn.usage });

@@ -25,6 +25,8 @@ export interface Price {
   readonly output: number;
   readonly cached: number;
   readonly cacheWrite: number;
+  /** Of what is kept for an hour; 1.6 times `cacheWrite` where it is not stated. */
+  readonly cacheWriteLong?: number;
 }
 
 /** One request, judged and redacted, in the upstream's own protocol. */

@@ -29,7 +29,11 @@ export const translate: Translate = (from, to, set): Translation => {
   const caller = callers[from](set);
   const upstream = upstreams[to](set);
   const inOrder = new InOrder();
+  let failed = false;
   return {
+    get failed() {
+      return failed;
+    },
     request: (body) => upstream.write(caller.read(body)),
     whole(body: JsonObject) {
       const answer = upstream.whole(body);
@@ -43,7 +47,10 @@ export const translate: Translate = (from, to, set): Translation => {
         : upstream
             .heard(type, data)
             .flatMap((heard) => inOrder.hear(heard))
-            .map((told) => caller.told(told))
+            .map((told) => {
+              failed ||= told.kind === 'failed';
+              return caller.told(told);
+            })
             .join(''),
   };
 };

@@ -24,6 +24,8 @@ export interface Translation {
   whole(body: JsonObject): JsonObject;
   /** One event of a stream → events of the caller's protocol, as text; empty where there is nothing to tell yet. */
   event(type: string | null, data: string): string;
+  /** An event has told the caller that the answer failed: nothing follows it. */
+  readonly failed: boolean;
 }
 
 export type Translate = (from: WireName, to: WireName, set: TranslationSet) => Translation;

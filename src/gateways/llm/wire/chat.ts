@@ -5,13 +5,17 @@ import {
   isObject,
   type JsonObject,
   limitOf,
+  listed,
   type Meter,
   modelOf,
   objects,
   only,
   type Problem,
   parseObject,
+  partsIn,
+  tierFeatures,
   tokens,
+  typeOf,
   type Usage,
   urlFeature,
   type Wanted,
@@ -24,7 +28,7 @@ const KNOWN = new Set(
   (
     'model messages stream stream_options max_tokens max_completion_tokens n temperature top_p top_k min_p stop seed tools ' +
     'tool_choice parallel_tool_calls response_format frequency_penalty presence_penalty repetition_penalty logit_bias logprobs ' +
-    'top_logprobs user safety_identifier prompt_cache_key metadata reasoning_effort verbosity prediction modalities audio ' +
+    'top_logprobs user safety_identifier prompt_cache_key metadata reasoning_effort verbosity modalities audio ' +
     'service_tier store web_search_options functions function_call thinking enable_thinking chat_template_kwargs reasoning'
   ).split(' '),
 );
@@ -54,8 +58,9 @@ function ask(body: JsonObject): Ask {
 function wants(body: JsonObject): Wanted[] {
   const found: Wanted[] = [];
   const want = (feature: ModelFeature, where: string) => found.push({ feature, where });
-  objects(body.messages).forEach((message, i) => {
-    objects(message.content).forEach((part, j) => {
+  listed(body.messages, 'messages').forEach((message, i) => {
+    if (isObject(message.audio)) want('audio', `messages[${i}].audio`);
+    partsIn(message.content, `messages[${i}].content`).forEach((part, j) => {
       const where = `messages[${i}].content[${j}]`;
       if (part.type === 'image_url') {
         const url = isObject(part.image_url) ? part.image_url.url : part.image_url;
@@ -66,15 +71,17 @@ function wants(body: JsonObject): Wanted[] {
       } else if (part.type !== 'text' && part.type !== 'refusal') want('other_tools', where);
     });
   });
-  objects(body.tools).forEach((tool, i) => {
-    const feature = TOOLS[String(tool.type)];
-    if (feature === null) return;
-    want(feature ?? 'other_tools', `tools[${i}]`);
+  listed(body.tools, 'tools').forEach((tool, i) => {
+    const type = typeOf(tool);
+    const feature = Object.hasOwn(TOOLS, type) ? TOOLS[type] : 'other_tools';
+    if (feature !== null) want(feature ?? 'other_tools', `tools[${i}]`);
   });
   if (body.web_search_options !== undefined) want('web_search', 'web_search_options');
   if (body.audio !== undefined && body.audio !== null) want('audio', 'audio');
-  if (body.store === true) want('stored_state', 'store');
-  return found;
+  for (const mode of Array.isArray(body.modalities) ? body.modalities : [])
+    if (mode !== 'text') want(mode === 'audio' ? 'audio' : 'image_generation', 'modalities');
+  if (flagOf(body, 'store')) want('stored_state', 'store');
+  return [...found, ...tierFeatures(body)];
 }
 
 function outgoing(body: JsonObject, asked: Ask, { model, maxOutput }: { model: string; maxOutput: number | null }) {

@@ -5,6 +5,7 @@ import {
   type JsonObject,
   type JsonValue,
   limitOf,
+  listed,
   type Meter,
   modelOf,
   objects,
@@ -40,10 +41,18 @@ const TOOLS: Readonly<Record<string, ModelFeature | null>> = {
   mcpServers: 'remote_mcp',
 };
 
+/** Either spelling; both at once are refused, because only one could be judged. */
+function either(body: JsonObject, name: string): JsonValue | undefined {
+  const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  if (body[name] !== undefined && snake !== name && body[snake] !== undefined)
+    throw new WireError(`${name} and ${snake} are the same field`);
+  return body[name] ?? body[snake];
+}
+
 const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
 function configOf(body: JsonObject): JsonObject {
-  const config = body.generationConfig ?? body.generation_config ?? {};
+  const config = either(body, 'generationConfig') ?? {};
   if (!isObject(config)) throw new WireError('generationConfig is no object');
   return config;
 }
@@ -65,30 +74,39 @@ function wants(body: JsonObject): Wanted[] {
   const found: Wanted[] = [];
   const want = (feature: ModelFeature, where: string) => found.push({ feature, where });
   const parts = (content: JsonValue | undefined, where: string) => {
-    if (!isObject(content)) return;
-    objects(content.parts).forEach((part, i) => {
-      const inline = part.inlineData ?? part.inline_data;
+    if (content === undefined || content === null || typeof content === 'string') return;
+    if (!isObject(content)) throw new WireError(`${where} is no object`);
+    listed(content.parts, `${where}.parts`).forEach((part, i) => {
       const at = `${where}.parts[${i}]`;
-      if (isObject(inline)) want(inlineFeature(String(inline.mimeType ?? inline.mime_type ?? '')), at);
-      if ((part.fileData ?? part.file_data) !== undefined) want('file_urls', at);
+      const inline = either(part, 'inlineData');
+      if (isObject(inline)) want(inlineFeature(either(inline, 'mimeType')), at);
+      if (either(part, 'fileData') !== undefined) want('file_urls', at);
+      const response = either(part, 'functionResponse');
+      // Results of functions may hold pictures and files of their own.
+      if (isObject(response)) parts(response, `${at}.functionResponse`);
     });
   };
-  parts(body.systemInstruction ?? body.system_instruction, 'systemInstruction');
-  objects(body.contents).forEach((content, i) => {
+  parts(either(body, 'systemInstruction'), 'systemInstruction');
+  listed(body.contents, 'contents').forEach((content, i) => {
     parts(content, `contents[${i}]`);
   });
-  objects(body.tools).forEach((tool, i) => {
+  listed(body.tools, 'tools').forEach((tool, i) => {
     for (const name of Object.keys(tool)) {
-      const feature = TOOLS[camel(name)];
+      const feature = Object.hasOwn(TOOLS, camel(name)) ? TOOLS[camel(name)] : 'other_tools';
       if (feature !== null) want(feature ?? 'other_tools', `tools[${i}].${name}`);
     }
   });
-  const cache = body.cachedContent ?? body.cached_content;
-  if (cache !== undefined && cache !== null) want('stored_state', 'cachedContent');
+  const config = configOf(body);
+  const modes = either(config, 'responseModalities');
+  for (const mode of Array.isArray(modes) ? modes : [])
+    if (mode !== 'TEXT') want(mode === 'AUDIO' ? 'audio' : 'image_generation', 'generationConfig.responseModalities');
+  if ((either(config, 'speechConfig') ?? null) !== null) want('audio', 'generationConfig.speechConfig');
+  if ((either(body, 'cachedContent') ?? null) !== null) want('stored_state', 'cachedContent');
   return found;
 }
 
-function inlineFeature(type: string): ModelFeature {
+function inlineFeature(type: JsonValue | undefined): ModelFeature {
+  if (typeof type !== 'string') return 'files';
   return type.startsWith('image/') ? 'images' : type.startsWith('audio/') ? 'audio' : 'files';
 }
 

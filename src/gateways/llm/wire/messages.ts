@@ -6,13 +6,17 @@ import {
   type JsonObject,
   type JsonValue,
   limitOf,
+  listed,
   type Meter,
   modelOf,
   objects,
   only,
   type Problem,
   parseObject,
+  partsIn,
+  tierFeatures,
   tokens,
+  typeOf,
   type Usage,
   type Wanted,
   type Wire,
@@ -48,48 +52,67 @@ function ask(body: JsonObject): Ask {
     stream: flagOf(body, 'stream'),
     maxOutput: limitOf(body, 'max_tokens'),
     answers: 1,
-    wants: wants(body),
+    rounds: isCompacting(body) ? 2 : 1,
     wantsUsage: true,
+    ...reading(body),
   };
 }
 
-function toolFeature(type: JsonValue | undefined): ModelFeature | null {
+/** The provider sums the conversation up first, which is a generation of its own. */
+function isCompacting({ context_management: management }: JsonObject): boolean {
+  if (!isObject(management)) return false;
+  return listed(management.edits, 'context_management.edits').some((edit) => typeOf(edit).startsWith('compact'));
+}
+
+function toolFeature({ type }: JsonObject): ModelFeature | null {
   if (type === undefined || type === null) return null;
-  const known = TOOLS.find(([start]) => String(type).startsWith(start));
+  const known = TOOLS.find(([start]) => typeof type === 'string' && type.startsWith(start));
   return known === undefined ? 'other_tools' : known[1];
 }
 
-function wants(body: JsonObject): Wanted[] {
-  const found: Wanted[] = [];
+/** What a picture or a document is made of. Kinds nobody knows are taken for addresses. */
+function sourceFeature(part: JsonObject, kind: JsonValue | undefined): ModelFeature {
+  const isImage = part.type === 'image';
+  if (kind === 'file') return 'stored_state';
+  if (kind === 'base64' || kind === 'text' || kind === 'content') return isImage ? 'images' : 'files';
+  return isImage ? 'image_urls' : 'file_urls';
+}
+
+const isLong = (value: JsonValue | undefined) =>
+  isObject(value) && value.ttl !== undefined && value.ttl !== null && value.ttl !== '5m';
+
+function reading(body: JsonObject): { readonly wants: Wanted[]; readonly longCache: boolean } {
+  const found: Wanted[] = tierFeatures(body);
+  let longCache = isLong(body.cache_control);
   const want = (feature: ModelFeature, where: string) => found.push({ feature, where });
-  const parts = (content: JsonValue | undefined, where: string, depth: number) => {
-    objects(content).forEach((part, i) => {
+  /** However deep: results of tools hold parts, and so do documents. */
+  const parts = (content: JsonValue | undefined, where: string) => {
+    const list = isObject(content) ? [content] : partsIn(content, where);
+    list.forEach((part, i) => {
       const at = `${where}[${i}]`;
-      if (part.type === 'image' || part.type === 'document') {
-        const inline = part.type === 'image' ? 'images' : 'files';
-        const { source } = part;
-        const kind = isObject(source) ? source.type : undefined;
-        if (kind === 'url') want(part.type === 'image' ? 'image_urls' : 'file_urls', at);
-        else if (kind === 'file') want('stored_state', at);
-        else want(inline, at);
-      }
+      longCache ||= isLong(part.cache_control);
+      if (isObject(part.source)) {
+        want(sourceFeature(part, part.source.type), at);
+        parts(part.source.content, `${at}.source`);
+      } else if (part.type === 'image' || part.type === 'document') want(sourceFeature(part, undefined), at);
       if (part.type === 'container_upload') want('stored_state', at);
-      if (depth < 4 && Array.isArray(part.content)) parts(part.content, `${at}.content`, depth + 1);
-      if (isObject(part.source) && Array.isArray(part.source.content))
-        parts(part.source.content, `${at}.source`, depth + 1);
+      parts(part.content, `${at}.content`);
     });
   };
-  parts(body.system, 'system', 0);
-  objects(body.messages).forEach((message, i) => {
-    parts(message.content, `messages[${i}].content`, 0);
+  parts(body.system, 'system');
+  listed(body.messages, 'messages').forEach((message, i) => {
+    parts(message.content, `messages[${i}].content`);
   });
-  objects(body.tools).forEach((tool, i) => {
-    const feature = toolFeature(tool.type);
+  listed(body.tools, 'tools').forEach((tool, i) => {
+    longCache ||= isLong(tool.cache_control);
+    const feature = toolFeature(tool);
     if (feature !== null) want(feature, `tools[${i}]`);
   });
-  if (Array.isArray(body.mcp_servers) && body.mcp_servers.length > 0) want('remote_mcp', 'mcp_servers');
-  if (body.container !== undefined && body.container !== null) want('code_execution', 'container');
-  return found;
+  const { mcp_servers: servers, container } = body;
+  if (servers !== undefined && servers !== null && !(Array.isArray(servers) && servers.length === 0))
+    want('remote_mcp', 'mcp_servers');
+  if (container !== undefined && container !== null) want('code_execution', 'container');
+  return { wants: found, longCache };
 }
 
 function outgoing(body: JsonObject, asked: Ask, { model, maxOutput }: { model: string; maxOutput: number | null }) {
@@ -137,13 +160,24 @@ class MessagesMeter implements Meter {
   /** Later reports hold totals; what one leaves out stays as it was told before. */
   #count(usage: JsonValue | undefined): void {
     if (!isObject(usage)) return;
-    const told = (name: string) => (typeof usage[name] === 'number' ? tokens(usage[name]) : null);
-    const before = this.usage ?? { input: 0, output: 0, cached: 0, cacheWrite: 0 };
+    const rounds = objects(usage.iterations);
+    // The totals leave out rounds that came before the answer's own; all of them are paid for.
+    const sum = (name: string) => rounds.reduce((all, round) => all + tokens(round[name]), 0);
+    const told = (name: string) => (typeof usage[name] === 'number' ? Math.max(tokens(usage[name]), sum(name)) : null);
+    const before: Usage = this.usage ?? { input: 0, output: 0, cached: 0, cacheWrite: 0 };
     const cached = told('cache_read_input_tokens') ?? before.cached;
     const cacheWrite = told('cache_creation_input_tokens') ?? before.cacheWrite;
     const fresh = told('input_tokens') ?? before.input - before.cached - before.cacheWrite;
     const output = told('output_tokens') ?? before.output;
-    this.usage = { input: fresh + cached + cacheWrite, output, cached, cacheWrite };
+    const { cache_creation: kept } = usage;
+    const long = isObject(kept) ? tokens(kept.ephemeral_1h_input_tokens) : (before.cacheWriteLong ?? 0);
+    this.usage = {
+      input: fresh + cached + cacheWrite,
+      output,
+      cached,
+      cacheWrite,
+      ...(long === 0 ? {} : { cacheWriteLong: Math.min(long, cacheWrite) }),
+    };
   }
 }
 

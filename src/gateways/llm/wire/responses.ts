@@ -7,12 +7,15 @@ import {
   type JsonObject,
   type JsonValue,
   limitOf,
+  listed,
   type Meter,
   modelOf,
-  objects,
   only,
   parseObject,
+  partsIn,
+  tierFeatures,
   tokens,
+  typeOf,
   type Usage,
   urlFeature,
   type Wanted,
@@ -24,7 +27,7 @@ import {
 const KNOWN = new Set(
   (
     'model input instructions stream stream_options max_output_tokens max_tool_calls tools tool_choice parallel_tool_calls temperature ' +
-    'top_p top_logprobs reasoning text truncation include metadata user safety_identifier prompt_cache_key prompt_cache_retention ' +
+    'top_p top_logprobs reasoning text truncation include metadata user safety_identifier prompt_cache_key ' +
     'service_tier store previous_response_id conversation background prompt client_metadata'
   ).split(' '),
 );
@@ -36,6 +39,7 @@ const TOOLS: Readonly<Record<string, ModelFeature | null>> = {
   local_shell: null,
   apply_patch: null,
   namespace: null,
+  tool_search: null,
   web_search: 'web_search',
   file_search: 'file_search',
   code_interpreter: 'code_execution',
@@ -59,48 +63,60 @@ function ask(body: JsonObject): Ask {
 }
 
 /** `web_search_preview_2025_03_11` → `web_search`. */
-function toolFeature(tool: JsonObject): ModelFeature | null {
-  const type = String(tool.type).replace(/_preview(?=_|$)|_\d{4}_\d\d_\d\d$/g, '');
-  if (type === 'shell') {
-    const { environment } = tool;
-    return isObject(environment) && environment.type !== 'local' ? 'code_execution' : null;
-  }
-  const feature = TOOLS[type];
-  return feature === undefined ? 'other_tools' : feature;
+function toolFeatures(tool: JsonObject, where: string): Wanted[] {
+  const type = typeOf(tool).replace(/_preview(?=_|$)|_\d{4}_\d\d_\d\d$/g, '');
+  // What stands in a group of tools is judged like what stands beside it.
+  const inside = listed(tool.tools, `${where}.tools`).flatMap((one, i) => toolFeatures(one, `${where}.tools[${i}]`));
+  const { environment } = tool;
+  const elsewhere = isObject(environment) && environment.type !== 'local';
+  if (type === 'shell') return elsewhere ? [{ feature: 'code_execution', where }] : inside;
+  const feature = Object.hasOwn(TOOLS, type) ? TOOLS[type] : 'other_tools';
+  return feature === null || feature === undefined ? inside : [{ feature, where }, ...inside];
+}
+
+/** By their fields, whatever they call themselves: a provider may go by these. */
+function partFeatures(part: JsonObject, where: string): Wanted[] {
+  const has = (name: string) => part[name] !== undefined && part[name] !== null;
+  const found: ModelFeature[] = [];
+  if (has('file_id')) found.push('stored_state');
+  if (has('image_url')) found.push(urlFeature(part.image_url, 'images', 'image_urls'));
+  if (has('file_url')) found.push('file_urls');
+  if (has('file_data')) found.push('files');
+  const type = typeOf(part);
+  if (found.length === 0 && (type === 'input_image' || type === 'computer_screenshot')) found.push('image_urls');
+  if (found.length === 0 && type === 'input_file') found.push('files');
+  if (type === 'input_audio') found.push('audio');
+  return found.map((feature) => ({ feature, where }));
 }
 
 function wants(body: JsonObject): Wanted[] {
-  const found: Wanted[] = [];
+  const found: Wanted[] = tierFeatures(body);
   const want = (feature: ModelFeature, where: string) => found.push({ feature, where });
   const parts = (content: JsonValue | undefined, where: string) => {
-    objects(content).forEach((part, i) => {
-      const at = `${where}[${i}]`;
-      if (part.type === 'input_image') {
-        want(
-          part.file_id === undefined || part.file_id === null
-            ? urlFeature(part.image_url, 'images', 'image_urls')
-            : 'stored_state',
-          at,
-        );
-      } else if (part.type === 'input_file') {
-        want(part.file_id ? 'stored_state' : part.file_url ? 'file_urls' : 'files', at);
-      } else if (part.type === 'input_audio') want('audio', at);
-    });
+    if (isObject(content)) found.push(...partFeatures(content, where));
+    else
+      partsIn(content, where).forEach((part, i) => {
+        found.push(...partFeatures(part, `${where}[${i}]`));
+      });
   };
-  objects(body.input).forEach((item, i) => {
+  const tools = (list: JsonValue | undefined, where: string) =>
+    listed(list, where).forEach((tool, i) => {
+      found.push(...toolFeatures(tool, `${where}[${i}]`));
+    });
+  partsIn(body.input, 'input').forEach((item, i) => {
     const where = `input[${i}]`;
-    if (item.type === 'item_reference') want('stored_state', where);
+    // A bare id stands for what the provider kept.
+    if (item.type === 'item_reference' || (typeOf(item) === '' && item.role === undefined)) want('stored_state', where);
     parts(item.content, `${where}.content`);
     parts(item.output, `${where}.output`);
+    // What a search for tools has found becomes part of the tools.
+    tools(item.tools, `${where}.tools`);
   });
-  objects(body.tools).forEach((tool, i) => {
-    const feature = toolFeature(tool);
-    if (feature !== null) want(feature, `tools[${i}]`);
-  });
+  tools(body.tools, 'tools');
   for (const name of ['previous_response_id', 'conversation', 'prompt'] as const) {
     if (body[name] !== undefined && body[name] !== null) want('stored_state', name);
   }
-  if (body.background === true) want('stored_state', 'background');
+  if (flagOf(body, 'background')) want('stored_state', 'background');
   return found;
 }
 

@@ -30,6 +30,10 @@ export interface Ask {
   readonly maxOutput: number | null;
   /** Answers that are generated, each up to `maxOutput`. */
   readonly answers: number;
+  /** Times that the prompt may be read, and an answer of this length written, for one answer. */
+  readonly rounds?: number;
+  /** Prompts are kept by the provider for longer than usual, which costs more. */
+  readonly longCache?: boolean;
   readonly wants: readonly Wanted[];
   /** The caller wants the stream's own report of usage. */
   readonly wantsUsage: boolean;
@@ -41,6 +45,8 @@ export interface Usage {
   readonly output: number;
   readonly cached: number;
   readonly cacheWrite: number;
+  /** Of `cacheWrite`, what is kept for an hour; absent for none. */
+  readonly cacheWriteLong?: number;
 }
 
 /** What stands in the body that is sent, besides what the caller wrote. */
@@ -103,16 +109,47 @@ export function tokens(value: JsonValue | undefined): number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : 0;
 }
 
-/** Null when it is not there; throws for what is no number of tokens. */
+/** The largest of them, whichever a provider goes by; null when none is there. Throws for what is no number of tokens. */
 export function limitOf(body: JsonObject, ...names: readonly string[]): number | null {
+  let most: number | null = null;
   for (const name of names) {
     const value = body[name];
     if (value === undefined || value === null) continue;
     if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1)
       throw new WireError(`${name} is no whole number from 1`);
-    return value;
+    most = Math.max(most ?? 0, value);
   }
-  return null;
+  return most;
+}
+
+/** What is judged must be what a provider reads: a list with anything but objects in it is refused, not passed over. */
+export function listed(value: JsonValue | undefined, where: string): JsonObject[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw new WireError(`${where} is no list`);
+  const stray = value.findIndex((item) => !isObject(item));
+  if (stray >= 0) throw new WireError(`${where}[${stray}] is no object`);
+  return value as JsonObject[];
+}
+
+/** The same for what may be text too. */
+export function partsIn(value: JsonValue | undefined, where: string): JsonObject[] {
+  return typeof value === 'string' ? [] : listed(value, where);
+}
+
+/** Empty for what is no text. */
+export function typeOf({ type }: JsonObject): string {
+  return typeof type === 'string' ? type : '';
+}
+
+/** Faster tiers cost more than what the price table says. */
+export function tierFeatures({ service_tier: tier, speed }: JsonObject): Wanted[] {
+  const usual = ['auto', 'default', 'flex', 'standard', 'standard_only'];
+  const found: Wanted[] = [];
+  if (tier !== undefined && tier !== null && !usual.includes(tier as string))
+    found.push({ feature: 'priority_service', where: 'service_tier' });
+  if (speed !== undefined && speed !== null && speed !== 'standard')
+    found.push({ feature: 'priority_service', where: 'speed' });
+  return found;
 }
 
 export function modelOf(value: JsonValue | undefined): string {
