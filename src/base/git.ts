@@ -143,6 +143,18 @@ export function spawnGit(
   return child;
 }
 
+/** The same, for a folder whose repository is yet to be found, as {@link gitDiscovering} finds it. */
+export function gitAsking(cwd: string, args: readonly string[], env: Readonly<Record<string, string>>): GitProcess {
+  const child = spawn('git', commandLine(null, args, ['safe.directory=*']), {
+    cwd,
+    env: { ...gitEnv, ...env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+  });
+  child.stdin.on('error', () => {});
+  return child;
+}
+
 /** Ends a process that `spawnGit` started, with everything it started. Harmless when it has ended. */
 export function killGit(child: GitProcess): void {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;

@@ -1,11 +1,12 @@
 /** What a run starts from, found by asking git alone: it needs nothing of the system, and is begun before that is loaded. */
 import { readFile } from 'node:fs/promises';
 import { DocumentError, UsageError } from '../base/errors.ts';
-import { git, gitBytes } from '../base/git.ts';
+import { gitBytes } from '../base/git.ts';
 import type { Source } from '../policy/index.ts';
+import { ObjectQuestions } from './object-questions.ts';
 import type { Tape } from './recording/tape.ts';
 import type { RunRequest } from './request.ts';
-import { inspectRepository, type Repository } from './workspace.ts';
+import { openRepository, type Repository } from './workspace.ts';
 
 const POLICY_FILE = '.cordon/policy.yaml';
 const MAX_BYTES = 256 * 1024;
@@ -25,29 +26,45 @@ export interface Found {
  */
 export async function discover(request: RunRequest): Promise<Found | null> {
   if (request.repo !== null) return null;
-  return withDocument(request, await inspectRepository(request.workspace, request.base));
+  const { repository, objects } = await openRepository(request.workspace, request.base);
+  try {
+    return { repository, document: await documentOf(request, repository, objects) };
+  } finally {
+    objects.close();
+  }
 }
 
+/** The same for a repository that is here already. */
 export async function withDocument(request: RunRequest, repository: Repository): Promise<Found> {
-  return { repository, document: await repositoryDocument(request, repository) };
+  const objects = new ObjectQuestions(repository.commonDir, { GIT_DIR: repository.commonDir });
+  try {
+    return { repository, document: await documentOf(request, repository, objects) };
+  } finally {
+    objects.close();
+  }
 }
 
-async function repositoryDocument(request: RunRequest, repository: Repository): Promise<Source | null> {
+async function documentOf(
+  request: RunRequest,
+  repository: Repository,
+  objects: ObjectQuestions,
+): Promise<Source | null> {
   if (request.policyFile !== null) {
     const text = await readFile(request.policyFile, 'utf8').catch((cause) => {
       throw new UsageError(`--policy ${request.policyFile}: ${(cause as Error).message}`, { cause });
     });
     return { file: request.policyFile, text };
   }
-  const place = { gitDir: repository.commonDir };
+  // By the commit's own name: a branch may have moved since it was asked for.
   const name = `${repository.policyCommit}:${POLICY_FILE}`;
-  const found = await git(place, ['cat-file', '--batch-check=%(objecttype) %(objectsize)'], { stdin: `${name}\n` });
-  const [type, size] = found.stdout.toString().trim().split(' ').slice(-2);
-  if (type === undefined || found.stdout.toString().includes('missing')) return null;
-  if (type !== 'blob' || Number(size) > MAX_BYTES) {
+  const found = await objects.about(name);
+  if (found === null) return null;
+  const { type, size } = found;
+  if (type !== 'blob' || size > MAX_BYTES) {
     const message = type === 'blob' ? `is ${size} bytes long, more than ${MAX_BYTES}` : `is a ${type}, not a file`;
     throw new DocumentError([{ file: POLICY_FILE, line: 1, column: 1, message }]);
   }
-  const text = await gitBytes(place, ['cat-file', 'blob', name], { maxOutput: MAX_BYTES + 1 });
+  const place = { gitDir: repository.commonDir };
+  const text = await gitBytes(place, ['cat-file', 'blob', found.oid], { maxOutput: MAX_BYTES + 1 });
   return { file: POLICY_FILE, text: text.toString('utf8') };
 }

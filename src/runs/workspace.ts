@@ -1,10 +1,11 @@
-import { type Stats, statSync } from 'node:fs';
-import { access, constants, lstat, readFile, realpath, stat } from 'node:fs/promises';
+import { lstatSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { access, constants, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WorkspaceError } from '../base/errors.ts';
 import { type GitPlace, git, gitDiscovering, isOid } from '../base/git.ts';
 import { safeText } from '../base/term.ts';
 import type { Forge, RemoteRef } from '../forge/forge.ts';
+import { type ObjectFacts, ObjectQuestions } from './object-questions.ts';
 
 /** Something the user should know about their repository; it does not stop the run. */
 export interface Notice {
@@ -58,8 +59,8 @@ export interface RemoteSide {
 }
 
 /**
- * Finds and judges the repository a user named. Runs only `git rev-parse` there, which starts no program, and reads
- * neither the working tree nor any object but the base commit.
+ * Finds and judges the repository a user named. Runs only `git rev-parse` and `git cat-file --batch-check` there, which start
+ * no program and read neither the working tree nor any object's content. Both are started before this returns.
  *
  * Ownership (git's "dubious ownership", CVE-2022-24765): a folder that the user named is taken whoever owns it, as
  * nothing its configuration says is run. A repository found in a folder *above* the named one was not named by anybody:
@@ -68,32 +69,59 @@ export interface RemoteSide {
  * Throws `WorkspaceError`: no repository, bare, no commit, no such base, not readable.
  */
 export async function inspectRepository(named: string, base = 'HEAD'): Promise<Repository> {
-  const dir = await findTop(named);
-  const [facts, commit, ref] = await Promise.all([
-    ask(dir, [
-      '--path-format=absolute',
-      '--git-dir',
-      '--git-common-dir',
-      '--git-path',
-      'objects',
-      '--show-object-format',
-    ]),
-    ask(dir, ['--verify', '--quiet', '--end-of-options', `${base}^{commit}`]),
-    ask(dir, ['--symbolic-full-name', '--end-of-options', base]),
-  ]);
-  const [gitDir, commonDir, objectsDir, objectFormat, ...rest] = facts?.split('\n') ?? [];
-  if (gitDir === undefined || commonDir === undefined || objectsDir === undefined || rest.length > 0) {
+  const { repository, objects } = await openRepository(named, base);
+  objects.close();
+  return repository;
+}
+
+/** The same, and git, which may be asked about more objects; it has to be closed. */
+export async function openRepository(
+  named: string,
+  base: string,
+): Promise<{ readonly repository: Repository; readonly objects: ObjectQuestions }> {
+  const dir = findTop(named);
+  const objects = new ObjectQuestions(dir, ceiling(dir));
+  try {
+    const commit = objects.about(`${base}^{commit}`);
+    commit.catch(() => {}); // what is no repository answers nothing, and is told so by what is missing of the facts
+    const facts = await factsOf(dir, base);
+    return { repository: await judged(named, dir, base, facts, commit), objects };
+  } catch (error) {
+    objects.close();
+    throw error;
+  }
+}
+
+/** What `git rev-parse` says of a repository and of a name in it, in one go. */
+async function factsOf(dir: string, base: string): Promise<readonly string[]> {
+  const places = ['--path-format=absolute', '--git-dir', '--git-common-dir', '--git-path', 'objects'];
+  const words = ['rev-parse', ...places, '--show-object-format', '--symbolic-full-name', '--end-of-options', base];
+  const options = { env: ceiling(dir), timeout: 20_000, maxOutput: 1024 * 1024 };
+  // It ends with an error when there is no such base, and has told all else by then.
+  const { stdout } = await gitDiscovering(dir, words, options);
+  const text = stdout.toString().replace(/\n$/, '');
+  return text === '' ? [] : text.split('\n');
+}
+
+async function judged(
+  named: string,
+  dir: string,
+  base: string,
+  facts: readonly string[],
+  asked: Promise<ObjectFacts | null>,
+): Promise<Repository> {
+  const [gitDir, commonDir, objectsDir, objectFormat, ...rest] = facts;
+  if (gitDir === undefined || commonDir === undefined || objectsDir === undefined || objectFormat === undefined) {
     throw new WorkspaceError(`${safeText(dir)} is not a git repository that can be read`, {
       remedy: `see what \`git -C ${safeText(dir)} rev-parse --git-dir\` says`,
     });
   }
   if (objectFormat !== 'sha1' && objectFormat !== 'sha256') {
-    throw new WorkspaceError(
-      `${safeText(dir)} names its objects by ${safeText(objectFormat ?? '?')}, which is unknown`,
-    );
+    throw new WorkspaceError(`${safeText(dir)} names its objects by ${safeText(objectFormat)}, which is unknown`);
   }
   await readable(dir, objectsDir);
-  if (commit === null || !isOid(commit)) throw await noCommit(dir, base);
+  const commit = await asked;
+  if (commit === null) throw await noCommit(dir, base);
   const shallow = await shallowCommits(commonDir);
   const owner = await stat(commonDir);
   return {
@@ -103,9 +131,9 @@ export async function inspectRepository(named: string, base = 'HEAD'): Promise<R
     commonDir: await realpath(commonDir),
     objectsDir: await realpath(objectsDir),
     objectFormat,
-    base: commit,
-    policyCommit: commit,
-    baseBranch: branchOf(ref),
+    base: commit.oid,
+    policyCommit: commit.oid,
+    baseBranch: branchOf(rest),
     shallow,
     owner: { uid: owner.uid, gid: owner.gid },
     remote: null,
@@ -113,11 +141,11 @@ export async function inspectRepository(named: string, base = 'HEAD'): Promise<R
   };
 }
 
-/** The folder at or above `named` that holds `.git`. */
-async function findTop(named: string): Promise<string> {
+/** The folder at or above `named` that holds `.git`. Waits for nothing, so that git is asked at once. */
+function findTop(named: string): string {
   let start: string;
   try {
-    start = await realpath(named);
+    start = realpathSync(named);
   } catch (cause) {
     throw new WorkspaceError(`there is no folder ${safeText(named)}`, {
       cause,
@@ -125,7 +153,7 @@ async function findTop(named: string): Promise<string> {
     });
   }
   for (let dir = start; ; dir = dirname(dir)) {
-    const mark = await lstat(join(dir, '.git')).catch(() => null);
+    const mark = entryOf(join(dir, '.git'));
     if (mark !== null) {
       if (dir !== start) refuseStranger(dir, mark);
       return dir;
@@ -140,6 +168,14 @@ async function findTop(named: string): Promise<string> {
   throw new WorkspaceError(`${safeText(start)} is not in a git repository`, {
     remedy: 'name one with --workspace DIR, or make one: git init && git add -A && git commit',
   });
+}
+
+function entryOf(path: string): Stats | null {
+  try {
+    return lstatSync(path);
+  } catch {
+    return null;
+  }
 }
 
 function isBare(dir: string): boolean {
@@ -164,10 +200,14 @@ function refuseStranger(dir: string, mark: Stats): void {
   });
 }
 
+function ceiling(dir: string): Readonly<Record<string, string>> {
+  return { GIT_CEILING_DIRECTORIES: dirname(dir) };
+}
+
 /** One `git rev-parse`; null when it says no. The search for the repository may not leave `dir`. */
 async function ask(dir: string, args: readonly string[]): Promise<string | null> {
   const result = await gitDiscovering(dir, ['rev-parse', ...args], {
-    env: { GIT_CEILING_DIRECTORIES: dirname(dir) },
+    env: ceiling(dir),
     timeout: 20_000,
     maxOutput: 1024 * 1024,
   });
@@ -195,10 +235,9 @@ async function noCommit(dir: string, base: string): Promise<WorkspaceError> {
   });
 }
 
-function branchOf(answer: string | null): string | null {
-  // Some versions of git repeat `--end-of-options` on a line of its own.
-  const ref = answer?.split('\n').at(-1);
-  return /^refs\/(?:heads|remotes\/[^/]+)\/(.+)$/.exec(ref ?? '')?.[1] ?? null;
+/** Out of what `--symbolic-full-name` told. Some versions of git repeat `--end-of-options` on a line of its own. */
+function branchOf(answer: readonly string[]): string | null {
+  return /^refs\/(?:heads|remotes\/[^/]+)\/(.+)$/.exec(answer.at(-1) ?? '')?.[1] ?? null;
 }
 
 async function shallowCommits(commonDir: string): Promise<readonly string[]> {
