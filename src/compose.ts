@@ -40,9 +40,8 @@ export interface ComposeOptions {
 export async function composeSystem(options: ComposeOptions = {}): Promise<System> {
   const paths = resolvePaths(process.env, options);
   const sandbox = sandboxDrivers.bubblewrap();
-  const digestFile = join(paths.home, 'digests.json');
-  sandbox.warm(digestFile);
-  fileDigests.load(digestFile);
+  sandbox.warm(paths.digests);
+  fileDigests.load(paths.digests);
   await prepareHome(paths);
   const network = await networkAccess(options.network);
   const [log, store, organisation] = await Promise.all([
@@ -80,7 +79,7 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
     guestOwner: guestOwner(),
     organisation,
     async close() {
-      await fileDigests.save(digestFile).catch(() => {}); // it only saves the next process time
+      await fileDigests.save(paths.digests).catch(() => {}); // it only saves the next process time
       await log.close();
       await store.close();
     },

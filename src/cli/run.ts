@@ -3,8 +3,9 @@ import { Option } from 'commander';
 import { profileNames } from '../agents/profiles/index.ts';
 import { formatDuration } from '../base/duration.ts';
 import { safeText } from '../base/term.ts';
+import { resolvePaths } from '../config/paths.ts';
 import type { Settings } from '../config/schema.ts';
-import { discover } from '../runs/discover.ts';
+import { begin } from '../runs/ahead.ts';
 import type { RunRequest, RunResult } from '../runs/request.ts';
 import type { Progress } from '../runs/system.ts';
 import { approvalPrompt } from './approval-prompt.ts';
@@ -81,7 +82,6 @@ export function command(context: Context): Command {
 
 async function run(context: Context, out: Output, task: string | undefined, options: RunOptions): Promise<void> {
   const { loadSettings } = await import('../config/load.ts');
-  const { resolvePaths } = await import('../config/paths.ts');
   const settings = await loadSettings(resolvePaths(context.env).configFile);
   const { cwd, interactive } = context;
   const request = toRunRequest(task, context.rest, options, { cwd, interactive, settings });
@@ -103,8 +103,7 @@ export async function runRequested(
   request: RunRequest,
   { secrets, network, forges }: Pick<Settings, 'secrets' | 'network' | 'forges'> = {},
 ): Promise<RunResult> {
-  // git is asked while the rest is loaded, and started while this process is small: a fork costs by its size.
-  const discovery = discover(request);
+  const discovery = begin(request, resolvePaths(context.env));
   discovery.catch(() => {});
   const [{ composeSystem }, { executeRun }] = await Promise.all([
     import('../compose.ts'),

@@ -11,6 +11,8 @@ export interface Paths {
   readonly keys: string;
   readonly mirrors: string;
   readonly runs: string;
+  /** What is remembered of files' digests. */
+  readonly digests: string;
   /** Agents that were installed: `<agent>/<version>/`. */
   readonly tools: string;
   /** Sealed values, grants and revocations. */
@@ -38,6 +40,7 @@ export function resolvePaths(env: Environment, options: { readonly home?: string
     keys: join(home, 'keys'),
     mirrors: join(home, 'mirrors'),
     runs: join(home, 'runs'),
+    digests: join(home, 'digests.json'),
     tools: join(home, 'tools'),
     secrets: join(home, 'secrets'),
     configFile: join(baseFolder(env, 'XDG_CONFIG_HOME', '.config'), 'cordon', 'config.yaml'),

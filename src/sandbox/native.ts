@@ -44,7 +44,6 @@ const c = {
   epollWait: libc.func('int epoll_wait(int epoll, void *events, int max, int timeout)'),
   eventfd: libc.func('int eventfd(uint32_t initial, int flags)'),
   read: libc.func('int64_t read(int fd, void *buffer, size_t size)'),
-  write: libc.func('int64_t write(int fd, void *buffer, size_t size)'),
   processVmReadv: libc.func(
     'int64_t process_vm_readv(int pid, void *local, ulong locals, void *remote, ulong remotes, ulong flags)',
   ),
@@ -198,12 +197,7 @@ export function wakeupDescriptor(): number {
   return check('eventfd', c.eventfd(0, CLOEXEC | NONBLOCK));
 }
 
-const one = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
 const counter = Buffer.alloc(8);
-
-export function wake(fd: number): void {
-  c.write(fd, one, 8);
-}
 
 export function drainWakeups(fd: number): void {
   c.read(fd, counter, 8);

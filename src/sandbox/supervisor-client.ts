@@ -1,25 +1,40 @@
+import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { EnforcementError } from '../base/errors.ts';
-import { wake, wakeupDescriptor } from './native.ts';
-import type { SupervisorNews, SupervisorRequest } from './supervisor-protocol.ts';
+import { STOP, type SupervisorNews, type SupervisorRequest, WAKEUP } from './supervisor-protocol.ts';
 import { fileDigests } from './toolbox-digests.ts';
 
 export type CellNews = Exclude<SupervisorNews, { type: 'failed' | 'learned' }>;
 
-/** The main thread's end of the supervisor thread: one for the whole process, started with the first sandbox. */
+let thread: Supervisor | undefined;
+
+/**
+ * The thread of this process, which is started when it is first asked for. It takes tens of milliseconds to come up, and what
+ * is asked of it waits until then. `digestFile`: where an earlier process left what it knew of files' digests.
+ */
+export function supervisorThread(digestFile: string | null = null): Supervisor {
+  thread ??= new Supervisor(digestFile);
+  return thread;
+}
+
+const ONE = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
+
+/**
+ * The main thread's end of the supervisor thread: one for the whole process. Nothing native is needed here, so that the
+ * thread can be started before that is loaded.
+ */
 export class Supervisor {
   readonly #worker: Worker;
-  readonly #wakeup = wakeupDescriptor();
-  readonly #stop = new Int32Array(new SharedArrayBuffer(4));
+  /** At {@link STOP} and {@link WAKEUP}. */
+  readonly #shared = new Int32Array(new SharedArrayBuffer(8));
   readonly #listeners = new Map<number, (news: CellNews | { type: 'failed'; message: string }) => void>();
   #lastCell = 0;
   #failure: string | null = null;
 
-  /** `digestFile`: where an earlier process left what it knew of files' digests. */
-  constructor(digestFile: string | null = null) {
+  constructor(digestFile: string | null) {
     const file = import.meta.url.endsWith('.ts') ? './supervisor.ts' : './supervisor.js';
     this.#worker = new Worker(new URL(file, import.meta.url), {
-      workerData: { wakeup: this.#wakeup, stop: this.#stop, digestFile },
+      workerData: { shared: this.#shared, digestFile },
       name: 'cordon-supervisor',
       execArgv: [], // options that this process was started with are for its own entry
     });
@@ -30,9 +45,15 @@ export class Supervisor {
     this.#worker.on('exit', () => this.#fail('the recorder stopped'));
     this.#worker.unref();
     process.once('exit', () => {
-      Atomics.store(this.#stop, 0, 1);
-      wake(this.#wakeup);
+      Atomics.store(this.#shared, STOP, 1);
+      this.#wake();
     });
+  }
+
+  /** Until the thread is up it has no descriptor to be woken by, and looks at its messages by itself when it has. */
+  #wake(): void {
+    const wakeup = Atomics.load(this.#shared, WAKEUP);
+    if (wakeup > 0) writeSync(wakeup, ONE);
   }
 
   #deliver(news: SupervisorNews): void {
@@ -59,7 +80,7 @@ export class Supervisor {
 
   request(message: SupervisorRequest): void {
     this.#worker.postMessage(message);
-    wake(this.#wakeup);
+    this.#wake();
   }
 
   /** The cell's last news has come. */

@@ -1,6 +1,10 @@
 import type { Reply } from './control-protocol.ts';
 import type { SandboxEvent } from './sandbox.ts';
 
+/** Places in the memory that both threads see: the end is wanted; the descriptor that wakes the thread, 0 before there is one. */
+export const STOP = 0;
+export const WAKEUP = 1;
+
 /** What the main thread asks of the supervisor thread. `cell`: a number for one process 1 and its recorder. */
 export type SupervisorRequest =
   | { readonly type: 'watch'; readonly cell: number; readonly role: 'outer' | 'init'; readonly fd: number }

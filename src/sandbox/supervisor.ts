@@ -1,7 +1,7 @@
 /**
  * The supervisor thread: waits on all sandboxes of this process at once and answers the kernel's notifications.
  * A thread of its own, because a stopped process must not wait for the main thread's other work.
- * It blocks in epoll_wait; the main thread wakes it through an eventfd and leaves messages on its port. `stop` ends it:
+ * It blocks in epoll_wait; the main thread wakes it through an eventfd and leaves messages on its port. `STOP` ends it:
  * a thread that blocks in a system call cannot be terminated, and would keep the whole process from ending.
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
@@ -18,10 +18,11 @@ import {
   preferSameProcessor,
   receiveMessage,
   receiveNotification,
+  wakeupDescriptor,
 } from './native.ts';
 import * as processes from './process-view.ts';
 import { type ProcessView, Recorder } from './recorder.ts';
-import type { SupervisorNews, SupervisorRequest } from './supervisor-protocol.ts';
+import { STOP, type SupervisorNews, type SupervisorRequest, WAKEUP } from './supervisor-protocol.ts';
 import { FileDigests } from './toolbox-digests.ts';
 
 const EXECVE = process.arch === 'arm64' ? 221 : 59;
@@ -50,7 +51,8 @@ interface Cell {
 
 const port = parentPort;
 if (port === null) throw new Error('supervisor.ts is a worker thread');
-const { wakeup, stop, digestFile } = workerData as { wakeup: number; stop: Int32Array; digestFile: string | null };
+const { shared, digestFile } = workerData as { shared: Int32Array; digestFile: string | null };
+const wakeup = wakeupDescriptor();
 const poller = new Poller();
 const sources = new Map<number, Source>();
 const cells = new Map<number, Cell>();
@@ -232,8 +234,7 @@ function ready(token: number, bits: number): void {
   switch (source.kind) {
     case 'wake': {
       drainWakeups(wakeup);
-      for (let m = receiveMessageOnPort(inbox); m !== undefined; m = receiveMessageOnPort(inbox))
-        request(m.message as SupervisorRequest);
+      takeRequests();
       return;
     }
     case 'control':
@@ -251,6 +252,11 @@ function ready(token: number, bits: number): void {
   }
 }
 
+function takeRequests(): void {
+  for (let m = receiveMessageOnPort(inbox); m !== undefined; m = receiveMessageOnPort(inbox))
+    request(m.message as SupervisorRequest);
+}
+
 function flush(): void {
   if (news.length === 0) return;
   inbox.postMessage(news);
@@ -261,8 +267,10 @@ function flush(): void {
 
 const inbox = port;
 add({ kind: 'wake' }, wakeup);
+Atomics.store(shared, WAKEUP, wakeup);
+takeRequests(); // of before: whoever asks from now on wakes us
 let swept = 0;
-while (Atomics.load(stop, 0) === 0) {
+while (Atomics.load(shared, STOP) === 0) {
   const busy = [...cells.values()].some((cell) => cell.recorder.unsettled);
   for (const { token, bits } of poller.wait(news.length > 0 ? GATHER : busy ? SWEEP : -1)) ready(token, bits);
   if (busy && performance.now() - swept >= SWEEP) {

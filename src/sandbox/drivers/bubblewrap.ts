@@ -40,11 +40,9 @@ import type {
 } from '../sandbox.ts';
 import { GIT_SIGN } from '../sandbox.ts';
 import { buildFilter, notifiedByDefault, seccompArch } from '../seccomp.ts';
-import { Supervisor } from '../supervisor-client.ts';
+import { supervisorThread } from '../supervisor-client.ts';
 import { fixedControls } from './bubblewrap-controls.ts';
 import { probeControls } from './bubblewrap-probe.ts';
-
-let supervisor: Supervisor | undefined;
 
 /** Remembered for the process: the kernel will not think better of it. */
 let overlayRefused = false;
@@ -66,7 +64,7 @@ export const bubblewrap: SandboxDriver = {
   create: (spec) => new BubblewrapSandbox(spec).up(),
   warm(digestFile) {
     try {
-      supervisor ??= new Supervisor(digestFile);
+      supervisorThread(digestFile);
     } catch {
       // create() says what is wrong.
     }
@@ -164,8 +162,7 @@ class BubblewrapSandbox implements Sandbox {
   /** The outer half in fresh namespaces, inside the run's limits. */
   async #separate(): Promise<Outer> {
     const limits = this.#limits as AppliedLimits;
-    supervisor ??= new Supervisor();
-    const outer = new Outer(supervisor, guestBinary());
+    const outer = new Outer(supervisorThread(), guestBinary());
     this.#outer = outer;
     // It enters its group by itself, before it is anything: moving it would wait for all processors.
     await outer.request([...limits.entry.map((file): Operation => ['file', file, 0, '0']), ...separate]);
@@ -203,7 +200,7 @@ class BubblewrapSandbox implements Sandbox {
   /** One more view of the same files, and process 1 in it. */
   async #start(toolbox: Toolbox, secretFiles: SandboxSpec['secretFiles'] = {}): Promise<Cell> {
     const [outer, limits, spec] = [this.#outer, this.#limits, this.#spec];
-    if (outer === null || limits === null || supervisor === undefined) throw new Error('the sandbox is not prepared');
+    if (outer === null || limits === null) throw new Error('the sandbox is not prepared');
     const root = `root-${++this.#roots}`;
     const secrets = Object.keys(secretFiles).length > 0;
     for (const request of secrets ? planSecrets(secretFiles) : []) await outer.request(request);
@@ -221,7 +218,7 @@ class BubblewrapSandbox implements Sandbox {
       }),
     );
     const ids = new Map<number, number>();
-    const cell = new Cell(supervisor, (event) => this.#events.push(this.#renumber(ids, event)));
+    const cell = new Cell(supervisorThread(), (event) => this.#events.push(this.#renumber(ids, event)));
     this.#cells.push(cell);
     const helper = openSync(guestBinary(), 'r');
     try {
