@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { rolldown } from 'rolldown';
+import { type Plugin, rolldown } from 'rolldown';
 
 const root = join(import.meta.dirname, '..');
 const dist = join(root, 'dist');
@@ -28,14 +28,83 @@ async function workers(): Promise<Record<string, string>> {
 
 /**
  * What many verbs share would be cut into dozens of small files, one for each set of verbs that share it, and finding and
- * reading a file costs a start more than what stands in it.
+ * reading a file costs a start more than what stands in it. The first group that fits takes a module. Nothing may come into a
+ * group that brings more with it than those need who load the group for something else.
  */
 const GROUPS = [
-  { name: 'base', test: /src\/base\/(?!redact)/ },
-  { name: 'recorder', test: /src\/sandbox\/(control-protocol|native|process-view|recorder|toolbox-digests)\.ts/ },
-  { name: 'sandbox', test: /src\/sandbox\/(?!supervisor\.ts)/ },
+  { name: 'base', test: /src\/base\/(?!redact|file-lock)/ },
+  { name: 'native', test: /src\/(sandbox\/(control-protocol|native|process-view|recorder)|base\/file-lock)\.ts/ },
+  { name: 'program', test: /src\/cli\/(program|context)\.ts|node_modules\/commander\// },
+  { name: 'sandbox', test: /src\/sandbox\/(?!supervisor|toolbox-digests)/ },
   { name: 'audit', test: /src\/audit\/(?!verify|export|proof|record-check|problem|bundle|causality)/ },
+  { name: 'light', test: (id: string) => parts().light.has(id) },
+  { name: 'common', test: (id: string) => parts().common.has(id) },
+  { name: 'run-path', test: (id: string) => parts().runOnly.has(id) },
+  { name: 'shared', test: (id: string) => parts().shared.has(id) },
 ].map((group) => ({ ...group, includeDependenciesRecursively: false }));
+
+/** What each module loads with it, and what it may load later. */
+const loads = new Map<string, { readonly now: readonly string[]; readonly later: readonly string[] }>();
+const seeing: Plugin = {
+  name: 'loads',
+  moduleParsed({ id, importedIds, dynamicallyImportedIds }) {
+    loads.set(id, { now: importedIds, later: dynamicallyImportedIds });
+  },
+};
+
+function loadedWith(roots: readonly string[]): Set<string> {
+  const all = new Set<string>();
+  const waiting = [...roots];
+  for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
+    if (all.has(id)) continue;
+    all.add(id);
+    waiting.push(...(loads.get(id)?.now ?? []));
+  }
+  return all;
+}
+
+const source = (file: string) => join(root, 'src', file);
+/** What a plain run loads when git has been asked and the supervisor was started, and what comes before that. */
+const RUN = ['compose.ts', 'runs/pipeline.ts', 'store/drivers/sqlite.ts'].map(source);
+const VERB = ['cli/run.ts', 'config/load.ts', 'config/paths.ts'].map(source);
+/** Of Node's own, what every start has loaded anyway. */
+const CHEAP = /^node:(buffer|child_process|crypto|events|fs|os|path|timers|url|util)(\/promises)?$/;
+
+interface Parts {
+  /** What `cordon run` needs to know what it is to do. It needs nothing but base and itself. */
+  readonly light: ReadonlySet<string>;
+  /** Of the rest what needs nothing else either, and other verbs need too. */
+  readonly common: ReadonlySet<string>;
+  /** What every run needs, and only what runs one. */
+  readonly runOnly: ReadonlySet<string>;
+  /** The rest of what every run needs, but for the domains that have a file of their own. */
+  readonly shared: ReadonlySet<string>;
+}
+
+let found: Parts | null = null;
+
+function parts(): Parts {
+  found ??= findParts();
+  return found;
+}
+
+function findParts(): Parts {
+  const verb = loadedWith(VERB);
+  const run = [...new Set([...verb, ...loadedWith(RUN)])].filter((id) => loads.has(id));
+  const entries = new Set([...loads.values()].flatMap(({ later }) => later).filter((id) => !RUN.includes(id)));
+  const others = [...entries, source('main.ts')].filter((id) => !loadedWith([id]).has(source('runs/pipeline.ts')));
+  const theirs = loadedWith(others);
+  const isOwn = (id: string) => id.startsWith(source(''));
+  const isCheap = (id: string) => [...loadedWith([id])].every((part) => isOwn(part) || CHEAP.test(part));
+  return {
+    light: new Set(run.filter((id) => verb.has(id) && isCheap(id))),
+    common: new Set(run.filter((id) => !verb.has(id) && theirs.has(id) && isCheap(id))),
+    runOnly: new Set(run.filter((id) => !verb.has(id) && !theirs.has(id))),
+    shared: new Set(
+      run.filter((id) => !verb.has(id) && theirs.has(id) && /src\/(runs|config|store|secrets|gateways)\//.test(id)),
+    ),
+  };
+}
 
 const input = { main: 'src/main.ts', ...(await workers()) };
 const bundle = await rolldown({
@@ -43,6 +112,7 @@ const bundle = await rolldown({
   input,
   platform: 'node',
   preserveEntrySignatures: 'allow-extension',
+  plugins: [seeing],
   external: ['@cedar-policy/cedar-wasm', /^@cedar-policy\/cedar-wasm\//, 'koffi'],
   onLog(level, log, next) {
     if (level === 'warn') throw new Error(`${log.code}: ${log.message}`);
@@ -56,6 +126,7 @@ await bundle.write({
   entryFileNames: '[name].js',
   chunkFileNames: '[name]-[hash].js',
   codeSplitting: { groups: GROUPS },
+  comments: { legal: true, annotation: false, jsdoc: false }, // what is read at each start
 });
 await bundle.close();
 
