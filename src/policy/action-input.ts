@@ -145,7 +145,7 @@ function build(action: ActionName, r: Reader): PolicyAction {
         path: r.text('path', canonicalRequestPath, '/'),
       };
     case 'git.fetch':
-      return { action, repository: repository(r), ref: r.text('ref', canonicalRef, 'refs/heads/main') };
+      return fetchOf(r);
     case 'git.push':
       return push(r);
     case 'git.sign':
@@ -160,6 +160,13 @@ function build(action: ActionName, r: Reader): PolicyAction {
     case 'forge.comment':
       return { action, repository: repository(r) };
   }
+}
+
+/** One that names no ref means the branch that the run starts from. */
+function fetchOf(r: Reader): PolicyAction {
+  const ref = r.text('ref', canonicalRef, '');
+  const base = r.flag('base') || ref === '';
+  return { action: 'git.fetch', repository: repository(r), ref: ref === '' ? 'refs/heads/main' : ref, base };
 }
 
 const repository = (r: Reader) => r.text('repository', anyText, 'repository');

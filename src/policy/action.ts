@@ -22,7 +22,13 @@ export type PolicyAction =
       readonly method: string;
       readonly path: string;
     }
-  | { readonly action: 'git.fetch'; readonly repository: string; readonly ref: string }
+  | {
+      readonly action: 'git.fetch';
+      readonly repository: string;
+      readonly ref: string;
+      /** The branch that the run starts from. */
+      readonly base: boolean;
+    }
   | GitPushAction
   | { readonly action: 'git.sign'; readonly author: string }
   | { readonly action: 'llm.request'; readonly provider: string; readonly model: string }

@@ -39,7 +39,7 @@ export const contexts: Readonly<Record<ActionName, Readonly<Record<string, Attri
   'file.write': { path: text },
   'net.connect': { host: text, port: long },
   'net.request': { host: text, port: long, method: text, path: text },
-  'git.fetch': { repository: text, ref: text },
+  'git.fetch': { repository: text, ref: text, base: bool },
   'git.sign': { author: text },
   'git.push': {
     repository: text,

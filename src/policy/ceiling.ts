@@ -2,7 +2,7 @@ import type { Problem } from '../base/errors.ts';
 import type { ActionName } from './action.ts';
 import { durationText, sizeText } from './amounts.ts';
 import type { RuleRef } from './decision.ts';
-import { parseBranchGlob } from './git-refs.ts';
+import { parseBranchGlob, parseShownGlob } from './git-refs.ts';
 import { coversGlob } from './globs.ts';
 import { coversHost } from './hosts.ts';
 import { matchPackage } from './packages.ts';
@@ -21,7 +21,7 @@ const sections: Readonly<Record<ActionName, readonly string[]>> = {
   'file.write': ['filesystem', 'write'],
   'net.connect': ['security', 'allowed_network_hosts'],
   'net.request': ['security', 'allowed_network_hosts'],
-  'git.fetch': ['rules'],
+  'git.fetch': ['git', 'fetch', 'refs'],
   'git.sign': ['git', 'push', 'authors'],
   'git.push': ['git', 'push', 'branches'],
   'llm.request': ['llm_policy'],
@@ -58,6 +58,7 @@ export function aboveCeiling(organisation: Layer, repository: Layer): Problem[] 
   check.hosts();
   check.commands();
   check.branches();
+  check.shownRefs();
   check.effects();
   check.amounts();
   check.named();
@@ -122,6 +123,19 @@ class Comparison {
         ['git', 'push', 'branches', i],
         `the branch pattern ${text}`,
         citeCeiling(this.#organisation, 'git.push'),
+      );
+    }
+  }
+
+  shownRefs(): void {
+    const allowed = valuesOf(this.#organisation).git?.fetch?.refs ?? [];
+    const outer = allowed.flatMap((text) => readGlob(text, parseShownGlob));
+    for (const [i, text] of (valuesOf(this.#repository).git?.fetch?.refs ?? []).entries()) {
+      if (readGlob(text, parseShownGlob).every((inner) => outer.some((glob) => coversGlob(glob, inner)))) continue;
+      this.#report(
+        ['git', 'fetch', 'refs', i],
+        `the ref pattern ${text}`,
+        citeCeiling(this.#organisation, 'git.fetch'),
       );
     }
   }
@@ -258,8 +272,8 @@ class Comparison {
   }
 }
 
-function readGlob(text: string) {
-  const glob = parseBranchGlob(text);
+function readGlob(text: string, parse: typeof parseBranchGlob = parseBranchGlob) {
+  const glob = parse(text);
   return glob.ok ? [glob.value] : [];
 }
 

@@ -97,7 +97,7 @@ describe("the organisation's ceiling", () => {
     expect(effectOf(policy, `${PUSH} changed_paths=services/billing/a`)).toBe('permit');
     expect(effectOf(policy, `${PUSH} changed_paths=docs/a`)).toBe('deny');
     expect(policy.git).toEqual({
-      fetch: { depth: 10 },
+      fetch: { depth: 10, more: false },
       push: { maxChangedLines: 50, maxFileSize: 1024 ** 2, signed: 'optional' },
     });
     expect(policy.limits).toEqual({ ...defaultLimits, memory: 1024 ** 3, pids: 64, cpus: 1 });

@@ -32,7 +32,12 @@ export interface EffectivePolicy {
   readonly commands: readonly CommandRule[] | null;
   readonly filesystem: { readonly checkout: GlobLists; readonly write: GlobLists; readonly protect: readonly string[] };
   readonly git: {
-    readonly fetch: { /** Commits of history the guest sees. */ readonly depth: number | 'full' };
+    readonly fetch: {
+      /** Commits of history the guest sees. */
+      readonly depth: number | 'full';
+      /** True when a document shows more refs than the branch a run starts from; which, is `decide`'s to say. */
+      readonly more: boolean;
+    };
     readonly push: {
       readonly maxChangedLines: number | null;
       /** Bytes. */

@@ -33,6 +33,21 @@ export function canonicalRef(text: string): Parsed<string> {
   return parsed(text);
 }
 
+const TAGS = 'refs/tags/';
+
+/** A pattern of `git.fetch.refs`: a branch, `release/**`, or in full, `refs/tags/v*`; the glob is over full names. */
+export function parseShownGlob(text: string): Parsed<Glob> {
+  if (!text.startsWith(TAGS)) {
+    const branch = parseBranchGlob(text);
+    if (branch.ok || !text.startsWith('refs/') || text.startsWith(BRANCHES)) return branch;
+    return refused(`${shown(text)} is neither of branches nor of tags`, 'nothing else is ever shown');
+  }
+  const glob = parseGlob(text);
+  if (!glob.ok) return glob;
+  const probe = canonicalRef(glob.value.text.replaceAll('**', 'x').replaceAll('*', 'x').replaceAll('?', 'x'));
+  return probe.ok ? glob : refused(`${shown(text)} can match no tag: ${probe.message}`);
+}
+
 /** A pattern of `git.push.branches`, `cordon/**`; the glob is over full names. */
 export function parseBranchGlob(text: string): Parsed<Glob> {
   const name = text.startsWith(BRANCHES) ? text.slice(BRANCHES.length) : text;

@@ -14,6 +14,8 @@ function lineFor(action: PolicyAction): string | undefined {
       return `security: {allowed_network_hosts: [{host: "${action.host}", port: ${action.port}, methods: [${action.method}], paths: ["${action.path}"]}]}`;
     case 'command.execute':
       return `security: {allowed_commands: ["${action.path}"]}`;
+    case 'git.fetch':
+      return `git: {fetch: {refs: ["${action.ref.replace(/^refs\/heads\//, '')}"]}}`;
     case 'git.push':
       return action.tag
         ? 'git: {push: {tags: ask}}'

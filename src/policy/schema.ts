@@ -3,7 +3,7 @@ import type { Problem } from '../base/errors.ts';
 import { parseDuration, parseSize, parseUsd } from './amounts.ts';
 import { type CommandPattern, canonicalSha256, parseCommandPath } from './commands.ts';
 import { field, keys, list, shortOrLong, textField, whole, word } from './fields.ts';
-import { parseBranchGlob } from './git-refs.ts';
+import { parseBranchGlob, parseShownGlob } from './git-refs.ts';
 import { canonicalHost, type HostPattern, hostPatternText, parseHostPattern } from './hosts.ts';
 import { budgetPeriods, budgetScopes, modelFeatures } from './models.ts';
 import { parsePackagePattern } from './packages.ts';
@@ -41,6 +41,7 @@ const exactly = (parse: (value: string) => Parsed<unknown>) => (value: string) =
 
 const name = text('name', /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'azure-openai-prod');
 const pathGlob = textField('a path or pattern', exactly(parsePathGlob));
+const shownGlob = textField('a branch, a tag or pattern', exactly(parseShownGlob));
 const branchGlob = textField('a branch or pattern', exactly(parseBranchGlob));
 const size = field(parseSize);
 const duration = field(parseDuration);
@@ -181,6 +182,7 @@ const documentSchema = keys({
               error: () => 'depth is neither a number of commits from 1 nor full',
             }),
           ),
+          refs: optional(list(shownGlob)),
         }),
       ),
       push: optional(

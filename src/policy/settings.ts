@@ -128,7 +128,10 @@ export function combineGit(layers: readonly Layer[]): EffectivePolicy['git'] {
   };
   const numbers = depths.filter((depth) => depth !== 'full');
   return {
-    fetch: { depth: numbers.length > 0 ? Math.min(...numbers) : depths.length > 0 ? 'full' : DEFAULT_DEPTH },
+    fetch: {
+      depth: numbers.length > 0 ? Math.min(...numbers) : depths.length > 0 ? 'full' : DEFAULT_DEPTH,
+      more: layers.some((layer) => (valuesOf(layer).git?.fetch?.refs ?? []).length > 0),
+    },
     push: {
       maxChangedLines: least('max_changed_lines'),
       maxFileSize: least('max_file_size'),

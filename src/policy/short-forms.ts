@@ -1,5 +1,6 @@
 import type { CommandPattern } from './commands.ts';
 import { matchCommand } from './commands.ts';
+import { compileShownRefs } from './fetch-rules.ts';
 import { matchGlob, matchSegment } from './globs.ts';
 import { hostPatternText, matchHost } from './hosts.ts';
 import { parseRequestPathGlob } from './request-paths.ts';
@@ -26,9 +27,9 @@ export function compileOpenings(layer: Layer, book: RuleBook): void {
   );
   compileSecrets(layer, book);
   compileModels(layer, book);
-  for (const action of ['run.start', 'git.fetch'] as const) {
-    book.add(layer, { action, role: 'permit', rule: cite(layer, [], `${action}: permitted by default`, false) });
-  }
+  const starts = cite(layer, [], 'run.start: permitted by default', false);
+  book.add(layer, { action: 'run.start', role: 'permit', rule: starts });
+  compileShownRefs(layer, book);
   compileTools(layer, book);
 }
 

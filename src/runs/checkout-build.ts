@@ -8,6 +8,7 @@ import { minimalEnv, runProgram } from '../base/process.ts';
 import { setIndexTimes } from './checkout-index.ts';
 import { sparseFile } from './checkout-paths.ts';
 import { surveyTree, type TreeFacts, type TreeLimits } from './checkout-survey.ts';
+import type { ShownRef } from './shown-refs.ts';
 import type { Repository } from './workspace.ts';
 
 /** How much history goes along: so many commits deep, or all of it. */
@@ -18,6 +19,8 @@ export interface BuildPlan {
   readonly branch: string;
   readonly paths: readonly string[];
   readonly depth: Depth;
+  /** Shown beside the branch. */
+  readonly refs: readonly ShownRef[];
   readonly owner: { readonly uid: number; readonly gid: number } | null;
   readonly limits: TreeLimits;
   /** Unix time in milliseconds. */
@@ -59,17 +62,27 @@ function shallowLines(commits: readonly string[]): string {
 
 /** A repository without a template: `git init` would copy the host's hooks. */
 async function writeSkeleton(gitDir: string, plan: BuildPlan, bare: boolean): Promise<void> {
-  const { repository } = plan;
   for (const folder of ['objects/pack', 'objects/info', 'refs/heads', 'refs/tags', 'info']) {
     await mkdir(join(gitDir, folder), { recursive: true, mode: 0o755 });
   }
   await writeFile(join(gitDir, 'HEAD'), `ref: refs/heads/${plan.branch}\n`);
-  await writeFile(
-    join(gitDir, 'packed-refs'),
-    `# pack-refs with: peeled fully-peeled sorted \n${repository.base} refs/heads/${plan.branch}\n`,
-  );
+  await writeFile(join(gitDir, 'packed-refs'), packedRefs(plan, bare ? plan.refs : []));
   await writeFile(join(gitDir, 'config'), configuration(plan, bare));
   if (plan.paths.length > 0) await writeFile(join(gitDir, 'info', 'sparse-checkout'), sparseFile(plan.paths));
+}
+
+function packedRefs({ repository, branch }: BuildPlan, refs: readonly ShownRef[]): string {
+  const base = { name: `refs/heads/${branch}`, oid: repository.base, commit: repository.base };
+  const lines = [base, ...refs]
+    .map((ref) => ({ ...ref, bytes: Buffer.from(ref.name) }))
+    .sort((a, b) => Buffer.compare(a.bytes, b.bytes))
+    .map(({ name, oid, commit }) => `${oid} ${name}\n${oid === commit ? '' : `^${commit}\n`}`);
+  return `# pack-refs with: peeled fully-peeled sorted \n${lines.join('')}`;
+}
+
+/** Where the history that the run sees begins. */
+function tipsOf({ repository, refs }: BuildPlan): string[] {
+  return [...new Set([repository.base, ...refs.map(({ commit }) => commit)])];
 }
 
 function configuration(plan: BuildPlan, bare: boolean): string {
@@ -95,20 +108,20 @@ function configuration(plan: BuildPlan, bare: boolean): string {
 
 /** The commits at which history is cut: where the depth is reached, and where the user's own clone ends. */
 async function historyEnds(source: GitPlace, plan: BuildPlan): Promise<readonly string[]> {
-  const { base, shallow } = plan.repository;
+  const { shallow } = plan.repository;
+  const tips = tipsOf(plan);
   const ends = new Set(shallow);
   if (plan.depth === 'full') {
     if (shallow.length === 0) return [];
-    const all = new Set(
-      (await gitText(source, ['rev-list', base], { timeout: HOUR, maxOutput: 1024 ** 3 })).split('\n'),
-    );
+    const options = { stdin: `${tips.join('\n')}\n`, timeout: HOUR, maxOutput: 1024 ** 3 };
+    const all = new Set((await gitText(source, ['rev-list', '--stdin'], options)).split('\n'));
     return shallow.filter((oid) => all.has(oid));
   }
   const reader = new ObjectReader(source);
   try {
     const kept: string[] = [];
-    const seen = new Set([base]);
-    let level = [base];
+    const seen = new Set(tips);
+    let level = tips;
     for (let depth = 1; level.length > 0; depth++) {
       const parents = await Promise.all(level.map((oid) => (ends.has(oid) ? [] : parentsOf(reader, oid))));
       kept.push(...level.filter((oid) => ends.has(oid)));
@@ -133,16 +146,18 @@ async function parentsOf(reader: ObjectReader, oid: string): Promise<string[]> {
     .filter(isOid);
 }
 
-/** One pack of exactly what is reachable from the base, cut where `shallow` says, without files outside of the paths. */
+/** One pack of exactly what is reachable from the base and the shown refs, cut where `shallow` says, without files outside of the paths. */
 async function packHistory(source: GitPlace, plan: BuildPlan): Promise<void> {
   const target = join(source.gitDir, 'objects', 'pack');
   // Deltas that exist are reused; looking for new ones costs more than the disk that it would save.
   const pack = ['pack-objects', '--window=0', '--delta-base-offset', '-q', '--compression=1', join(target, 'pack')];
+  const tips = [plan.repository.base, ...plan.refs.map(({ oid }) => oid)];
   if (plan.paths.length === 0) {
-    await gitBytes(source, [...pack, '--revs'], { stdin: `${plan.repository.base}\n`, timeout: HOUR });
+    await gitBytes(source, [...pack, '--revs'], { stdin: `${tips.join('\n')}\n`, timeout: HOUR });
   } else {
     const patterns = await gitText(source, ['hash-object', '-w', '--stdin'], { stdin: sparseFile(plan.paths) });
-    await pipe(source, ['rev-list', '--objects', `--filter=sparse:oid=${patterns}`, plan.repository.base], pack);
+    const list = ['rev-list', '--objects', `--filter=sparse:oid=${patterns}`, '--stdin'];
+    await pipe(source, list, pack, `${tips.join('\n')}\n`);
   }
   const files = await readdir(target);
   for (const file of files) await chmod(join(target, file), 0o444);
@@ -154,11 +169,12 @@ async function packHistory(source: GitPlace, plan: BuildPlan): Promise<void> {
 }
 
 /** `git <from> | git <to>`, both of which must succeed. */
-async function pipe(place: GitPlace, from: readonly string[], to: readonly string[]): Promise<void> {
+async function pipe(place: GitPlace, from: readonly string[], to: readonly string[], stdin: string): Promise<void> {
   const first = spawnGit(place, from);
   const second = spawnGit(place, to);
   const timer = setTimeout(() => [first, second].forEach(killGit), HOUR);
   try {
+    first.stdin.end(stdin);
     first.stdout.pipe(second.stdin);
     second.stdout.resume();
     for (const child of [first, second]) child.stderr.resume();

@@ -14,6 +14,7 @@ import { type BuildPlan, buildCheckout, type Depth } from './checkout-build.ts';
 import { evictCheckouts, folderBytes, removeWhole } from './checkout-cache.ts';
 import { sparsePattern } from './checkout-paths.ts';
 import { defaultTreeLimits, type TreeLimits } from './checkout-survey.ts';
+import type { ShownRef } from './shown-refs.ts';
 import type { Notice, Repository } from './workspace.ts';
 
 /**
@@ -35,6 +36,8 @@ export interface CheckoutRequest {
   /** `--path` globs; empty = everything. */
   readonly paths: readonly string[];
   readonly depth: Depth;
+  /** Branches and tags that may be fetched beside the base's. Default none. */
+  readonly refs?: readonly ShownRef[];
   /** Whom the files belong to when Cordon is root and the guest is not; null = the current user. */
   readonly owner: { readonly uid: number; readonly gid: number } | null;
   /** Bytes that all unused checkouts together may keep on disk. Default 20 GiB. */
@@ -55,6 +58,8 @@ export interface Checkout {
   /** True when only the `--path` parts are there. */
   readonly partial: boolean;
   readonly shallow: readonly string[];
+  /** What may be fetched beside that branch. */
+  readonly refs: readonly ShownRef[];
   readonly files: number;
   readonly bytes: number;
   readonly notices: readonly Notice[];
@@ -90,7 +95,7 @@ export async function prepareCheckout(request: CheckoutRequest): Promise<Checkou
   const { home, repository, owner, clock = systemClock } = request;
   const paths = [...new Set(request.paths)].sort();
   paths.forEach(sparsePattern);
-  const branch = repository.baseBranch ?? 'main';
+  const branch = branchInside(repository);
   const key = checkoutKey(request, paths, branch);
   const root = join(home, 'checkouts');
   await mkdir(join(root, 'tmp'), { recursive: true, mode: 0o700 });
@@ -99,6 +104,7 @@ export async function prepareCheckout(request: CheckoutRequest): Promise<Checkou
     branch,
     paths,
     depth: request.depth,
+    refs: request.refs ?? [],
     owner,
     limits: request.limits ?? defaultTreeLimits,
     now: clock.now(),
@@ -114,6 +120,7 @@ export async function prepareCheckout(request: CheckoutRequest): Promise<Checkou
     branch,
     partial: paths.length > 0,
     shallow: entry.shallow,
+    refs: plan.refs,
     files: entry.files,
     bytes: entry.bytes,
     notices: entry.notices,
@@ -122,14 +129,20 @@ export async function prepareCheckout(request: CheckoutRequest): Promise<Checkou
   };
 }
 
+/** Short name of the branch that the base goes by inside. */
+export function branchInside(repository: Repository): string {
+  return repository.baseBranch ?? 'main';
+}
+
 function checkoutKey(request: CheckoutRequest, paths: readonly string[], branch: string): string {
-  const { repository, depth, owner } = request;
+  const { repository, depth, owner, refs = [] } = request;
   const { uid, gid } = owner ?? { uid: -1, gid: -1 };
   const identity = {
     format: FORMAT,
     repository: repository.commonDir,
     shallow: repository.shallow,
     base: repository.base,
+    ...(refs.length > 0 && { refs: refs.map(({ name, oid }) => [name, oid]) }),
   };
   return sha256Hex(canonicalJson({ ...identity, branch, paths, depth, uid, gid })).slice(0, 40);
 }

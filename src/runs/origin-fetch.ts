@@ -7,20 +7,20 @@ import { type RunLog, recorded } from './run-log.ts';
 export interface FetchRequest {
   /** As the policy names the repository. */
   readonly repository: string;
-  /** The one ref that is shown. */
-  readonly ref: string;
+  /** The branch that the run starts from. */
+  readonly base: string;
   readonly policy: EffectivePolicy;
   readonly log: RunLog;
   /** Resolves when somebody says yes; throws a `CordonError` otherwise. */
   ask(decision: Decision, what: string): Promise<unknown>;
 }
 
-/** An answer to what the policy asks holds for all fetches of the run: they are of the same. */
-export function fetchDecider(request: FetchRequest): () => Promise<FetchVerdict> {
-  const { repository, ref, policy, log } = request;
-  let asked: Promise<string | null> | null = null;
-  return async () => {
-    const decision = log.decide(policy, { action: 'git.fetch', repository, ref });
+/** An answer to what the policy asks holds for all fetches of that ref in the run: they are of the same. */
+export function fetchDecider(request: FetchRequest): (ref: string) => Promise<FetchVerdict> {
+  const { repository, base, policy, log } = request;
+  const answers = new Map<string, Promise<string | null>>();
+  return async (ref) => {
+    const decision = log.decide(policy, { action: 'git.fetch', repository, ref, base: ref === base });
     const common = { action: 'git.fetch', resource: { repository, ref } } as const;
     const cause = await log.append({ ...common, type: 'git.fetch', decision: recorded(decision) }, 'agent');
     if (decision.effect === 'deny') return { permit: false, reason: decision.reason };
@@ -29,8 +29,9 @@ export function fetchDecider(request: FetchRequest): () => Promise<FetchVerdict>
       await log.append({ ...common, type: 'git.fetched', outcome, cause }, 'agent');
     };
     if (decision.effect === 'ask') {
-      asked ??= request.ask(decision, `git fetch of ${ref}`).then(() => null, refusalOf);
-      const refusal = await asked;
+      const answer = answers.get(ref) ?? request.ask(decision, `git fetch of ${ref}`).then(() => null, refusalOf);
+      answers.set(ref, answer);
+      const refusal = await answer;
       if (refusal !== null) {
         await end(refusal, 0, false);
         return { permit: false, reason: refusal };

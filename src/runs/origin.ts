@@ -50,6 +50,7 @@ export function runQuarantine(runDir: string, repository: Repository, checkout: 
     base: checkout.base,
     baseBranch: checkout.branch,
     shallow: checkout.shallow,
+    refs: checkout.refs,
     objectFormat: repository.objectFormat,
   });
 }
@@ -70,7 +71,7 @@ export async function openOrigin(request: OriginRequest): Promise<Origin> {
   const sign = review === null ? {} : { sign: async (payload: Buffer) => (await own()).sign(payload) };
   const { signer: asking } = request;
   const ask = asking.ask.bind(asking);
-  const decideFetch = fetchDecider({ repository: repository.name, ref: quarantine.baseRef, policy, log, ask });
+  const decideFetch = fetchDecider({ repository: repository.name, base: quarantine.baseRef, policy, log, ask });
   const server = await startGitServer({ quarantine, judge: desk, decideFetch, ...sign }, { fd: request.socket });
   return {
     quarantine,

@@ -5,7 +5,7 @@ import type { Decision } from '../policy/index.ts';
 import { GIT_SIGN, type Sandbox } from '../sandbox/sandbox.ts';
 import type { AgentLaunch } from './agent.ts';
 import { decideAsk } from './ask.ts';
-import { prepareCheckout } from './checkout.ts';
+import { branchInside, prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
 import { lendSecrets } from './lent.ts';
 import { lockRules } from './lock-rules.ts';
@@ -15,6 +15,7 @@ import { ORIGIN, ORIGIN_PLACE, type Origin, openOrigin, runQuarantine } from './
 import { PushReview } from './push-review.ts';
 import { offeredEnv, openRecorder } from './recording/run.ts';
 import type { RunScope } from './scope.ts';
+import { shownRefs } from './shown-refs.ts';
 import { uncommittedWork } from './workspace.ts';
 
 export interface Prepared {
@@ -29,11 +30,13 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   const { system, repository, request, loaded, run, dir } = scope;
   const { policy, toolbox } = loaded;
   await mkdir(dir, { recursive: true, mode: 0o700 });
+  const refs = await shownRefs(repository, branchInside(repository), policy);
   const checkout = await prepareCheckout({
     home: system.home,
     repository,
     paths: request.paths,
     depth: policy.git.fetch.depth,
+    refs,
     owner: system.guestOwner,
     clock: system.clock,
   });

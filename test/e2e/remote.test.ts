@@ -437,6 +437,22 @@ describe('inside', () => {
     expect(stderr).not.toMatch(/│ GOT|refs\/heads\/hidden/);
   });
 
+  test('more branches are shown where the policy names them, and what it does not name stays out of reach', async () => {
+    user.write('.cordon/policy.yaml', 'version: 1\ngit: {fetch: {refs: ["release/**"]}}\n');
+    user.commit('policy');
+    for (const name of ['release/1', 'hidden']) {
+      user.git('checkout', '-q', '-b', name, 'main');
+      user.write(`${name}.txt`, name);
+      user.commit(name);
+    }
+    user.git('push', '-q', bare.dir, 'main', 'release/1', 'hidden');
+    const hidden = user.git('rev-parse', 'hidden');
+    const script = `git fetch -q origin && git branch -r; git fetch -q origin ${hidden} && echo GOT; true`;
+    const { status, stderr } = await run(script);
+    expect({ status, stderr }).toMatchObject({ status: 0, stderr: expect.stringContaining('origin/release/1') });
+    expect(stderr).not.toMatch(/│ GOT|origin\/hidden/);
+  });
+
   test('a policy that denies fetches says so to git', async () => {
     user.write(
       '.cordon/policy.yaml',

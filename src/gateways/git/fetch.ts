@@ -4,6 +4,7 @@ import { flushPacket, type Packet, PacketReader, packet } from '../../base/pktli
 import { safeText } from '../../base/term.ts';
 import { collect, feed } from './git-io.ts';
 import { answer, bodyOf, HttpRefusal, protocolOf } from './http.ts';
+import type { FetchVerdict } from './server.ts';
 import type { Service, ServiceName } from './service.ts';
 
 const FETCH_BODY = 32 * 1024 * 1024;
@@ -35,9 +36,8 @@ async function viewRefs(state: Service, request: IncomingMessage): Promise<Buffe
 export async function fetchPack(state: Service, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const protocol = protocolOf(request);
   const reader = new PacketReader(bodyOf(request, FETCH_BODY), FETCH_BODY);
-  const first = await reader.next();
-  const listing = first?.kind === 'data' && /^command=ls-refs\n?$/.test(first.data.toString('latin1'));
-  const verdict = listing ? undefined : await state.options.decideFetch?.();
+  const head = await readFetchHead(reader);
+  const verdict = head.listing ? null : await decideAll(state, head.wants);
   const type = 'application/x-git-upload-pack-result';
   if (verdict?.permit === false) {
     for await (const _ of reader.rest());
@@ -52,7 +52,7 @@ export async function fetchPack(state: Service, request: IncomingMessage, respon
   const ended = new Promise<boolean>((resolve) => child.on('close', (code) => resolve(code === 0)));
   response.on('close', () => killGit(child));
   try {
-    if (first !== null) await feed(child, rawPacket(first));
+    await feed(child, head.bytes);
     for await (const chunk of reader.rest()) await feed(child, chunk);
     child.stdin.end();
     response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' });
@@ -74,6 +74,53 @@ const PARTIAL = [
   'uploadpackfilter.blob:none.allow=true',
   'uploadpackfilter.blob:limit.allow=true',
 ];
+
+interface FetchHead {
+  /** Protocol 2 asks which refs there are, and for no object. */
+  readonly listing: boolean;
+  /** Object ids. */
+  readonly wants: readonly string[];
+  /** As they came. */
+  readonly bytes: Buffer;
+}
+
+/** Up to the first flush: all of a request of protocol 2, what is wanted in an older one. */
+async function readFetchHead(reader: PacketReader): Promise<FetchHead> {
+  const taken: Buffer[] = [];
+  const wants: string[] = [];
+  let listing = false;
+  for (let next = await reader.next(); next !== null; next = await reader.next()) {
+    if (next.kind === 'data') {
+      const line = next.data.toString('latin1', 0, 100);
+      if (taken.length === 0) listing = /^command=ls-refs\n?$/.test(line);
+      const wanted = /^want ([0-9a-f]{40,64})\b/.exec(line)?.[1];
+      if (wanted !== undefined) wants.push(wanted);
+    }
+    taken.push(rawPacket(next));
+    if (next.kind === 'flush') break;
+  }
+  return { listing, wants, bytes: Buffer.concat(taken) };
+}
+
+/** The verdict on each ref that is wanted; what is wanted by another id (a file of a partial clone) is of the base. */
+async function decideAll({ options }: Service, wants: readonly string[]): Promise<FetchVerdict | null> {
+  const { decideFetch, quarantine } = options;
+  if (decideFetch === undefined) return null;
+  const refs = [...new Set(wants.map((oid) => quarantine.shown.get(oid) ?? quarantine.baseRef))];
+  const verdicts: (FetchVerdict & { permit: true })[] = [];
+  const done = async (bytes: number, whole: boolean) => {
+    for (const verdict of verdicts) await verdict.done(bytes, whole);
+  };
+  for (const ref of refs.length === 0 ? [quarantine.baseRef] : refs) {
+    const verdict = await decideFetch(ref);
+    if (verdict.permit) verdicts.push(verdict);
+    else {
+      await done(0, false);
+      return verdict;
+    }
+  }
+  return { permit: true, done };
+}
 
 function rawPacket(one: Packet): Buffer {
   if (one.kind === 'data') return packet(one.data);

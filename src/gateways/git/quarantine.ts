@@ -13,6 +13,8 @@ export interface QuarantineRequest {
   /** Short name of the base branch. */
   readonly baseBranch: string;
   readonly shallow: readonly string[];
+  /** What the view shows beside the base's branch, by object id. */
+  readonly refs?: readonly { readonly name: string; readonly oid: string }[];
   readonly objectFormat: 'sha1' | 'sha256';
   /** Bytes of one pack. Default 512 MiB. */
   readonly maxPack?: number;
@@ -25,6 +27,8 @@ export interface Quarantine {
   readonly base: string;
   readonly baseRef: string;
   readonly shallow: readonly string[];
+  /** Names of what the view shows beside `baseRef`, by object id. */
+  readonly shown: ReadonlyMap<string, string>;
   readonly objectFormat: 'sha1' | 'sha256';
   readonly maxPack: number;
   /** The commit that `refs/heads/…` was last pushed to; null when it was not. */
@@ -52,7 +56,8 @@ export async function openQuarantine(request: QuarantineRequest): Promise<Quaran
   await writeFile(join(gitDir, 'HEAD'), `ref: ${baseRef}\n`);
   await writeFile(join(gitDir, allText), '* diff\n');
   const place = { gitDir };
-  return { place, view, base, baseRef, shallow, objectFormat, maxPack, head: (ref) => readHead(place, ref) };
+  const shown = new Map((request.refs ?? []).map(({ name, oid }) => [oid, name]));
+  return { place, view, base, baseRef, shallow, shown, objectFormat, maxPack, head: (ref) => readHead(place, ref) };
 }
 
 /** git reads a C-quoted line whole; plain ones may not start with `#` or hold a newline. */

@@ -25,8 +25,8 @@ import { SIGN_PATH, type SignCommit, takeSigning } from './sign.ts';
 export interface GitServerOptions {
   readonly quarantine: Quarantine;
   readonly judge: PushJudge;
-  /** Asked for each fetch of objects; absent = each is served. A listing of refs says no more than the checkout does. */
-  readonly decideFetch?: () => Promise<FetchVerdict>;
+  /** Asked for each ref that a fetch of objects wants; absent = each is served. A listing of refs says no more than the checkout does. */
+  readonly decideFetch?: (ref: string) => Promise<FetchVerdict>;
   /** Signs a commit of the guest's, or says why not; absent = nothing is signed. */
   readonly sign?: SignCommit;
   /** Milliseconds for one request. Default 300,000. */
