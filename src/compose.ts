@@ -14,6 +14,7 @@ import type { NetworkSettings } from './config/schema.ts';
 import type { Source } from './policy/index.ts';
 import { DecisionMemo } from './runs/decision-memo.ts';
 import { closeLostRuns, type LeftBehind } from './runs/registry.ts';
+import { sweepExpired } from './runs/retention.ts';
 import { isRunState } from './runs/run.ts';
 import type { System } from './runs/system.ts';
 import { sandboxDrivers } from './sandbox/index.ts';
@@ -50,6 +51,9 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
     organisationPolicy(paths.organisationPolicy),
   ]);
   await closeLost(paths, store, log);
+  const content = openContentStore({ dir: join(paths.audit, 'content'), keys: paths.keys });
+  // A few at a time: whoever starts a run does not wait for months of them. `cordon runs prune` takes the rest.
+  await sweepExpired({ store, log, content, clock: systemClock }, { id: 'system:cordon', kind: 'system' }, 20);
   let secrets: Promise<OpenedSecrets> | null = null;
   return {
     home: paths.home,
@@ -58,7 +62,7 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
     clock: systemClock,
     store,
     log,
-    content: openContentStore({ dir: join(paths.audit, 'content'), keys: paths.keys }),
+    content,
     memo: new DecisionMemo(paths.home, paths.keys),
     async secrets() {
       // Once: what the environment holds of them is taken out of it.

@@ -12,6 +12,7 @@ import type { OutputOptions } from './output.ts';
 import { countOption } from './run-request.ts';
 import { runJson, stateOf } from './run-view.ts';
 import type { LogOptions } from './runs-files.ts';
+import type { PruneOptions } from './runs-prune.ts';
 import type { ReplayOptions } from './runs-replay.ts';
 import type { ShowOptions } from './runs-show.ts';
 
@@ -61,6 +62,15 @@ export function command(context: Context): Command {
       .option('--policy <file>', 'run nothing: what would this policy have said to what the run asked?')
       .action(async (id: string, options: ReplayOptions) =>
         (await import('./runs-replay.ts')).replay(context, id, options),
+      ),
+  );
+  runs.addCommand(
+    newCommand('prune')
+      .description('delete what is kept of runs whose retention is over: output, prompts, answers, recordings')
+      .argument('[run]', 'only of this one, whether its time is over or not')
+      .option('--dry-run', 'say of which, and delete nothing')
+      .action(async (id: string | undefined, options: PruneOptions) =>
+        (await import('./runs-prune.ts')).prune(context, id, options),
       ),
   );
   runs.addCommand(

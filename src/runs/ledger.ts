@@ -19,6 +19,7 @@ import {
   type RunResult,
   type RunStatus,
 } from './request.ts';
+import { keepUntil } from './retention.ts';
 import { mayFollow, type RunState } from './run.ts';
 import { RunLog, recorded } from './run-log.ts';
 import type { System } from './system.ts';
@@ -116,9 +117,10 @@ export class RunLedger {
       resource: requestRecord(request, repository),
       decision: recorded(decision),
     });
+    const created = clock.now();
     await store.createRun({
       id,
-      created: clock.now(),
+      created,
       state: 'created',
       requester: request.requester.id,
       repository: repository.name,
@@ -127,6 +129,7 @@ export class RunLedger {
       base: repository.base,
       policyDigest: policy.digest,
       firstAuditSeq: log.firstSeq,
+      keepUntil: keepUntil(created, policy.llm.retentionDays),
     });
     return new RunLedger(id, log, decision, system, loaded, repository.base);
   }

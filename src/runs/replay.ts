@@ -72,7 +72,9 @@ async function tapeOf(
       return await Tape.read(system.content.read(record.id, recorded.content as ContentRef));
     } catch (cause) {
       if (!(cause instanceof NotFoundError)) throw cause;
-      throw new ConflictError(`the recording of run ${record.id} was deleted by retention`, { cause });
+      throw new ConflictError(`the recording of run ${record.id} was deleted by retention (content deleted)`, {
+        cause,
+      });
     }
   }
   const heard = events.some((event) => event.type === 'llm.request' || event.type === 'network.decided');

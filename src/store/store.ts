@@ -21,6 +21,8 @@ export interface Store {
   /** At most `limit` runs whose id begins with `prefix`, newest first: a person types the first few characters. */
   findRuns(prefix: string, limit: number): Promise<readonly RunRecord[]>;
   listRuns(query: RunQuery): Promise<RunPage>;
+  /** Runs whose `keepUntil` is not after `at`, the longest due first; `limit` at most. */
+  dueRuns(at: number, limit: number): Promise<readonly RunRecord[]>;
   /**
    * Adds the entry if it fits into the budget beside all entries of the period, in one step that no other process comes between. Returns
    * what was in the budget before; `added` says whether it fit.
@@ -80,16 +82,27 @@ export interface RunRecord {
   readonly lastAuditSeq: number | null;
   /** What must be ended when the owner died: the run's control group, in the kernel's file system. */
   readonly cgroup: string | null;
+  /** When what is kept of it beside the log is to be deleted, in milliseconds since the epoch; null once it is. */
+  readonly keepUntil: number | null;
 }
 
 export type NewRun = Pick<RunRecord, 'id' | 'created' | 'state' | 'requester' | 'repository' | 'request' | 'owner'> &
-  Partial<Pick<RunRecord, 'base' | 'branch' | 'policyDigest' | 'firstAuditSeq' | 'cgroup'>>;
+  Partial<Pick<RunRecord, 'base' | 'branch' | 'policyDigest' | 'firstAuditSeq' | 'cgroup' | 'keepUntil'>>;
 
 /** What may change. `updated` is set from `at`; a key that is left out stays as it is. */
 export type RunPatch = { readonly at: number; readonly state?: string } & Partial<
   Pick<
     RunRecord,
-    'base' | 'branch' | 'head' | 'policyDigest' | 'result' | 'owner' | 'firstAuditSeq' | 'lastAuditSeq' | 'cgroup'
+    | 'base'
+    | 'branch'
+    | 'head'
+    | 'policyDigest'
+    | 'result'
+    | 'owner'
+    | 'firstAuditSeq'
+    | 'lastAuditSeq'
+    | 'cgroup'
+    | 'keepUntil'
   >
 >;
 

@@ -53,8 +53,21 @@ export function storeConformance(name: string, make: () => Promise<StoreUnderTes
         firstAuditSeq: 7,
         lastAuditSeq: null,
         cgroup: '/c',
+        keepUntil: null,
       });
       expect(await store.getRun('0002')).toBeNull();
+    });
+
+    test('finds runs that are due, the longest due first, until they are no more', async () => {
+      await store.createRun(newRun('0001', { keepUntil: 3_000 }));
+      await store.createRun(newRun('0002', { keepUntil: 2_000 }));
+      await store.createRun(newRun('0003', { keepUntil: 3_001 }));
+      await store.createRun(newRun('0004'));
+      const due = async (at: number, limit = 10) => (await store.dueRuns(at, limit)).map(({ id }) => id);
+      expect([await due(1_999), await due(3_000), await due(3_000, 1)]).toEqual([[], ['0002', '0001'], ['0002']]);
+      await store.updateRun('0002', 'created', { at: 4_000, keepUntil: null });
+      expect(await due(3_000)).toEqual(['0001']);
+      expect((await store.getRun('0001'))?.keepUntil).toBe(3_000);
     });
 
     test('refuses an id that is taken', async () => {

@@ -4,6 +4,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Replayed } from '../../src/runs/replay.ts';
 import { ModelServer } from '../fakes/models/server.ts';
@@ -164,4 +165,30 @@ test('--policy decides again what was decided, and runs nothing', async () => {
   const { status, stdout } = site.cordon('runs', 'replay', result.runId, '--policy', strict);
   expect(status).toBe(1);
   expect(stdout).toContain('permit → deny');
+}, 120_000);
+
+test('when the retention is over the answers are gone, and the log and the replay say so', async () => {
+  const file = join(site.root, 'short.yaml');
+  const llm = 'allowed_providers: [acme], models: ["m-*"], logging: {metadata: retained_3_days}';
+  writeFileSync(file, `version: 1\nllm_policy: {${llm}}\n`);
+  const [old, fresh] = [
+    await site.start(project, `${perl('print model("old")')} > said.txt`, '--policy', file).done,
+    await site.start(project, `${perl('print model("new")')} > said.txt`, '--policy', file).done,
+  ];
+  const run = old.result.runId;
+  expect((await replayed(run)).verdict).toMatchObject({ verdict: 'exact' });
+  const database = new DatabaseSync(join(site.home, 'cordon.db'));
+  const row = database.prepare('select created, keep_until from runs where id = ?').get(run);
+  expect(row?.keep_until).toBe(Number(row?.created) + 3 * 86_400_000);
+  // Three days pass for that run.
+  database.prepare('update runs set keep_until = ? where id = ?').run(Date.now(), run);
+  database.close();
+  expect(site.cordon('runs', 'prune', '--dry-run').stdout).toContain(run);
+  const { stdout, status } = site.cordon('runs', 'prune', '--json');
+  expect([status, JSON.parse(stdout)]).toEqual([0, { dryRun: false, deleted: [run], failed: [] }]);
+  const again = await replayed(run);
+  expect([again.status, again.stderr]).toEqual([2, expect.stringContaining('content deleted')]);
+  expect((await replayed(fresh.result.runId)).verdict).toMatchObject({ verdict: 'exact' });
+  expect(site.cordon('audit', 'tail', '--no-follow', '--type', 'content.deleted').stdout).toContain('content.deleted');
+  expect(site.cordon('audit', 'verify').status).toBe(0);
 }, 120_000);

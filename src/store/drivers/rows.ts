@@ -36,6 +36,7 @@ interface RunTable {
   first_audit_seq: number | null;
   last_audit_seq: number | null;
   cgroup: string | null;
+  keep_until: number | null;
 }
 
 export type RunRow = Selectable<RunTable>;
@@ -57,17 +58,19 @@ export function toRow(run: NewRun): Insertable<RunTable> {
     owner_boot: run.owner.bootId,
     first_audit_seq: run.firstAuditSeq ?? null,
     cgroup: run.cgroup ?? null,
+    keep_until: run.keepUntil ?? null,
   };
 }
 
 export function patchRow(patch: RunPatch): Updateable<RunTable> {
-  const { at, owner, policyDigest, firstAuditSeq, lastAuditSeq, result, ...same } = patch;
+  const { at, owner, policyDigest, firstAuditSeq, lastAuditSeq, result, keepUntil, ...same } = patch;
   return {
     ...same,
     updated: at,
     ...(policyDigest === undefined ? {} : { policy_digest: policyDigest }),
     ...(firstAuditSeq === undefined ? {} : { first_audit_seq: firstAuditSeq }),
     ...(lastAuditSeq === undefined ? {} : { last_audit_seq: lastAuditSeq }),
+    ...(keepUntil === undefined ? {} : { keep_until: keepUntil }),
     ...(result === undefined ? {} : { result: result === null ? null : JSON.stringify(result) }),
     ...(owner === undefined ? {} : { owner_pid: owner.pid, owner_start: owner.startTime, owner_boot: owner.bootId }),
   };
@@ -91,5 +94,6 @@ export function fromRow(row: RunRow): RunRecord {
     firstAuditSeq: row.first_audit_seq,
     lastAuditSeq: row.last_audit_seq,
     cgroup: row.cgroup,
+    keepUntil: row.keep_until,
   };
 }

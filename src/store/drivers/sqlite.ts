@@ -108,6 +108,19 @@ class SqliteStore implements Store {
     });
   }
 
+  dueRuns(at: number, limit: number): Promise<readonly RunRecord[]> {
+    return guard(this.#path, async () => {
+      const rows = await this.#db
+        .selectFrom('runs')
+        .selectAll()
+        .where('keep_until', '<=', at)
+        .orderBy('keep_until')
+        .limit(limit)
+        .execute();
+      return rows.map(fromRow);
+    });
+  }
+
   reserveSpending(entry: SpendingEntry, bounds: SpendingBounds) {
     return guard(this.#path, async () => {
       const { id, budget, at, nanoUsd, tokens, requests } = entry;

@@ -1,6 +1,7 @@
 import type { CompiledQuery, Kysely } from 'kysely';
 import * as runs from './0001-runs.ts';
 import * as spending from './0002-spending.ts';
+import * as keepUntil from './0003-keep-until.ts';
 
 /** The statements that bring the schema one step on; a driver runs all that are missing in one transaction. */
 export interface Migration {
@@ -9,4 +10,4 @@ export interface Migration {
 }
 
 /** In the order they are applied. One that has been released is never changed: add another. */
-export const migrations: readonly Migration[] = [runs, spending];
+export const migrations: readonly Migration[] = [runs, spending, keepUntil];
