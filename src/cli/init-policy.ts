@@ -33,6 +33,12 @@ git:
 #   allow: ["@acme/*", lodash, "pypi:requests"]
 #   deny: [event-stream]
 
+# MCP servers: tools from outside the agent. Each runs in a sandbox of its own, or is reached through the gateway; only
+# the tools named here can be called (docs/mcp.md).
+# mcp_servers:
+#   docs: {command: [/usr/bin/node, tools/docs-server.mjs], workspace: read, tools: [search, "get_*"]}
+#   tracker: {url: "https://mcp.acme.example/mcp", secret: TRACKER_TOKEN, tools: [list_issues]}
+
 limits: {memory: 2g, cpus: 2, pids: 512, disk: 4g, wall_clock: 30m}
 
 # For what the lines above cannot say: Cedar, https://docs.cedarpolicy.com

@@ -26,7 +26,7 @@ const sections: Readonly<Record<ActionName, readonly string[]>> = {
   'git.push': ['git', 'push', 'branches'],
   'llm.request': ['llm_policy'],
   'secret.use': ['secrets'],
-  'tool.call': ['rules'],
+  'tool.call': ['mcp_servers'],
   'forge.open_pull_request': ['rules'],
   'forge.comment': ['rules'],
 };

@@ -11,6 +11,7 @@ import { COMPILER, type EffectivePolicy, type Slice } from './effective.ts';
 import { checkMayGrant, findSecret, grantRef, type ParsedGrants, parseGrants, type RequestGrants } from './grants.ts';
 import { hostPatternText } from './hosts.ts';
 import { type InlineTest, readTests, runTests, type TestResult, testProblem } from './inline-tests.ts';
+import { combineMcp, compileMcp, type McpServer, mcpAboveCeiling, mcpIdentity } from './mcp.ts';
 import { combineModels } from './models.ts';
 import { combineNetwork } from './network.ts';
 import { compileApprovalCondition, compileRaw } from './raw.ts';
@@ -162,6 +163,7 @@ function link(layers: readonly Layer[], grants: ParsedGrants, resolved?: Resolve
 
 function compileLayer(layer: Layer, layers: readonly Layer[], book: RuleBook): Problem[] {
   compileOpenings(layer, book);
+  compileMcp(layer, layers, book);
   compileTree(layer, book);
   const problems = compileRaw(layer, book);
   const protectedGlobs = combineFilesystem(layers, NO_GRANTS).protect;
@@ -219,6 +221,7 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
     llm: combineModels(layers),
     sandbox: combineSandbox(layers),
   };
+  const mcp = combineMcp(layers);
   const compiler = `${COMPILER} cedar/${CEDAR_VERSION}`;
   const documents = layers.flatMap((layer) =>
     layer.document === null ? [] : [{ layer: layer.name, file: layer.file, digest: digest(layer.document.text) }],
@@ -231,6 +234,7 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
       limits: { ...settings.limits, cpus: String(settings.limits.cpus) },
       commands: settings.commands?.map(({ path, sha256 }) => ({ path, sha256 })) ?? null,
       dependencies: dependencyIdentity(settings.dependencies),
+      ...(mcp.servers.length === 0 ? {} : { mcp: mcpIdentity(mcp.servers) }),
     },
     resolved:
       book.resolved === undefined
@@ -245,9 +249,13 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
     compiler,
     layers: documents,
     ...settings,
+    mcp: { servers: mcp.servers, slices: serverSlices(mcp.servers, id, book) },
     warnings: [
-      ...(organisation !== undefined && repository !== undefined ? aboveCeiling(organisation, repository) : []),
+      ...(organisation !== undefined && repository !== undefined
+        ? [...aboveCeiling(organisation, repository), ...mcpAboveCeiling(organisation, repository)]
+        : []),
       ...idleDependencies(layers),
+      ...mcp.problems,
     ],
     documents: {
       ...(organisation?.document ? { organisation: organisation.document.value } : {}),
@@ -266,11 +274,23 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
   });
 }
 
-function slice(action: ActionName, id: string, book: RuleBook): Slice {
-  const rules = book.rules.filter((rule) => rule.actions.includes(action));
+function serverSlices(servers: readonly McpServer[], id: string, book: RuleBook): EffectivePolicy['mcp']['slices'] {
+  return Object.fromEntries(
+    servers.map(({ name }) => [
+      name,
+      { 'net.connect': slice('net.connect', id, book, name), 'net.request': slice('net.request', id, book, name) },
+    ]),
+  );
+}
+
+/** `whose`: the agent's, or those of the MCP server of that name. */
+function slice(action: ActionName, id: string, book: RuleBook, whose = 'agent'): Slice {
+  const rules = book.rules.filter(
+    (rule) => rule.actions.includes(action) && (rule.of === undefined || rule.of === whose),
+  );
   const policies = Object.fromEntries(rules.map((rule) => [rule.id, rule.cedar]));
   return {
-    set: { key: `${id} ${action}`, policies },
+    set: { key: `${id} ${action}${whose === 'agent' ? '' : ` of ${whose}`}`, policies },
     rules: new Map(rules.map((rule) => [rule.id, rule])),
     patterns: [...(book.patterns.get(action)?.values() ?? [])],
     readsChangedPaths: rules.some((rule) => JSON.stringify(rule.cedar.conditions).includes('"changedPaths"')),

@@ -4,6 +4,7 @@ import type { PolicySet } from './cedar.ts';
 import type { LayerName, RuleRef } from './decision.ts';
 import type { DependencyRules } from './dependencies.ts';
 import type { Limits } from './limits.ts';
+import type { McpServer, ServerSlices } from './mcp.ts';
 import type { Amounts, ModelFeature, SharedBudget } from './models.ts';
 import type { NetworkHost } from './network.ts';
 import type { GlobLists } from './paths.ts';
@@ -63,6 +64,11 @@ export interface EffectivePolicy {
     /** How prompts and answers are kept. */
     readonly content: 'full' | 'redacted' | 'none';
     readonly retentionDays: number;
+  };
+  readonly mcp: {
+    readonly servers: readonly McpServer[];
+    /** By the server's name. */
+    readonly slices: Readonly<Record<string, ServerSlices>>;
   };
   readonly sandbox: {
     readonly driver: 'bubblewrap' | 'docker' | 'kubernetes';

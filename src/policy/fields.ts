@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { closest } from './closest.ts';
-import { type Parsed, shown } from './parsed.ts';
+import { type Parsed, parsed, refused, shown } from './parsed.ts';
 
 /** The building blocks of the policy's schema: each says in its message what to write instead. */
 
@@ -59,6 +59,13 @@ export function word<const W extends string>(...words: readonly W[]): z.ZodType<
     };
   });
 }
+
+/** `true` or `false`. */
+export const truth = field((value) =>
+  typeof value === 'boolean'
+    ? parsed(value)
+    : refused(`${shown(value)} is neither true nor false`, 'write true or leave it out'),
+);
 
 /** A whole number within bounds. */
 export function whole(min: number, max: number): z.ZodType<number> {
@@ -128,3 +135,13 @@ function settle<T>(result: Parsed<T>, input: unknown, issues: Issues): T {
   raise(issues, input, result.message, result.remedy);
   return z.NEVER;
 }
+
+/** A name with `*`, but not `*` alone. */
+export const nameGlob = (what: string, example: string) =>
+  textField(what, (value) => {
+    if (/^[*?]+$/.test(value))
+      return refused(`${shown(value)} would take every ${what}`, `write something like ${example}`);
+    return /^[^\s\p{Cc}]{1,200}$/u.test(value)
+      ? parsed(value)
+      : refused(`${shown(value)} is no ${what}`, `write something like ${example}`);
+  });

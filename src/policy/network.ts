@@ -1,6 +1,7 @@
 import { decide } from './decide.ts';
 import type { EffectivePolicy } from './effective.ts';
 import type { ParsedGrants } from './grants.ts';
+import type { HostRule } from './host-rules.ts';
 import { type HostPattern, isAddress, matchHost } from './hosts.ts';
 import { type Layer, type Side, valuesOf } from './rule.ts';
 
@@ -39,16 +40,20 @@ export function combineNetwork(layers: readonly Layer[], grants: ParsedGrants): 
     hosts: valuesOf(layer).security?.allowed_network_hosts ?? [],
   }));
   return [...lists, { side: 'grant' as const, hosts: grants.hosts }].flatMap(({ side, hosts }) =>
-    hosts.map((host) => ({
-      side,
-      pattern: host.pattern,
-      whole: host.methods === null && host.paths === null,
-      private: host.private ?? false,
-      websocket: host.websocket ?? false,
-      maxUpload: host.maxUpload ?? null,
-      maxDownload: host.maxDownload ?? null,
-    })),
+    networkHosts(side, hosts),
   );
+}
+
+export function networkHosts(side: Side, hosts: readonly HostRule[]): readonly NetworkHost[] {
+  return hosts.map((host) => ({
+    side,
+    pattern: host.pattern,
+    whole: host.methods === null && host.paths === null,
+    private: host.private ?? false,
+    websocket: host.websocket ?? false,
+    maxUpload: host.maxUpload ?? null,
+    maxDownload: host.maxDownload ?? null,
+  }));
 }
 
 /** Permissions need a rule on each side that there is, as a decision does; limits are the strictest of all. */

@@ -1,4 +1,5 @@
 import type { PolicyAction } from './action.ts';
+import { isServerName, TOOL_NAME } from './mcp-schema.ts';
 
 /** The lines that would permit an action, and where they go. Undefined where no short form speaks of it. */
 export function grantRemedy(action: PolicyAction, file: string): string | undefined {
@@ -28,6 +29,9 @@ function lineFor(action: PolicyAction): string | undefined {
     case 'git.sign':
       return `git: {push: {authors: ["${action.author}"]}}`;
     case 'tool.call':
+      // A server's own name is written where the server is; anything else is another's idea of a name.
+      if (isServerName(action.server) && TOOL_NAME.test(action.tool))
+        return `mcp_servers: {${action.server}: {tools: ["${action.tool}"]}} (beside what it has)`;
       return `rules: permit (principal, action == Action::"tool.call", resource == Tool::"${action.server}/${action.tool}");`;
     case 'forge.open_pull_request':
     case 'forge.comment':

@@ -21,6 +21,7 @@ export function residualRisk(policy: EffectivePolicy): readonly Risk[] {
     ...networkRisks(policy),
     ...pushRisks(policy),
     ...secretRisks(policy),
+    ...mcpRisks(policy),
     ...otherRisks(policy),
   ].sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
 }
@@ -183,6 +184,18 @@ function secretRisks(policy: EffectivePolicy): Risk[] {
         remedy: 'use: {host: …, header: "Authorization: Bearer {}"} keeps it outside',
       },
     ];
+  });
+}
+
+/** Tools act outside of what the agent itself may do: what it puts into a call leaves with it. */
+function mcpRisks({ mcp }: EffectivePolicy): Risk[] {
+  return mcp.servers.flatMap(({ name, how, network }): Risk[] => {
+    const hosts = network.filter(({ side }) => side === 'grant').map(({ pattern }) => hostPatternText(pattern));
+    if (hosts.length === 0) return [];
+    const sentence = `What the agent puts into a call of a tool of the MCP server ${name} can reach ${hosts.join(', ')}, and what comes back is read by the agent.`;
+    const severity = how.kind === 'command' && how.workspace ? 'high' : 'medium';
+    const remedy = `name few tools in mcp_servers.${name}.tools, or have calls asked about: approvals: [{when: tool.call, …}]`;
+    return [{ name: 'mcp.reach', severity, sentence, remedy }];
   });
 }
 

@@ -28,6 +28,8 @@ export interface CompiledRule {
   readonly why?: (action: PolicyAction, witness: string | undefined) => string;
   /** What to write instead, in the document of the rule's layer. */
   readonly remedy?: string;
+  /** Whose connections alone it speaks of: the `agent`'s, or those of the MCP server of that name. Unset: everybody's. */
+  readonly of?: string;
   /** Who must answer, for the rules that come from `approvals`. */
   readonly approval?: { readonly approvers: readonly string[]; readonly count: number; readonly expiresMs: number };
 }

@@ -2,32 +2,20 @@ import * as z from 'zod';
 import type { Problem } from '../base/errors.ts';
 import { parseDuration, parseSize, parseUsd } from './amounts.ts';
 import { type CommandPattern, canonicalSha256, parseCommandPath } from './commands.ts';
-import { field, keys, list, shortOrLong, textField, whole, word } from './fields.ts';
+import { field, keys, list, nameGlob, shortOrLong, textField, truth, whole, word } from './fields.ts';
 import { parseBranchGlob, parseShownGlob } from './git-refs.ts';
-import { canonicalHost, type HostPattern, hostPatternText, parseHostPattern } from './hosts.ts';
+import { hostRule } from './host-rules.ts';
+import { canonicalHost } from './hosts.ts';
+import { mcpServers } from './mcp-schema.ts';
 import { budgetPeriods, budgetScopes, modelFeatures } from './models.ts';
 import { parsePackagePattern } from './packages.ts';
 import { type Parsed, parsed, refused, shown } from './parsed.ts';
 import { parsePathGlob } from './paths.ts';
-import { canonicalMethod, parseRequestPathGlob } from './request-paths.ts';
 import { readYaml, type Source, type YamlSource } from './source.ts';
 
-/** The policy document: every key there is, with its canonical values. docs/policy.md explains each to users. */
+export type { HostRule } from './host-rules.ts';
 
-/** One entry of `allowed_network_hosts`; null methods or paths = all. */
-export interface HostRule {
-  readonly pattern: HostPattern;
-  readonly methods: readonly string[] | null;
-  /** Globs over canonical request paths, as written. */
-  readonly paths: readonly string[] | null;
-  /** The name may stand for a private address, or one of this machine's own. */
-  readonly private?: boolean;
-  /** A request may become a WebSocket. */
-  readonly websocket?: boolean;
-  /** Bytes that one run may send there, and receive from there. */
-  readonly maxUpload?: number;
-  readonly maxDownload?: number;
-}
+/** The policy document: every key there is, with its canonical values. docs/policy.md explains each to users. */
 
 const text = (what: string, pattern: RegExp, example: string) =>
   textField(what, (value) =>
@@ -48,20 +36,6 @@ const duration = field(parseDuration);
 const effect = word('deny', 'ask', 'permit');
 const host = textField('a host', canonicalHost);
 const packagePattern = textField('a package', parsePackagePattern);
-const truth = field((value) =>
-  typeof value === 'boolean'
-    ? parsed(value)
-    : refused(`${shown(value)} is neither true nor false`, 'write true or leave it out'),
-);
-/** A name with `*`, but not `*` alone. */
-const nameGlob = (what: string, example: string) =>
-  textField(what, (value) => {
-    if (/^[*?]+$/.test(value))
-      return refused(`${shown(value)} would take every ${what}`, `write something like ${example}`);
-    return /^[^\s\p{Cc}]{1,200}$/u.test(value)
-      ? parsed(value)
-      : refused(`${shown(value)} is no ${what}`, `write something like ${example}`);
-  });
 
 const command = shortOrLong<CommandPattern, { path: string; sha256?: string | undefined }>(
   'a command',
@@ -76,61 +50,6 @@ const command = shortOrLong<CommandPattern, { path: string; sha256?: string | un
 function withPath(path: string, sha256: string | null): Parsed<CommandPattern> {
   const result = parseCommandPath(path);
   return result.ok ? parsed({ path: result.value, sha256 }) : result;
-}
-
-const hostRule = shortOrLong<
-  HostRule,
-  {
-    host: string;
-    port?: number | undefined;
-    methods?: readonly string[] | undefined;
-    paths?: readonly string[] | undefined;
-    private?: boolean | undefined;
-    websocket?: boolean | undefined;
-    max_upload?: number | undefined;
-    max_download?: number | undefined;
-  }
->(
-  'a host',
-  (value) => withHost(parseHostPattern(value), { methods: null, paths: null }),
-  keys({
-    host: textField('a host', parsed),
-    port: optional(whole(1, 65_535)),
-    methods: optional(list(textField('a method', canonicalMethod))),
-    paths: optional(list(textField('a path pattern', exactly(parseRequestPathGlob)))),
-    private: optional(truth),
-    websocket: optional(truth),
-    max_upload: optional(size),
-    max_download: optional(size),
-  }),
-  (value) =>
-    withHost(longHost(value.host, value.port), {
-      methods: value.methods ?? null,
-      paths: value.paths ?? null,
-      ...(value.private === true ? { private: true } : {}),
-      ...(value.websocket === true ? { websocket: true } : {}),
-      ...(value.max_upload === undefined ? {} : { maxUpload: value.max_upload }),
-      ...(value.max_download === undefined ? {} : { maxDownload: value.max_download }),
-    }),
-);
-
-function longHost(text: string, port = 443): Parsed<HostPattern> {
-  const bare = parseHostPattern(text);
-  if (!bare.ok) return bare;
-  if (
-    hostPatternText(bare.value) !== hostPatternText({ ...bare.value, port: 443 }) ||
-    /:\d+$/.test(text.replace(/^\[.*\]/, ''))
-  ) {
-    return refused(
-      `${shown(text)} has a port in its host`,
-      `write {host: ${text.replace(/:\d+$/, '')}, port: ${bare.value.port}}`,
-    );
-  }
-  return parsed({ ...bare.value, port });
-}
-
-function withHost(pattern: Parsed<HostPattern>, rest: Omit<HostRule, 'pattern'>): Parsed<HostRule> {
-  return pattern.ok ? parsed({ pattern: pattern.value, ...rest }) : pattern;
 }
 
 const secretUse = keys({
@@ -246,6 +165,7 @@ const documentSchema = keys({
       ),
     }),
   ),
+  mcp_servers: optional(mcpServers),
   approvals: optional(
     list(
       keys({

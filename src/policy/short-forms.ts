@@ -83,9 +83,19 @@ export function hostRuleText(rule: HostRule): string {
   return `${methods}${hostPatternText(rule.pattern)}${rule.paths === null ? '' : ` ${rule.paths.join(' ')}`}`;
 }
 
-/** A host with methods or paths is open for connections (its requests are judged one by one), and for those requests. */
-export function compileHosts(layer: Layer, book: RuleBook, list: readonly HostRule[], citing: Cite<HostRule>): void {
+/**
+ * A host with methods or paths is open for connections (its requests are judged one by one), and for those requests. A grant is
+ * the agent's, or that of the MCP server `of`; the organisation's list is the ceiling of all.
+ */
+export function compileHosts(
+  layer: Layer,
+  book: RuleBook,
+  list: readonly HostRule[],
+  citing: Cite<HostRule>,
+  of = layer.side === 'grant' ? 'agent' : undefined,
+): void {
   if (list.length === 0) return;
+  const whose = of === undefined ? {} : { of };
   const connect = list.map((host, i) => {
     const text = hostPatternText(host.pattern);
     book.pattern('net.connect', {
@@ -94,7 +104,7 @@ export function compileHosts(layer: Layer, book: RuleBook, list: readonly HostRu
     });
     return { pattern: text, rule: citing(host, i) };
   });
-  book.add(layer, { action: 'net.connect', role: 'permit', rule: firstOf(connect), entries: connect });
+  book.add(layer, { action: 'net.connect', role: 'permit', rule: firstOf(connect), entries: connect, ...whose });
   const request = list.map((host, i) => {
     const text = hostRuleText(host);
     const paths = host.paths?.flatMap((path) => {
@@ -111,7 +121,7 @@ export function compileHosts(layer: Layer, book: RuleBook, list: readonly HostRu
     });
     return { pattern: text, rule: citing(host, i) };
   });
-  book.add(layer, { action: 'net.request', role: 'permit', rule: firstOf(request), entries: request });
+  book.add(layer, { action: 'net.request', role: 'permit', rule: firstOf(request), entries: request, ...whose });
 }
 
 function compileSecrets(layer: Layer, book: RuleBook): void {
