@@ -32,6 +32,8 @@ export interface ComposeOptions {
   /** How this machine's network lets runs out, from the user's settings. */
   readonly network?: NetworkSettings | undefined;
   readonly forges?: readonly ForgeSettings[] | undefined;
+  /** MCP server → the folder it is made of. */
+  readonly mcpFolders?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
@@ -78,6 +80,7 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
       const { loadModelSettings } = await import('./gateways/llm/settings.ts');
       return loadModelSettings({ organisation: paths.organisationProviders, user: paths.providersFile });
     },
+    mcpFolders: options.mcpFolders ?? {},
     agents: { tools: paths.tools, path: process.env.PATH ?? '', node: process.execPath },
     sandbox,
     guestOwner: guestOwner(),

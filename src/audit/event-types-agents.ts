@@ -55,8 +55,8 @@ export const agentSpecs = {
       server: text,
       tool: text,
       id: text,
-      /** Answers of the model so far. */
-      step: count,
+      /** Answers of the model so far; null where the agent is inside, and its steps are its own. */
+      step: count.nullable(),
       /** In a few words. */
       input: text,
       characters: count,

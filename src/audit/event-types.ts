@@ -15,6 +15,7 @@ import {
   word,
 } from './event-fields.ts';
 import { agentSpecs } from './event-types-agents.ts';
+import { mcpSpecs } from './event-types-mcp.ts';
 import { modelSpecs } from './event-types-models.ts';
 import { signingSpecs } from './event-types-signing.ts';
 
@@ -171,7 +172,14 @@ export const specs = {
   },
   'network.decided': {
     phase: 'intent',
-    resource: z.strictObject({ host: text, port: count, method: text.nullable(), path: text.nullable() }),
+    resource: z.strictObject({
+      host: text,
+      port: count,
+      method: text.nullable(),
+      path: text.nullable(),
+      /** The MCP server whose crossing it is; left out for the agent's. */
+      server: text.optional(),
+    }),
     decision: 'required',
   },
   'network.closed': {
@@ -237,6 +245,7 @@ export const specs = {
     outcome: z.strictObject({ result: z.enum(['done', 'failed']), reason: text.nullable(), bytes: count }),
   },
   ...agentSpecs,
+  ...mcpSpecs,
   /** A push as it came in: what the guest asks for, before its objects are looked at. */
   'git.received': {
     phase: 'intent',

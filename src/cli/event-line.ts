@@ -125,13 +125,28 @@ function crossing(event: AuditEvent): string {
     case 'agent.tool.returned':
       return `${event.resource.ok ? 'ok' : 'failed'} ${event.resource.text}`;
     case 'tool.requested':
-      return `${event.resource.tool} ${event.resource.input}`;
+      return `${toolName(event.resource)} ${event.resource.input}`;
     case 'tool.ended':
-      return `${event.resource.tool} ${event.outcome.result}, ${event.outcome.text}`;
+      return `${toolName(event.resource)} ${event.outcome.result}, ${event.outcome.text}`;
     case 'tool.asked':
       return `${event.resource.server}: ${event.resource.tool}`;
     case 'tool.answered':
       return `${event.resource.server}: ${event.resource.tool}, ${event.outcome.result}${because(event.outcome.reason)}`;
+    case 'mcp.start':
+      return `${event.resource.server}: ${shellLine(event.resource.where)}`;
+    case 'mcp.started':
+      return `${event.resource.server} ${event.outcome.result}${because(event.outcome.reason)}`;
+    case 'mcp.stopped':
+      return `${event.resource.server}: ${event.resource.reason}`;
+    case 'mcp.tools':
+      return toolsText(event.resource);
+    case 'mcp.refused':
+    case 'mcp.unjudged':
+      return `${event.resource.server ?? 'MCP'}: ${event.resource.what}, ${event.resource.detail}`;
+    case 'mcp.command':
+      return `${event.resource.server}: ${shellLine(event.resource.argv)} ${event.resource.end}`;
+    case 'mcp.replayed':
+      return `${event.resource.server} ${event.resource.method}: ${event.resource.fit}`;
     case 'agent.ended':
       return `${event.resource.ok ? 'says it is done' : `failed: ${event.resource.reason}`}, ${event.resource.toolCalls} tool calls`;
     case 'secret.change':
@@ -164,6 +179,15 @@ function crossing(event: AuditEvent): string {
     default:
       return '';
   }
+}
+
+function toolName({ server, tool }: { readonly server: string; readonly tool: string }): string {
+  return server === 'builtin' ? tool : `${server}/${tool}`;
+}
+
+function toolsText({ server, tools, hidden, changed }: Extract<AuditEvent, { type: 'mcp.tools' }>['resource']): string {
+  const other = changed.length === 0 ? '' : `; CHANGED since they were told first: ${changed.join(', ')}`;
+  return `${server} has ${tools} permitted tools, ${hidden} others${other}`;
 }
 
 function tokensText(tokens: Extract<AuditEvent, { type: 'llm.response' }>['outcome']['tokens']): string {

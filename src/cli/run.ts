@@ -101,7 +101,12 @@ export async function runRequested(
   context: Context,
   out: Output,
   request: RunRequest,
-  { secrets, network, forges }: Pick<Settings, 'secrets' | 'network' | 'forges'> = {},
+  {
+    secrets,
+    network,
+    forges,
+    mcp_folders: mcpFolders,
+  }: Pick<Settings, 'secrets' | 'network' | 'forges' | 'mcp_folders'> = {},
 ): Promise<RunResult> {
   const discovery = begin(request, resolvePaths(context.env));
   discovery.catch(() => {});
@@ -109,7 +114,7 @@ export async function runRequested(
     import('../compose.ts'),
     import('../runs/pipeline.ts'),
   ]);
-  const system = await composeSystem({ secrets, network, forges });
+  const system = await composeSystem({ secrets, network, forges, mcpFolders });
   const guest = new GuestOutput(out);
   const ask = approvalPrompt(context, out);
   try {

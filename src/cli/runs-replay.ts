@@ -27,8 +27,13 @@ export async function replay(context: Context, id: string, options: ReplayOption
 
 async function play(context: Context, out: Output, run: RunRecord): Promise<Replayed> {
   const [{ composeSystem }, { replayRun }] = await Promise.all([import('../compose.ts'), import('../runs/replay.ts')]);
-  const { secrets, network, forges } = await loadSettings(resolvePaths(context.env).configFile);
-  const system = await composeSystem({ secrets, network, forges });
+  const {
+    secrets,
+    network,
+    forges,
+    mcp_folders: mcpFolders,
+  } = await loadSettings(resolvePaths(context.env).configFile);
+  const system = await composeSystem({ secrets, network, forges, mcpFolders });
   const guest = new GuestOutput(out);
   try {
     return await replayRun(system, run, {

@@ -48,7 +48,7 @@ export async function parseSettings(path: string, text: string): Promise<Setting
     }),
     {
       remedy:
-        'what there is: version, requester, run: {approvals, deliver, timeout, memory, cpus, pids, disk, record}, secrets: {sources: [{driver: vault | file | env, …}]}, network: {ca_file, proxy}, forges: [{host, token, user, auth, ca_file, plain_http, max_size}]',
+        'what there is: version, requester, run: {approvals, deliver, timeout, memory, cpus, pids, disk, record}, secrets: {sources: [{driver: vault | file | env, …}]}, network: {ca_file, proxy}, forges: [{host, token, user, auth, ca_file, plain_http, max_size}], mcp_folders: {NAME: /path}',
     },
   );
 }

@@ -34,7 +34,7 @@ export const networkSettings = z.strictObject({
 export type NetworkSettings = z.infer<typeof networkSettings>;
 
 /**
- * `$XDG_CONFIG_HOME/cordon/config.yaml`: what a user wants by default. Nothing here widens what a run may do.
+ * `$XDG_CONFIG_HOME/cordon/config.yaml`: what a user wants by default. Nothing here widens what a run's agent may do.
  */
 export const settingsSchema = z.strictObject({
   version: z.literal(1),
@@ -58,6 +58,10 @@ export const settingsSchema = z.strictObject({
   secrets: secretsSettings.optional(),
   network: networkSettings.optional(),
   forges: forgesSettings.optional(),
+  /** What MCP servers of policies are made of, where that does not lie below /usr: by the server's name. */
+  mcp_folders: z
+    .record(z.string().regex(/^[a-z][a-z0-9-]{0,31}$/), z.string().regex(/^\/./, 'write an absolute path'))
+    .optional(),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;

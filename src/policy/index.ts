@@ -18,6 +18,7 @@ export { diffPolicies } from './diff.ts';
 export type { CommandRule, EffectivePolicy } from './effective.ts';
 export { explain, explainAction } from './explain.ts';
 export { interpreterNote, isInterpreter } from './interpreters.ts';
+export type { Limits } from './limits.ts';
 export { type McpServer, policyOfServer, secretHost } from './mcp.ts';
 export { TOOL_NAME } from './mcp-schema.ts';
 export { type Amounts, type ModelFeature, modelFeatures, type SharedBudget } from './models.ts';

@@ -19,7 +19,8 @@ export interface LentSecrets {
 
 const NOTHING: LentSecrets = { hook: null, env: {}, files: {}, lent: [] };
 
-function lends({ documents }: EffectivePolicy): boolean {
+function lends({ documents, mcp }: EffectivePolicy): boolean {
+  if (mcp.servers.some(({ how }) => (how.kind === 'url' ? how.secret !== null : how.secrets.length > 0))) return true;
   return [documents.repository, documents.organisation].some((document) => (document?.secrets ?? []).length > 0);
 }
 
@@ -39,4 +40,10 @@ export async function learnValues(
 /** Grants what the policy lends. Throws as `grantSecrets` (secrets.ts). */
 export async function lendSecrets(scope: RunScope): Promise<LentSecrets> {
   return lends(scope.loaded.policy) ? (await import('./secrets.ts')).grantSecrets(scope) : NOTHING;
+}
+
+/** The name of a secret whose placeholder stands in a text that is about to leave; that is recorded as an alarm. */
+export async function placeholderIn(scope: RunScope, text: string, where: string): Promise<string | null> {
+  if (!lends(scope.loaded.policy)) return null;
+  return (await import('./secrets.ts')).findPlaceholder(scope, text, where);
 }

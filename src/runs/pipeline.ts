@@ -95,7 +95,7 @@ function mayStart(decision: Decision): void {
 }
 
 /** The agent at work. Resolves with whether anything in its workspace is other than it was. */
-async function work(scope: RunScope, { sandbox, network, launch }: Prepared): Promise<boolean> {
+async function work(scope: RunScope, { sandbox, network, mcp, launch }: Prepared): Promise<boolean> {
   const { system, request, io, run, stop, redactor, agent } = scope;
   const { policy } = scope.loaded;
   refuseIfCancelled(io);
@@ -110,6 +110,7 @@ async function work(scope: RunScope, { sandbox, network, launch }: Prepared): Pr
     (error: unknown) => error,
   );
   network.rest();
+  await mcp.close();
   if (scope.recorder !== null) await (await import('./recording/run.ts')).keepRecording(scope);
   run.facts.outputBytes = output.bytes;
   if (request.record) await output.keep(run.id, system.content, run.log);

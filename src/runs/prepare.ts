@@ -9,6 +9,7 @@ import { branchInside, prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
 import { lendSecrets } from './lent.ts';
 import { lockRules } from './lock-rules.ts';
+import { openRunMcp, type RunMcp } from './mcp.ts';
 import { openRunModels, type RunModels } from './models.ts';
 import { openNetwork, type RunNetwork } from './network.ts';
 import { ORIGIN, ORIGIN_PLACE, type Origin, openOrigin, runQuarantine } from './origin.ts';
@@ -22,6 +23,7 @@ export interface Prepared {
   readonly sandbox: Sandbox;
   readonly origin: Origin;
   readonly network: RunNetwork;
+  readonly mcp: RunMcp;
   /** How the agent is started. */
   readonly launch: AgentLaunch;
 }
@@ -52,6 +54,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   // What is never delivered needs no signature, and gets none.
   const signs = scope.branch !== null;
   const models = await openRunModels(scope);
+  const mcp = await openRunMcp(scope, models.gateway?.token ?? null, checkout.dir);
   const plan = scope.agent.plan(scope, models.gateway);
   const sandbox = await system.sandbox.create({
     runId: run.id,
@@ -80,26 +83,33 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
 
   scope.later(() => network.close());
   scope.later(() => models.close());
-  const origin = await openGateways(scope, sandbox, { network, models, quarantine: await quarantine });
+  scope.later(() => mcp.close());
+  const origin = await openGateways(scope, sandbox, { network, models, mcp, quarantine: await quarantine });
   await run.started(sandbox, checkout.base, toolbox);
   if (scope.io.notes && repository.remote === null) {
     const uncommitted = uncommittedWork(repository, checkout.view).catch(() => null); // beside the agent's own work
     scope.later(async () => scope.note(await uncommitted));
   }
-  const env = { ...offeredEnv(scope.offered), ...network.env, ...models.env, ...secrets.env, ...plan.env };
-  return { sandbox, origin, network, launch: { argv: plan.argv, env } };
+  const env = { ...offeredEnv(scope.offered), ...network.env, ...models.env, ...mcp.env, ...secrets.env, ...plan.env };
+  return { sandbox, origin, network, mcp, launch: { argv: plan.argv, env } };
 }
 
 /** One request for all sockets, since each is a way to the sandbox's helper and back. */
 async function openGateways(
   scope: RunScope,
   sandbox: Sandbox,
-  { network, models, quarantine }: { network: RunNetwork; models: RunModels; quarantine: Quarantine },
+  { network, models, mcp, quarantine }: { network: RunNetwork; models: RunModels; mcp: RunMcp; quarantine: Quarantine },
 ): Promise<Origin> {
   const { repository, branch, loaded, run, request, system } = scope;
-  const [socket = -1, ...exits] = await sandbox.listen([ORIGIN_PLACE, ...network.places, ...models.places]);
+  const [socket = -1, ...exits] = await sandbox.listen([
+    ORIGIN_PLACE,
+    ...network.places,
+    ...models.places,
+    ...mcp.places,
+  ]);
   const ways = exits.splice(0, network.places.length);
-  const serving = Promise.all([network.start(ways), models.start(exits)]);
+  const questions = exits.splice(0, models.places.length);
+  const serving = Promise.all([network.start(ways), models.start(questions), mcp.start(exits)]);
   serving.catch(() => {});
   const signer = {
     run: run.id,

@@ -77,7 +77,9 @@ async function tapeOf(
       });
     }
   }
-  const heard = events.some((event) => event.type === 'llm.request' || event.type === 'network.decided');
+  const heard = events.some(
+    (event) => event.type === 'llm.request' || event.type === 'network.decided' || event.type === 'mcp.start',
+  );
   if (heard || request.policyFile !== null) {
     throw new ConflictError(`run ${record.id} kept no recording`, {
       remedy: 'runs keep one unless they are started with --no-record, or the settings say so',

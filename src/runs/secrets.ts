@@ -147,6 +147,15 @@ async function lend(
   }
 }
 
+/** As `placeholderIn` (lent.ts). */
+export async function findPlaceholder(scope: RunScope, text: string, where: string): Promise<string | null> {
+  const { broker } = await openLender(scope);
+  const [sighting] = broker.findPlaceholders(text);
+  if (sighting === undefined) return null;
+  await broker.alarm(scope.run.id, sighting, where, null);
+  return sighting.name;
+}
+
 /** Throws `UsageError` for a value that can be neither a variable nor a file of a sandbox. */
 async function inside(broker: Broker, { id, run, name, use }: Grant): Promise<Buffer> {
   const bytes = (await broker.reveal(id, run)).reveal();
@@ -178,10 +187,13 @@ export async function learn(
   policy: EffectivePolicy,
   redactor: Redactor,
 ): Promise<void> {
-  const wanted = declaredSecrets(policy, request);
-  if (wanted.length === 0) return;
+  const servers = policy.mcp.servers.flatMap(({ how }) =>
+    how.kind === 'url' ? [how.secret ?? []].flat() : how.secrets,
+  );
+  const names = new Set([...declaredSecrets(policy, request).map((secret) => secret.name), ...servers]);
+  if (names.size === 0) return;
   const { drivers } = await system.secrets().catch(() => ({ drivers: [] })); // the grant fails, and says why
-  for (const name of new Set(wanted.map((secret) => secret.name))) {
+  for (const name of names) {
     for (const driver of drivers) {
       const found = await driver.read(name).catch(() => null);
       if (found !== null) redactor.add(name, found.value.reveal());

@@ -34,6 +34,8 @@ export interface System {
   readonly mirrors: string;
   /** Language model providers, read when a run may use one. Throws `DocumentError`. */
   models(): Promise<ModelSettings>;
+  /** MCP server → the folder of this machine that it is made of, where that is not below /usr. */
+  readonly mcpFolders: Readonly<Record<string, string>>;
   /** Where agents of this machine are. */
   readonly agents: AgentPlaces;
   readonly sandbox: SandboxDriver;

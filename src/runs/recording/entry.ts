@@ -8,6 +8,7 @@ import { z } from 'zod';
  *   {"k":"part","id":…,"digest":…,"leaves":[[path,digest,text,[[kind,word]…]]…]}            before the first question that has it
  *   {"k":"model","wire":…,"digest":…,"like":…,"parts":[id…],"status":…,"headers":…,"pieces":[[ms,base64]…],"result":…}
  *   {"k":"http","method":…,"url":…,"status":…,"reason":…,"headers":[[name,value]…],"pieces":…,"result":…}
+ *   {"k":"mcp","server":…,"method":…,"digest":…,"like":…,"answer":{"result":…}|{"fault":…}}
  */
 export const RECORDING_MEDIA_TYPE = 'application/vnd.cordon.recording+jsonl';
 
@@ -60,10 +61,21 @@ const httpSchema = z.strictObject({
   complete: z.boolean(),
 });
 
-export const entrySchema = z.discriminatedUnion('k', [startSchema, partSchema, modelSchema, httpSchema]);
+const mcpSchema = z.strictObject({
+  k: z.literal('mcp'),
+  server: z.string(),
+  method: z.string(),
+  /** Of its parameters; `like` with what changes from run to run taken out (volatile.ts). */
+  digest: z.string(),
+  like: z.string(),
+  answer: z.record(z.string(), z.unknown()),
+});
+
+export const entrySchema = z.discriminatedUnion('k', [startSchema, partSchema, modelSchema, httpSchema, mcpSchema]);
 
 export type StartEntry = z.output<typeof startSchema>;
 export type PartEntry = z.output<typeof partSchema>;
 export type ModelEntry = z.output<typeof modelSchema>;
 export type HttpEntry = z.output<typeof httpSchema>;
+export type McpEntry = z.output<typeof mcpSchema>;
 export type Entry = z.output<typeof entrySchema>;

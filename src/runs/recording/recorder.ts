@@ -5,7 +5,8 @@ import type { ContentStore } from '../../audit/content.ts';
 import type { ContentRef } from '../../audit/event.ts';
 import { sha256Hex } from '../../base/digest.ts';
 import type { Redactor } from '../../base/redact/index.ts';
-import type { Entry, HttpEntry, ModelEntry, StartEntry } from './entry.ts';
+import { redactedJson } from '../redaction.ts';
+import type { Entry, HttpEntry, McpEntry, ModelEntry, StartEntry } from './entry.ts';
 import { RECORDING_MEDIA_TYPE } from './entry.ts';
 import { likeness, partOf, splitQuestion } from './parts.ts';
 
@@ -121,6 +122,19 @@ export class Recorder {
         });
       },
     };
+  }
+
+  /** An answer of an MCP server, or why it gave none. */
+  mcp(server: string, method: string, params: Readonly<Record<string, unknown>>, answer: McpEntry['answer']): void {
+    const { redactor } = this.#options;
+    const asked = JSON.stringify(redactedJson(params, redactor));
+    const kept = redactedJson(answer, redactor);
+    if (JSON.stringify(kept).length > MAX_ANSWER) {
+      this.#cut = true;
+      return;
+    }
+    const like = likeness([partOf(JSON.parse(asked), { own: this.#own, drawn: this.#options.drawn })]);
+    this.#write({ k: 'mcp', server, method, digest: sha256Hex(asked), like, answer: kept });
   }
 
   /** Puts it beside the log. Throws when it could not be written. */

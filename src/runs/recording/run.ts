@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { EgressTape } from '../../gateways/egress/tape.ts';
 import type { ModelRecorder } from '../../gateways/llm/ledger.ts';
 import type { ModelReplay } from '../../gateways/llm/replay.ts';
+import type { McpRecorder, McpReplay } from '../../gateways/mcp/gateway.ts';
 import type { RunScope } from '../scope.ts';
 import type { StartEntry } from './entry.ts';
 
@@ -24,7 +25,7 @@ export async function openRecorder(scope: RunScope): Promise<void> {
   const { request, tape, run, dir, redactor, system, documents, offered } = scope;
   const { policy } = scope.loaded;
   tape?.own.push(run.id);
-  const heard = policy.network.length > 0 || policy.llm.providers.length > 0;
+  const heard = policy.network.length > 0 || policy.llm.providers.length > 0 || policy.mcp.servers.length > 0;
   const loose = request.policyFile !== null || documents.organisation !== null;
   if (!request.record || tape !== null || !(heard || loose)) return;
   const { Recorder } = await import('./recorder.ts');
@@ -100,6 +101,23 @@ export function modelReplay({ tape, run, agent }: RunScope): ModelReplay | null 
         pieces: bytesOf(entry.pieces),
         complete: entry.result === 'completed',
       };
+    },
+  };
+}
+
+/** Null where nothing is kept of what is said. */
+export function mcpRecorder({ recorder, loaded }: RunScope): McpRecorder | null {
+  if (recorder === null || loaded.policy.llm.content === 'none') return null;
+  return { record: (server, method, params, answer) => recorder.mcp(server, method, params, { ...answer }) };
+}
+
+export function mcpReplay({ tape, run }: RunScope): McpReplay | null {
+  if (tape === null) return null;
+  return {
+    answer(server, method, params) {
+      const [fit, answer] = tape.mcp(server, method, run.log.redacted(params));
+      run.log.enqueue({ type: 'mcp.replayed', action: null, resource: { server, method, fit } });
+      return answer;
     },
   };
 }

@@ -2,7 +2,15 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { sha256Hex } from '../../base/digest.ts';
 import { AuditInvalidError } from '../../base/errors.ts';
-import { type Entry, entrySchema, type HttpEntry, type ModelEntry, type PartEntry, type StartEntry } from './entry.ts';
+import {
+  type Entry,
+  entrySchema,
+  type HttpEntry,
+  type McpEntry,
+  type ModelEntry,
+  type PartEntry,
+  type StartEntry,
+} from './entry.ts';
 import { firstDifference, likeness, type Part, type PartDifference, partOf, placeOf, splitQuestion } from './parts.ts';
 import { Renaming, type VolatileWord } from './volatile.ts';
 
@@ -23,6 +31,7 @@ export class Tape {
   readonly start: StartEntry;
   readonly #models: Recorded[];
   readonly #http: Map<string, HttpEntry[]>;
+  readonly #mcp: McpEntry[];
   readonly steps: Step[] = [];
   /** What was asked for and is not on it: `GET https://…`. */
   readonly missing: string[] = [];
@@ -34,7 +43,8 @@ export class Tape {
   /** Which word of the recorded run is which now. */
   readonly renaming = new Renaming();
 
-  private constructor(start: StartEntry, models: Recorded[], http: Map<string, HttpEntry[]>) {
+  private constructor(start: StartEntry, models: Recorded[], http: Map<string, HttpEntry[]>, mcp: McpEntry[]) {
+    this.#mcp = mcp;
     this.start = start;
     this.#models = models;
     this.#http = http;
@@ -46,23 +56,25 @@ export class Tape {
     const models: Recorded[] = [];
     const parts = new Map<number, Part>();
     const http = new Map<string, HttpEntry[]>();
+    const mcp: McpEntry[] = [];
     for await (const line of createInterface({ input: Readable.from(content), crlfDelay: Number.POSITIVE_INFINITY })) {
       const entry = entryOf(line);
       if (entry.k === 'start') start ??= entry;
       else if (entry.k === 'part') parts.set(entry.id, recordedPart(entry));
       else if (entry.k === 'model') models.push({ entry, parts: entry.parts.flatMap((id) => parts.get(id) ?? []) });
+      else if (entry.k === 'mcp') mcp.push(entry);
       else {
         const key = `${entry.method} ${entry.url}`;
         http.set(key, [...(http.get(key) ?? []), entry]);
       }
     }
     if (start === null) throw new AuditInvalidError('the recording of the run has no beginning');
-    return new Tape(start, models, http);
+    return new Tape(start, models, http, mcp);
   }
 
   /** Of a run that asked nobody for anything: everything else can be found again. */
   static blank(start: Omit<StartEntry, 'k'>): Tape {
-    return new Tape({ k: 'start', ...start }, [], new Map());
+    return new Tape({ k: 'start', ...start }, [], new Map(), []);
   }
 
   /** Questions that were recorded and not asked again. */
@@ -112,6 +124,22 @@ export class Tape {
       }
     }
     return null;
+  }
+
+  /** The next answer that was recorded for exactly that, or for what differs only as runs do; the last one again. */
+  mcp(server: string, method: string, params: Readonly<Record<string, unknown>>): [Fit, McpEntry['answer'] | null] {
+    const asked = JSON.stringify(params);
+    const mine = this.#mcp.filter((entry) => entry.server === server && entry.method === method);
+    const same = mine.filter(({ digest }) => digest === sha256Hex(asked));
+    const known = likeness([partOf(params, { own: this.own, drawn: this.drawn })]);
+    const alike = same.length > 0 ? same : mine.filter(({ like }) => like === known);
+    const [entry, next] = alike;
+    if (entry === undefined) {
+      this.missing.push(`${method} of the MCP server ${server}`);
+      return ['missing', null];
+    }
+    if (next !== undefined) this.#mcp.splice(this.#mcp.indexOf(entry), 1);
+    return [same.length > 0 ? 'exact' : 'like', entry.answer];
   }
 
   /** The next answer that was recorded for that request; the last one again, where it was asked more often. */

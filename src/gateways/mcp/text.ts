@@ -1,0 +1,40 @@
+/**
+ * What a server says, before an agent reads it or a person sees it. Escape sequences steer terminals; bidirectional, invisible
+ * and tag characters hide words from people that models read.
+ */
+const HIDDEN =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is for
+  /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+
+/** Without what cannot be seen; line feeds and tabs stay. */
+export function visible(text: string): string {
+  return text.replaceAll('\r\n', '\n').replace(HIDDEN, '').toWellFormed();
+}
+
+/** The same, of at most so many characters, and it says when there was more. */
+export function bounded(text: string, most: number): string {
+  const clean = visible(text);
+  if (clean.length <= most) return clean;
+  return `${clean.slice(0, most).toWellFormed()} [… ${clean.length - most} more characters]`;
+}
+
+/** One line for a message: what a server says of itself. */
+export function brief(text: string, most = 200): string {
+  return bounded(
+    text
+      .slice(0, most * 8)
+      .replace(/\s+/g, ' ')
+      .trim(),
+    most,
+  );
+}
+
+/** Every text in a JSON value made visible, keys included; `__proto__` is no key of anything. */
+export function visibleJson(value: unknown): unknown {
+  if (typeof value === 'string') return visible(value);
+  if (Array.isArray(value)) return value.map(visibleJson);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, inner]) => (key === '__proto__' ? [] : [[visible(key), visibleJson(inner)]])),
+  );
+}

@@ -1,0 +1,153 @@
+/** The MCP servers of one run: the gateway that agents reach them through, and the record of what they do. */
+import { randomBytes } from 'node:crypto';
+import type { Mcp, McpCall, McpLog } from '../gateways/mcp/gateway.ts';
+import type { JsonObject } from '../gateways/mcp/jsonrpc.ts';
+import type { Upstream } from '../gateways/mcp/upstream.ts';
+import type { McpServer } from '../policy/index.ts';
+import { decide, refText } from '../policy/index.ts';
+import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
+import { placeholderIn } from './lent.ts';
+import { mcpRecorder, mcpReplay } from './recording/run.ts';
+import type { RunScope } from './scope.ts';
+import { ToolGate } from './tool-gate.ts';
+
+/** On the sandbox's own loopback. */
+const PORT = 4142;
+const ADDRESS = `http://127.0.0.1:${PORT}`;
+/** Events of one kind that say what a server or a guest did wrong: enough to see what it was. */
+const MOST_TOLD = 50;
+
+export interface RunMcp {
+  /** Null where the policy names no server. */
+  readonly mcp: Mcp | null;
+  /** Variables for every command of the agent's. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly places: readonly ListeningPlace[];
+  start(sockets: readonly ListeningSocket[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+const NONE: RunMcp = { mcp: null, env: {}, places: [], start: async () => {}, close: async () => {} };
+
+/**
+ * Nothing of it is loaded for a policy that names no server, and no server is started before an agent asks for it. `token`: what the
+ * run shows its model gateway; null where it has none. `checkout`: the files that the run starts from.
+ */
+export async function openRunMcp(scope: RunScope, token: string | null, checkout: string): Promise<RunMcp> {
+  const { servers } = scope.loaded.policy.mcp;
+  if (servers.length === 0) return NONE;
+  const [{ Mcp }, { McpServer }] = await Promise.all([
+    import('../gateways/mcp/gateway.ts'),
+    import('../gateways/mcp/server.ts'),
+  ]);
+  const own = token ?? ownToken(scope);
+  const gate = new ToolGate(scope);
+  const { policy } = scope.loaded;
+  const mcp = new Mcp({
+    servers: servers.map(({ name, timeout, calls }) => ({ name, timeout, calls })),
+    open: (name, attempt, signal) => openServer(scope, serverOf(servers, name), checkout, { attempt, signal }),
+    mayCall: (server, tool) => decide(policy, { action: 'tool.call', server, tool }).effect !== 'deny',
+    judge: (call, until) => gate.judge({ ...call, step: null, input: call.args, brief: briefOf(call) }, until),
+    holdsSecret: (server, args) => holdsSecret(scope, server, args),
+    redact: (value) => scope.run.log.redacted(value),
+    log: mcpLog(scope, servers),
+    clock: scope.system.clock,
+    recorder: mcpRecorder(scope),
+    replay: mcpReplay(scope),
+  });
+  const listener = new McpServer({ mcp, token: own, hosts: [`127.0.0.1:${PORT}`, `localhost:${PORT}`] });
+  scope.mcp = servers.map(({ name }) => ({ name, url: `${ADDRESS}/${name}`, token: own }));
+  let closing: Promise<void> | null = null;
+  return {
+    mcp,
+    env: { CORDON_MCP_URL: ADDRESS, CORDON_MCP_TOKEN: own },
+    places: [{ port: PORT, how: 'tcp' }],
+    async start(sockets) {
+      await Promise.all(sockets.map((fd) => listener.attach({ fd })));
+    },
+    close() {
+      closing ??= Promise.all([listener.close(), mcp.close()]).then(() => {});
+      return closing;
+    },
+  };
+}
+
+function ownToken(scope: RunScope): string {
+  const token = `cordon-run-${randomBytes(24).toString('base64url')}`;
+  scope.recorder?.own(token);
+  scope.tape?.own.push(token);
+  return token;
+}
+
+function serverOf(servers: readonly McpServer[], name: string): McpServer {
+  const server = servers.find((one) => one.name === name);
+  if (server === undefined) throw new RangeError(`no server ${name}`);
+  return server;
+}
+
+async function openServer(
+  scope: RunScope,
+  server: McpServer,
+  checkout: string,
+  start: { readonly attempt: number; readonly signal: AbortSignal },
+): Promise<Upstream> {
+  if (server.how.kind === 'url') throw new RangeError('not yet');
+  const { startServer } = await import('./mcp-sandbox.ts');
+  return startServer(scope, server, server.how, checkout, start);
+}
+
+function briefOf({ args }: McpCall): string {
+  return JSON.stringify(args);
+}
+
+/** What is in a call leaves the run: neither the value of a secret nor what stands for one may go. */
+async function holdsSecret(scope: RunScope, server: string, args: JsonObject): Promise<string | null> {
+  const placeholder = await placeholderIn(scope, JSON.stringify(args), `arguments of a tool of ${server}`);
+  if (placeholder !== null)
+    return `the placeholder of ${placeholder} was in its arguments: it stands only in the header and for the host that the policy names`;
+  const texts: string[] = [];
+  JSON.stringify(args, (key, value: unknown) => {
+    texts.push(key);
+    if (typeof value === 'string') texts.push(value);
+    return value;
+  });
+  const name = texts.map((text) => scope.redactor.nameIn(text)).find((found) => found !== null);
+  return name === undefined ? null : `its arguments hold a secret (${name})`;
+}
+
+function mcpLog(scope: RunScope, servers: readonly McpServer[]): McpLog {
+  const { run } = scope;
+  let told = 0;
+  return {
+    starting(name, attempt) {
+      const { how, rule } = serverOf(servers, name);
+      const where =
+        how.kind === 'url' ? [how.url.split('?', 1)[0] ?? ''] : how.argv.map((word) => word.slice(0, 1_000));
+      const resource = { server: name, how: how.kind, where, rule: `${refText(rule)} ${rule.text}`, attempt };
+      return run.log.append({ type: 'mcp.start', action: null, resource });
+    },
+    async started(token, server, { facts, reason }) {
+      const resource = {
+        server,
+        name: facts?.name ?? null,
+        version: facts?.version ?? null,
+        protocol: facts?.protocol ?? null,
+      };
+      const outcome = { result: reason === null ? 'done' : 'failed', reason: reason?.slice(0, 1_000) ?? null } as const;
+      await run.log.append({ type: 'mcp.started', action: null, resource, outcome, cause: token as number });
+      if (reason !== null) scope.warn(reason);
+    },
+    stopped() {}, // whatever was started tells, with what it wrote
+    async listed(server, { tools, digest, hidden }, changed) {
+      const content = await new ToolGate(scope).keep(tools as never);
+      const resource = { server, digest, tools: tools.length, hidden, changed: changed.slice(0, 100) };
+      run.log.enqueue({ type: 'mcp.tools', action: null, resource, ...content });
+      if (changed.length > 0)
+        scope.warn(`the MCP server ${server} tells otherwise of ${changed.slice(0, 5).join(', ')} than it did before`);
+    },
+    unjudged({ what, server, detail }) {
+      if (++told > MOST_TOLD) return;
+      run.log.enqueue({ type: 'mcp.unjudged', action: null, resource: { what, server, detail: detail.slice(0, 512) } });
+    },
+  };
+}

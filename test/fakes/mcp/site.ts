@@ -1,0 +1,59 @@
+/** Runs with MCP servers made with the official SDK, and a guest that speaks to the gateway with curl. */
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Finished, Installation, Project } from '../project.ts';
+
+const modules = join(import.meta.dirname, '../../../node_modules');
+
+/** What a fixture imports, with all that this imports. */
+const PACKAGES = [
+  '@modelcontextprotocol/sdk',
+  'zod',
+  'zod-to-json-schema',
+  'ajv',
+  'ajv-formats',
+  'fast-deep-equal',
+  'fast-uri',
+  'json-schema-traverse',
+  'require-from-string',
+];
+
+// biome-ignore lint/suspicious/noExplicitAny: events of all types
+export type AnyEvent = any;
+
+export class McpSite extends Installation {
+  readonly project = new Project(join(this.root, 'repository'));
+  /** The server's program and what it is made of, as a user of the machine would have installed it. */
+  readonly folder = join(this.root, 'server');
+
+  constructor(policy: string, folders: readonly string[] = ['docs']) {
+    super();
+    mkdirSync(this.folder);
+    for (const name of PACKAGES)
+      cpSync(join(modules, name), join(this.folder, 'node_modules', name), { recursive: true, dereference: true });
+    cpSync(join(import.meta.dirname, 'stdio-server.mjs'), join(this.folder, 'server.mjs'));
+    mkdirSync(join(this.root, '.config/cordon'), { recursive: true });
+    const named = folders.map((name) => `${name}: ${this.folder}`).join(', ');
+    writeFileSync(join(this.root, '.config/cordon/config.yaml'), `version: 1\nmcp_folders: {${named}}\n`);
+    this.project.write('readme.txt', 'of the repository\n').write('.cordon/policy.yaml', `version: 1\n${policy}`);
+    this.project.commit('first');
+  }
+
+  events(run: string): AnyEvent[] {
+    const { stdout } = this.cordon('audit', 'show', '--run', run, '--json');
+    return stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+  }
+
+  /** A shell script inside that has `mcp SERVER METHOD PARAMS` and `call SERVER TOOL ARGUMENTS`: what comes back is printed. */
+  script(text: string, ...options: string[]): Promise<Finished> {
+    return this.type('run', '--json', '-w', this.project.dir, ...options, '--', 'sh', '-c', `${PRELUDE}${text}`).done;
+  }
+}
+
+const PRELUDE = `mcp() { curl -sS --noproxy '*' -w '\\n' -H "Authorization: Bearer $CORDON_MCP_TOKEN" -H 'Content-Type: application/json' \\
+  -d "{\\"jsonrpc\\":\\"2.0\\",\\"id\\":1,\\"method\\":\\"$2\\",\\"params\\":\${3:-{\\}}}" "$CORDON_MCP_URL/$1"; }
+call() { mcp "$1" tools/call "{\\"name\\":\\"$2\\",\\"arguments\\":\${3:-{\\}}}"; }
+`;
