@@ -4,7 +4,7 @@ import { digest } from '../base/digest.ts';
 import { AuditUnavailableError } from '../base/errors.ts';
 import { NoteError, openCheckpoint, type Signer, signCheckpoint } from './checkpoint.ts';
 import type { Disk, DiskFile } from './disk.ts';
-import { type Batch, batchAfter, encodeBatch, readBatches, segmentName } from './journal.ts';
+import { type Batch, batchAfter, decodeBatch, encodeBatch, scanBatches, segmentName } from './journal.ts';
 import { listSegments, MAX_SEGMENT, paths, readRest } from './layout.ts';
 import { emptyFrontier, extend, type Frontier, frontierRoot, leafHash } from './merkle.ts';
 
@@ -114,15 +114,18 @@ export class JournalWriter {
 
   async #absorb(segment: Segment): Promise<Recovered | null> {
     const bytes = this.#read(segment);
-    const { batches, end } = readBatches(bytes);
+    const { places, end } = scanBatches(bytes);
     let next = this.#end === 0 ? segment.first : this.#tree.size;
-    for (const batch of batches) {
-      if (batch.first !== next)
-        throw unavailable(`${segment.path} goes on with record ${batch.first} where ${next} is due`);
-      next += batch.records.length;
+    for (const { first, count } of places) {
+      if (first !== next) throw unavailable(`${segment.path} goes on with record ${first} where ${next} is due`);
+      next += count;
     }
-    const last = batches.at(-1);
-    if (last !== undefined) this.#adopt(segment, last, next);
+    const last = places.at(-1);
+    const batch = last === undefined ? null : decodeBatch(bytes, last.at, last.end);
+    if (last !== undefined && batch === null) {
+      throw unavailable(`${segment.path} is damaged at byte ${this.#end + last.at}: a batch does not fit its header`);
+    }
+    if (batch !== null) this.#adopt(segment, batch, next);
     this.#end += end;
     return end === bytes.length ? null : this.#discard(segment, bytes.subarray(end));
   }

@@ -94,6 +94,29 @@ export function decodeBatch(bytes: Buffer, at: number, end: number): Batch | nul
   }
 }
 
+/** A batch that is whole by its header and its CRC, and has not been taken apart. */
+export interface BatchPlace {
+  readonly first: number;
+  readonly count: number;
+  readonly at: number;
+  readonly end: number;
+}
+
+/**
+ * Where the batches lie, and where the last whole one ends. Who goes on with a journal needs the last of them, who publishes
+ * it the new ones, and a journal may hold thousands: {@link decodeBatch} takes those apart that matter.
+ */
+export function scanBatches(bytes: Buffer): { places: BatchPlace[]; end: number } {
+  const places: BatchPlace[] = [];
+  for (let at = 0; ; ) {
+    const end = batchEnd(bytes, at);
+    if (end === null) return { places, end: at };
+    const first = Number(bytes.readBigUInt64BE(at + HEADER));
+    places.push({ first, count: bytes.readUInt16BE(at + HEADER + 8), at, end });
+    at = end;
+  }
+}
+
 /** The batches from `at` on, and where the last whole one ends; what is after that is torn, or tampered with. */
 export function readBatches(bytes: Buffer, at = 0): { batches: Batch[]; end: number } {
   const batches: Batch[] = [];

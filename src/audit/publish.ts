@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { AuditInvalidError } from '../base/errors.ts';
 import { type Checkpoint, NoteError, openCheckpoint, type Verifier } from './checkpoint.ts';
 import { type Disk, replaceFile } from './disk.ts';
-import { batchEnd, readBatches, segmentName } from './journal.ts';
+import { batchEnd, decodeBatch, scanBatches, segmentName } from './journal.ts';
 import { listSegments, MAX_CHECKPOINT, MAX_SEGMENT, paths, readBounded, readBundle, readTile } from './layout.ts';
 import { frontierRoot, HASH_BYTES, leafHash } from './merkle.ts';
 import {
@@ -200,11 +200,13 @@ export async function publish(
   for (const { first, bytes } of segments) {
     const data = readBounded(join(dir, paths.journal, segmentName(first)), MAX_SEGMENT);
     if (data === null) continue; // published and removed by another process since it was listed
-    for (const batch of readBatches(data.subarray(0, bytes)).batches) {
-      if (batch.first + batch.records.length <= edge.size) continue;
-      if (batch.first > edge.size)
-        throw invalid(`the audit log's records ${edge.size} to ${batch.first - 1} are missing`);
-      for (const record of batch.records.slice(edge.size - batch.first)) await tiles.write(edge.add(record));
+    const durable = data.subarray(0, bytes);
+    for (const { first: due, count, at, end } of scanBatches(durable).places) {
+      if (due + count <= edge.size) continue;
+      if (due > edge.size) throw invalid(`the audit log's records ${edge.size} to ${due - 1} are missing`);
+      const batch = decodeBatch(durable, at, end);
+      if (batch === null) throw invalid(`the audit log's records from ${due} on do not fit their batch's header`);
+      for (const record of batch.records.slice(edge.size - due)) await tiles.write(edge.add(record));
       note = batch.note;
     }
   }
