@@ -58,12 +58,13 @@ export const contentRefSchema = z.strictObject({
 
 export type Phase = 'intent' | 'outcome' | 'fact';
 
+/** Schemas are made when an event of their type is met: a process meets few of all types. */
 export interface Spec {
   phase: Phase;
   /** For an outcome: the intents it closes. */
   closes?: readonly string[];
-  resource: z.ZodType;
-  outcome?: z.ZodType;
+  resource: () => z.ZodType;
+  outcome?: () => z.ZodType;
   /** Whether `decision` and `content` may stand there, or must. */
   decision?: 'required' | 'optional';
   content?: 'required' | 'optional';

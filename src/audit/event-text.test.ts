@@ -91,7 +91,7 @@ test('every part of every event is of a form that is looked into', () => {
   };
   for (const type of eventTypes) {
     const spec: Spec = specs[type];
-    visit(spec.resource);
-    if (spec.outcome !== undefined) visit(spec.outcome);
+    visit(spec.resource());
+    if (spec.outcome !== undefined) visit(spec.outcome());
   }
 });

@@ -22,8 +22,8 @@ export function rewriteTexts<T extends Pick<EventBody, 'type'>>(event: T, change
 function bodySchema(type: EventType): z.ZodType {
   const spec: Spec = specs[type];
   return z.object({
-    resource: spec.resource,
-    ...(spec.outcome === undefined ? {} : { outcome: spec.outcome }),
+    resource: spec.resource(),
+    ...(spec.outcome === undefined ? {} : { outcome: spec.outcome() }),
     decision: decisionSchema.optional(),
     content: contentRefSchema.optional(),
   });

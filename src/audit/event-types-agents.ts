@@ -4,63 +4,67 @@ import { count, digest, type Spec, text } from './event-fields.ts';
 /** Agents: where they came from, what they said, and the tools that Cordon carried out for them. */
 export const agentSpecs = {
   /** The files an agent is made of, fetched from npm; of no run. */
-  'agent.install': { phase: 'intent', resource: z.strictObject({ agent: text, package: text, version: text }) },
+  'agent.install': { phase: 'intent', resource: () => z.strictObject({ agent: text, package: text, version: text }) },
   'agent.installed': {
     phase: 'outcome',
     closes: ['agent.install'],
-    resource: z.strictObject({ agent: text, package: text, version: text }),
-    outcome: z.strictObject({
-      result: z.enum(['done', 'failed']),
-      reason: text.nullable(),
-      /** Of the package, as the registry told; of npm's lock file; over every file. */
-      integrity: text.nullable(),
-      lock: digest.nullable(),
-      tree: digest.nullable(),
-    }),
+    resource: () => z.strictObject({ agent: text, package: text, version: text }),
+    outcome: () =>
+      z.strictObject({
+        result: z.enum(['done', 'failed']),
+        reason: text.nullable(),
+        /** Of the package, as the registry told; of npm's lock file; over every file. */
+        integrity: text.nullable(),
+        lock: digest.nullable(),
+        tree: digest.nullable(),
+      }),
   },
   /** Which agent a run starts, and what of: before it starts. */
   'agent.prepared': {
     phase: 'fact',
-    resource: z.strictObject({
-      agent: text,
-      version: text,
-      source: z.enum(['installed', 'host', 'built-in']),
-      /** Null for the one that is part of Cordon. */
-      tree: digest.nullable(),
-      lock: digest.nullable(),
-      model: text,
-      /** Where the parts of the prompt came from, in order. */
-      prompt: z.array(z.strictObject({ from: text, bytes: count })),
-    }),
+    resource: () =>
+      z.strictObject({
+        agent: text,
+        version: text,
+        source: z.enum(['installed', 'host', 'built-in']),
+        /** Null for the one that is part of Cordon. */
+        tree: digest.nullable(),
+        lock: digest.nullable(),
+        model: text,
+        /** Where the parts of the prompt came from, in order. */
+        prompt: z.array(z.strictObject({ from: text, bytes: count })),
+      }),
   },
   /** What an agent said it did, in order; its own words, cut. All of it is in what was kept of its output. */
   'agent.message': {
     phase: 'fact',
-    resource: z.strictObject({ kind: z.enum(['message', 'reasoning', 'plan', 'trouble']), text, characters: count }),
+    resource: () =>
+      z.strictObject({ kind: z.enum(['message', 'reasoning', 'plan', 'trouble']), text, characters: count }),
     /** Of the built-in agent: the whole answer of its model, with the calls in it. */
     content: 'optional',
   },
   'agent.tool.called': {
     phase: 'fact',
-    resource: z.strictObject({ id: text, tool: text, input: text, characters: count }),
+    resource: () => z.strictObject({ id: text, tool: text, input: text, characters: count }),
   },
   'agent.tool.returned': {
     phase: 'fact',
-    resource: z.strictObject({ id: text, ok: z.boolean(), text, characters: count }),
+    resource: () => z.strictObject({ id: text, ok: z.boolean(), text, characters: count }),
   },
   /** A tool that Cordon itself carries out is asked for: decided upon, and not yet done. The whole call is content. */
   'tool.requested': {
     phase: 'intent',
-    resource: z.strictObject({
-      server: text,
-      tool: text,
-      id: text,
-      /** Answers of the model so far; null where the agent is inside, and its steps are its own. */
-      step: count.nullable(),
-      /** In a few words. */
-      input: text,
-      characters: count,
-    }),
+    resource: () =>
+      z.strictObject({
+        server: text,
+        tool: text,
+        id: text,
+        /** Answers of the model so far; null where the agent is inside, and its steps are its own. */
+        step: count.nullable(),
+        /** In a few words. */
+        input: text,
+        characters: count,
+      }),
     decision: 'required',
     content: 'optional',
   },
@@ -68,48 +72,51 @@ export const agentSpecs = {
   'tool.ended': {
     phase: 'outcome',
     closes: ['tool.requested'],
-    resource: z.strictObject({ server: text, tool: text, id: text }),
-    outcome: z.strictObject({
-      result: z.enum(['done', 'failed', 'denied']),
-      text,
-      characters: count,
-      durationMs: count,
-    }),
+    resource: () => z.strictObject({ server: text, tool: text, id: text }),
+    outcome: () =>
+      z.strictObject({
+        result: z.enum(['done', 'failed', 'denied']),
+        text,
+        characters: count,
+        durationMs: count,
+      }),
     content: 'optional',
   },
   /** What an agent that is talked with is told; its name and version as it says them. */
   'agent.prompted': {
     phase: 'fact',
-    resource: z.strictObject({
-      name: text.nullable(),
-      version: text.nullable(),
-      prompt: z.array(z.strictObject({ from: text, bytes: count })),
-    }),
+    resource: () =>
+      z.strictObject({
+        name: text.nullable(),
+        version: text.nullable(),
+        prompt: z.array(z.strictObject({ from: text, bytes: count })),
+      }),
   },
   /** A tool that was asked about before it is used, and what was said. */
   'tool.asked': {
     phase: 'intent',
-    resource: z.strictObject({ server: text, tool: text, /** As the caller names the call. */ call: text }),
+    resource: () => z.strictObject({ server: text, tool: text, /** As the caller names the call. */ call: text }),
     decision: 'required',
   },
   'tool.answered': {
     phase: 'outcome',
     closes: ['tool.asked'],
-    resource: z.strictObject({ server: text, tool: text, call: text }),
-    outcome: z.strictObject({ result: text, reason: text.nullable() }),
+    resource: () => z.strictObject({ server: text, tool: text, call: text }),
+    outcome: () => z.strictObject({ result: text, reason: text.nullable() }),
   },
   'agent.ended': {
     phase: 'fact',
-    resource: z.strictObject({
-      ok: z.boolean(),
-      reason: text.nullable(),
-      steps: count,
-      toolCalls: count,
-      /** Steps beyond what is recorded one by one, and lines that were no part of its stream. */
-      unrecorded: count,
-      unread: count,
-      /** As the agent tells it. */
-      tokens: z.strictObject({ input: count, output: count }),
-    }),
+    resource: () =>
+      z.strictObject({
+        ok: z.boolean(),
+        reason: text.nullable(),
+        steps: count,
+        toolCalls: count,
+        /** Steps beyond what is recorded one by one, and lines that were no part of its stream. */
+        unrecorded: count,
+        unread: count,
+        /** As the agent tells it. */
+        tokens: z.strictObject({ input: count, output: count }),
+      }),
   },
 } as const satisfies Record<string, Spec>;

@@ -47,8 +47,8 @@ type Body<T extends EventType> = {
   principal: Principal;
   /** The policy's name of the action, when there is one. */
   action: string | null;
-  resource: z.infer<Specs[T]['resource']>;
-} & (Specs[T] extends { outcome: infer O extends z.ZodType } ? { outcome: z.infer<O> } : { outcome?: never }) &
+  resource: z.infer<ReturnType<Specs[T]['resource']>>;
+} & (Specs[T] extends { outcome: () => infer O extends z.ZodType } ? { outcome: z.infer<O> } : { outcome?: never }) &
   Presence<Specs[T], 'decision', EventDecision> &
   Presence<Specs[T], 'content', ContentRef>;
 
@@ -78,9 +78,9 @@ function schemaOf(type: EventType) {
     run: runId.nullable(),
     principal: principalSchema,
     action: text.nullable(),
-    resource: spec.resource,
+    resource: spec.resource(),
     decision: presence(decisionSchema, spec.decision),
-    outcome: spec.outcome ?? z.undefined().optional(),
+    outcome: spec.outcome?.() ?? z.undefined().optional(),
     cause: seq.nullable(),
     content: presence(contentRefSchema, spec.content),
   });

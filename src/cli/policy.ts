@@ -59,7 +59,7 @@ function explainCommand(context: Context): Command {
     )
     .option('--exit-code', 'end with 0 for permit, 3 for deny, 4 for ask')
     .action(async (words: string[], options: Options & { exitCode?: boolean }) => {
-      const { explain } = await import('../policy/index.ts');
+      const { explain } = await import('../policy/explain.ts');
       const { renderExplanation } = await import('./policy/render.ts');
       const out = outputOf(context, options);
       const explanation = explain(await compile(context, options), words);

@@ -10,14 +10,14 @@ import { combineDependencies, dependencyIdentity, idleDependencies } from './dep
 import { COMPILER, type EffectivePolicy, type Slice } from './effective.ts';
 import { checkMayGrant, findSecret, grantRef, type ParsedGrants, parseGrants, type RequestGrants } from './grants.ts';
 import { hostPatternText } from './hosts.ts';
-import { type InlineTest, readTests, runTests, type TestResult, testProblem } from './inline-tests.ts';
+import type { InlineTest, TestResult } from './inline-tests.ts';
 import { combineMcp, compileMcp, type McpServer, mcpAboveCeiling, mcpIdentity } from './mcp.ts';
 import { combineModels } from './models.ts';
 import { combineNetwork } from './network.ts';
 import { compileApprovalCondition, compileRaw } from './raw.ts';
 import { refuseAboveCeiling } from './request-ceiling.ts';
 import { type Layer, RuleBook, valuesOf } from './rule.ts';
-import { type ParsedDocument, readDocument } from './schema.ts';
+import type { ParsedDocument } from './schema.ts';
 import { combineCommands, combineFilesystem, combineGit, combineLimits, combineSandbox } from './settings.ts';
 import { allowCommands, compileHosts, compileOpenings } from './short-forms.ts';
 import type { Source } from './source.ts';
@@ -46,31 +46,39 @@ const DEFAULT_FILE = '.cordon/policy.yaml';
  * `PolicyDeniedError` for one that asks for more than the ceiling.
  */
 export async function compilePolicy(input: PolicyInput): Promise<EffectivePolicy> {
-  const { documents, grants, tests } = read(input);
+  const grants = parseGrants(input.request ?? {});
+  if (input.organisation === undefined && input.repository === undefined)
+    return assemble([], grants, input.resolved).policy;
+  const reader = await import('./documents.ts');
+  const { documents, tests } = read(input, reader);
   const { policy, plain } = assemble(documents, grants, input.resolved);
-  const failed = documents.flatMap((document) => results(document, tests, plain)).filter((result) => !result.passed);
-  if (failed.length > 0) throw new DocumentError(failed.map(testProblem));
+  const failed = documents
+    .flatMap((document) => results(document, tests, plain, reader))
+    .filter((result) => !result.passed);
+  if (failed.length > 0) throw new DocumentError(failed.map(reader.testProblem));
   return policy;
 }
 
 /** Runs the documents' tests and returns every result, for `cordon policy test`. Throws as {@link compilePolicy}, except for failed tests. */
 export async function testPolicy(input: PolicyInput): Promise<readonly TestResult[]> {
-  const { documents, grants, tests } = read(input);
-  const { plain } = assemble(documents, grants);
-  return documents.flatMap((document) => results(document, tests, plain));
+  const reader = await import('./documents.ts');
+  const { documents, tests } = read(input, reader);
+  const { plain } = assemble(documents, parseGrants(input.request ?? {}));
+  return documents.flatMap((document) => results(document, tests, plain, reader));
 }
 
 interface NamedDocument extends ParsedDocument {
   readonly layer: 'organisation' | 'repository';
 }
 
+type Reader = typeof import('./documents.ts');
+
 interface Input {
   readonly documents: readonly NamedDocument[];
-  readonly grants: ParsedGrants;
   readonly tests: ReadonlyMap<NamedDocument, readonly InlineTest[]>;
 }
 
-function read(input: PolicyInput): Input {
+function read(input: PolicyInput, { readDocument, readTests }: Reader): Input {
   const documents: NamedDocument[] = [];
   const problems: Problem[] = [];
   const tests = new Map<NamedDocument, readonly InlineTest[]>();
@@ -95,7 +103,7 @@ function read(input: PolicyInput): Input {
     documents.push(document);
   }
   if (problems.length > 0) throw new DocumentError(problems);
-  return { documents, grants: parseGrants(input.request ?? {}), tests };
+  return { documents, tests };
 }
 
 type Resolved = ReadonlyMap<string, ResolvedCommand>;
@@ -133,7 +141,12 @@ function layersOf(documents: readonly NamedDocument[]): Layer[] {
 }
 
 /** The organisation's tests say what at most is possible: its document alone, as if a repository granted all of it. */
-function results(document: NamedDocument, tests: Input['tests'], plain: EffectivePolicy): readonly TestResult[] {
+function results(
+  document: NamedDocument,
+  tests: Input['tests'],
+  plain: EffectivePolicy,
+  { runTests }: Reader,
+): readonly TestResult[] {
   const own = tests.get(document) ?? [];
   if (own.length === 0) return [];
   const alone = document.layer === 'organisation';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { DocumentError } from '../base/errors.ts';
-import { compilePolicy, decide, explain, hostFacts, policyOfServer, residualRisk } from './index.ts';
+import { explain } from './explain.ts';
+import { compilePolicy, decide, hostFacts, policyOfServer, residualRisk } from './index.ts';
 
 const source = (file: string, text: string) => ({ file, text: `version: 1\n${text}` });
 const repository = (text: string) => source('.cordon/policy.yaml', text);

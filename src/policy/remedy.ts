@@ -1,5 +1,5 @@
 import type { PolicyAction } from './action.ts';
-import { isServerName, TOOL_NAME } from './mcp-schema.ts';
+import { isServerName, TOOL_NAME } from './mcp-names.ts';
 
 /** The lines that would permit an action, and where they go. Undefined where no short form speaks of it. */
 export function grantRemedy(action: PolicyAction, file: string): string | undefined {

@@ -73,7 +73,7 @@ async function readText(path: string, shownAs: string): Promise<string> {
 
 /** Actions as JSON lines, `{"action": "net.connect", "host": "a.example:443"}`: as tests write them, and as decisions record them. */
 export async function readActions(context: Context, file: string): Promise<readonly PolicyAction[]> {
-  const { readAction } = await import('../../policy/index.ts');
+  const { readAction } = await import('../../policy/action-input.ts');
   const { strictJsonParse } = await import('../../base/strict-json.ts');
   const lines = (await readText(resolve(context.cwd, file), file)).split('\n');
   return lines.flatMap((line, i) => {
