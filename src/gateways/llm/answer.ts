@@ -46,7 +46,7 @@ export async function relay(
     if (stream) guest.writeHead(200, headers);
   };
   const parts = {
-    answer: answer as AsyncIterable<Buffer>,
+    answer,
     decode: decode === undefined ? null : (bytes: AsyncIterable<Buffer>) => decode(bytes, crossing.upstream.name),
     guest,
     meter,

@@ -53,6 +53,7 @@ export async function askOnce(question: {
       stream: false,
       requestId,
       body: sent,
+      bytes: Buffer.from(JSON.stringify(sent)),
       headers: {},
     } as const;
     const answer = await transport.send(await provider.prepare(call), signal);

@@ -28,6 +28,7 @@ export async function ask(gateway: Gateway, incoming: Incoming, crossing: Crossi
         stream: incoming.ask.stream,
         requestId: crossing.requestId,
         body: crossing.sent.body,
+        bytes: crossing.sent.bytes,
         headers: incoming.headers,
       });
       const answer = await transport.send(request, incoming.signal);

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate, zstdDecompress } from 'node:zlib';
 import type { Hold } from './intake.ts';
+import { eachPiece } from './pieces.ts';
 import { badRequest } from './refusal.ts';
 import { isObject, type JsonObject } from './wire/wire.ts';
 
@@ -23,12 +24,12 @@ export async function readBody(request: IncomingMessage, limit: number, hold: Ho
   if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge();
   const pieces: Buffer[] = [];
   let size = 0;
-  for await (const piece of request) {
-    pieces.push(piece as Buffer);
-    size += (piece as Buffer).length;
+  await eachPiece(request, (piece) => {
+    pieces.push(piece);
+    size += piece.length;
     if (size > limit) throw tooLarge();
-    hold.take((piece as Buffer).length);
-  }
+    hold.take(piece.length);
+  });
   const body = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
   const encoding = String(request.headers['content-encoding'] ?? 'identity').toLowerCase();
   if (encoding === 'identity') return body;
@@ -41,18 +42,20 @@ export async function readBody(request: IncomingMessage, limit: number, hold: Ho
   return open;
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
 /** JSON of an object, not nested beyond reason. Of a name that stands twice the last counts, and only it is sent. */
 export function parseBody(bytes: Buffer): JsonObject {
   if (bytes.length > MAX_VALUES && valuesIn(bytes) > MAX_VALUES)
     throw badRequest(`the body has more than ${MAX_VALUES} values`, 413);
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = JSON.parse(utf8.decode(bytes));
   } catch {
     throw badRequest('the body is not JSON in UTF-8');
   }
   if (!isObject(value)) throw badRequest('the body is no JSON object');
-  if (depthOf(value) > MAX_DEPTH) throw badRequest(`the body is nested deeper than ${MAX_DEPTH} levels`);
+  if (deeper(value, MAX_DEPTH)) throw badRequest(`the body is nested deeper than ${MAX_DEPTH} levels`);
   return value;
 }
 
@@ -80,12 +83,12 @@ function endOfString(bytes: Buffer, from: number): number {
   return bytes.length;
 }
 
-function depthOf(root: JsonObject): number {
-  let depth = 0;
-  let level: unknown[] = [root];
-  while (level.length > 0 && depth <= MAX_DEPTH) {
-    depth++;
-    level = level.flatMap((value) => (typeof value === 'object' && value !== null ? Object.values(value) : []));
+/** Goes no deeper than it asks for. */
+function deeper(value: object, levels: number): boolean {
+  if (levels === 0) return true;
+  for (const key in value) {
+    const item: unknown = value[key as keyof typeof value];
+    if (typeof item === 'object' && item !== null && deeper(item, levels - 1)) return true;
   }
-  return depth;
+  return false;
 }

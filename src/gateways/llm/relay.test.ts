@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { defaultModelLimits } from './limits.ts';
 import { relayStream } from './relay.ts';
@@ -14,15 +15,16 @@ test('a caller that is waited for many times keeps no listeners, and gets everyt
     return false;
   };
   const events = [...Array.from({ length: 50 }, (_, i) => `data: {"n":${i}}\n\n`), 'data: [DONE]\n\n'];
+  const listeners = () => guest.listenerCount('close') + guest.listenerCount('drain') + guest.listenerCount('error');
   let most = 0;
   const answer = async function* () {
     for (const event of events) {
-      most = Math.max(most, guest.listenerCount('close') + guest.listenerCount('drain') + guest.listenerCount('error'));
+      most = Math.max(most, listeners());
       yield Buffer.from(event);
     }
   };
   await relayStream({
-    answer: answer(),
+    answer: Readable.from(answer()),
     decode: null,
     guest,
     meter: wires.chat.meter({ model: 'm', stream: true, maxOutput: null, answers: 1, wants: [], wantsUsage: true }),
@@ -33,5 +35,7 @@ test('a caller that is waited for many times keeps no listeners, and gets everyt
     begin: () => {},
   });
   expect(got).toBe(events.join(''));
-  expect(most).toBe(0);
+  // Those of the one piece that is on its way, while the next is asked for.
+  expect(most).toBeLessThanOrEqual(2);
+  expect(listeners()).toBe(0);
 });

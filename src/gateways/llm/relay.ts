@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import { SseReader } from '../../base/sse.ts';
 import type { ModelRecording } from './ledger.ts';
 import type { ModelLimits } from './limits.ts';
+import { eachPiece } from './pieces.ts';
 import { ModelRefusal } from './refusal.ts';
 import type { Translation } from './translate/translation.ts';
 import { isObject, type Meter, WireError } from './wire/wire.ts';
@@ -11,7 +13,7 @@ const MAX_WHOLE = 64 * 1024 * 1024;
 
 /** How an answer goes from the provider to the caller. */
 export interface Relay {
-  readonly answer: AsyncIterable<Buffer>;
+  readonly answer: Readable;
   /** Turns the provider's framing into server-sent events; null where it is that already. */
   readonly decode: ((bytes: AsyncIterable<Buffer>) => AsyncIterable<Buffer>) | null;
   readonly guest: ServerResponse;
@@ -32,10 +34,9 @@ export interface Relay {
  * `ModelRefusal` `cut` when the stream ends before the protocol's end, and when an event has no end.
  */
 export async function relayStream(relay: Relay): Promise<void> {
-  const { meter, translation, onBytes } = relay;
-  const bytes = within(relay.answer, relay.limits);
+  const { answer, decode, limits, meter, translation, onBytes } = relay;
   const reader = new SseReader();
-  for await (const piece of relay.decode?.(bytes) ?? bytes) {
+  const take = (piece: Buffer) => {
     onBytes(piece.length);
     const out: Buffer[] = [];
     for (const event of reader.push(piece)) {
@@ -43,9 +44,11 @@ export async function relayStream(relay: Relay): Promise<void> {
       if (translation !== null) out.push(Buffer.from(inWords(() => translation.event(event.type, event.data))));
       else if (!ours) out.push(event.raw);
     }
-    if (out.length > 0) await pass(relay, out.length === 1 ? (out[0] as Buffer) : Buffer.concat(out));
+    const passed = out.length > 0 ? pass(relay, out.length === 1 ? (out[0] as Buffer) : Buffer.concat(out)) : undefined;
     if (translation?.failed) throw toldFailure(meter);
-  }
+    return passed;
+  };
+  await within(decode === null ? answer : Readable.from(decode(answer)), limits, take);
   if (!meter.complete && meter.failure !== null) throw toldFailure(meter);
   if (reader.rest.length > 0 || !meter.complete)
     throw new ModelRefusal('cut', 502, 'answer_cut', 'the answer broke off before its end');
@@ -65,13 +68,13 @@ function toldFailure({ failure }: Meter): ModelRefusal {
 export async function relayWhole(relay: Relay): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let size = 0;
-  for await (const piece of within(relay.answer, relay.limits)) {
+  await within(relay.answer, relay.limits, (piece) => {
     relay.onBytes(piece.length);
     pieces.push(piece);
     size += piece.length;
     if (size > MAX_WHOLE)
       throw new ModelRefusal('cut', 502, 'answer_too_large', `an answer of more than ${MAX_WHOLE} bytes`);
-  }
+  });
   const bytes = Buffer.concat(pieces);
   let value: unknown;
   try {
@@ -100,11 +103,12 @@ function inWords(say: () => string): string {
   }
 }
 
-async function pass({ guest, recording, begin }: Relay, bytes: Buffer): Promise<void> {
+/** A promise where the caller has to be waited for. */
+function pass({ guest, recording, begin }: Relay, bytes: Buffer): void | Promise<void> {
   begin();
   recording?.piece(bytes);
   if (guest.destroyed) throw new ModelRefusal('cancelled', 499, 'cancelled', 'the caller went away');
-  if (!guest.write(bytes)) await drained(guest);
+  if (!guest.write(bytes)) return drained(guest);
 }
 
 /** Resolves when it takes more, or is gone. Leaves no listeners: a long answer waits many times. */
@@ -118,25 +122,29 @@ export function drained(guest: ServerResponse): Promise<void> {
   });
 }
 
-/** Throws when a piece takes too long, or all of them are too many. */
-async function* within(answer: AsyncIterable<Buffer>, limits: ModelLimits): AsyncGenerator<Buffer> {
-  const source = answer as AsyncIterable<Buffer> & { destroy?: (error: Error) => void };
+/** Every piece to `take`. Throws when one takes too long to come, or all of them are too many. */
+async function within(answer: Readable, limits: ModelLimits, take: (piece: Buffer) => void | Promise<void>) {
   let size = 0;
   let late: ModelRefusal | null = null;
   const tooLate = () => {
     late = new ModelRefusal('timeout', 504, 'answer_stalled', `nothing came for ${limits.idleTime / 1000} s`);
-    source.destroy?.(late);
+    answer.destroy(late);
   };
   let timer = setTimeout(tooLate, limits.idleTime);
   try {
-    for await (const piece of answer) {
-      clearTimeout(timer);
+    await eachPiece(answer, (piece) => {
+      timer.refresh();
       size += piece.length;
       if (size > limits.maxAnswer)
         throw new ModelRefusal('cut', 502, 'answer_too_large', `an answer of more than ${limits.maxAnswer} bytes`);
-      yield piece;
-      timer = setTimeout(tooLate, limits.idleTime);
-    }
+      const waiting = take(piece);
+      if (waiting === undefined) return;
+      // The provider is not what is waited for.
+      clearTimeout(timer);
+      return waiting.then(() => {
+        timer = setTimeout(tooLate, limits.idleTime);
+      });
+    });
   } catch (error) {
     if (late !== null) throw late;
     if (error instanceof ModelRefusal) throw error;

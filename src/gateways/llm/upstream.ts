@@ -38,16 +38,20 @@ export class Transport {
       const request = (secure ? httpsRequest : httpRequest)(url, {
         method: 'POST',
         agent: secure ? this.#https : this.#http,
-        signal,
         headers: { ...headers, 'content-length': body.length, 'accept-encoding': 'identity' },
       });
+      // Not the request's own `signal`: what Node sets up for it costs as much as sending the request.
+      const abort = () => request.destroy();
+      if (signal.aborted) abort();
+      signal.addEventListener('abort', abort);
+      request.once('close', () => signal.removeEventListener('abort', abort));
       const connecting = setTimeout(() => {
         request.destroy(new ModelRefusal('unreachable', 504, 'provider_unreachable', `${url.host} cannot be reached`));
       }, this.#limits.connectTime);
       const waiting = setTimeout(() => {
         request.destroy(new ModelRefusal('timeout', 504, 'provider_timeout', `${url.host} did not answer in time`));
       }, this.#limits.headTime);
-      request.on('socket', (socket) => {
+      request.once('socket', (socket) => {
         if (!socket.connecting) clearTimeout(connecting);
         else socket.once(secure ? 'secureConnect' : 'connect', () => clearTimeout(connecting));
       });

@@ -38,6 +38,8 @@ export interface UpstreamCall {
   /** Ours: sent along where the upstream has a place for it, so that its records and ours can be joined. */
   readonly requestId: string;
   readonly body: JsonObject;
+  /** `body` as JSON: the bytes that were searched for secrets and recorded. A driver that sends another body makes its own. */
+  readonly bytes: Buffer;
   /** Protocol headers of the caller's that may pass (`anthropic-version`, `anthropic-beta`), lower case. */
   readonly headers: Readonly<Record<string, string>>;
 }

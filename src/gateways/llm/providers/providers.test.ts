@@ -19,13 +19,14 @@ const options = (more: Partial<ProviderOptions> = {}): ProviderOptions => ({
   post: async () => ({ status: 500, text: '' }),
   ...more,
 });
-const call = (more: Partial<UpstreamCall> = {}): UpstreamCall => ({
+const call = ({ body = { model: 'm', messages: [] }, ...more }: Partial<UpstreamCall> = {}): UpstreamCall => ({
   wire: 'messages',
   operation: 'generate',
   model,
   stream: false,
   requestId: 'req_1',
-  body: { model: 'm', messages: [] },
+  body,
+  bytes: Buffer.from(JSON.stringify(body)),
   headers: {},
   ...more,
 });

@@ -34,6 +34,7 @@ function speaking(
   base: URL,
   wires: readonly WireName[],
 ): Provider {
+  const urls = { chat: endpoint(base, PATHS.chat), responses: endpoint(base, PATHS.responses) };
   return {
     name,
     driver,
@@ -41,8 +42,11 @@ function speaking(
     models,
     async prepare(call) {
       const bearer = key === null ? {} : { authorization: `Bearer ${await key()}` };
-      const path = PATHS[call.wire as keyof typeof PATHS];
-      return jsonRequest(endpoint(base, path), call, { ...headers, ...bearer, 'x-client-request-id': call.requestId });
+      return jsonRequest(urls[call.wire as keyof typeof urls], call, {
+        ...headers,
+        ...bearer,
+        'x-client-request-id': call.requestId,
+      });
     },
   };
 }

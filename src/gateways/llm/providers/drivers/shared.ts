@@ -8,7 +8,13 @@ export function endpoint(base: URL, path: string): URL {
   return url;
 }
 
-export function jsonRequest(url: URL, call: UpstreamCall, headers: Readonly<Record<string, string>>): UpstreamRequest {
+/** `body`: what is sent in place of the call's. */
+export function jsonRequest(
+  url: URL,
+  call: UpstreamCall,
+  headers: Readonly<Record<string, string>>,
+  body: Buffer = call.bytes,
+): UpstreamRequest {
   return {
     url,
     headers: {
@@ -17,7 +23,7 @@ export function jsonRequest(url: URL, call: UpstreamCall, headers: Readonly<Reco
       'user-agent': 'cordon',
       ...headers,
     },
-    body: Buffer.from(JSON.stringify(call.body)),
+    body,
   };
 }
 

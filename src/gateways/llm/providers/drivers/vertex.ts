@@ -81,8 +81,9 @@ function claudeRequest(
   const body: JsonObject = { anthropic_version: VERSION, ...rest, ...(counts && model !== undefined ? { model } : {}) };
   return jsonRequest(
     url,
-    { ...call, body },
+    call,
     betas.length === 0 ? headers : { ...headers, 'anthropic-beta': betas.join(',') },
+    Buffer.from(JSON.stringify(body)),
   );
 }
 
