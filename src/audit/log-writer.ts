@@ -202,23 +202,19 @@ export class Log implements AuditLog {
     const first = this.#journal.tree.size;
     const records: Buffer[] = [];
     if (this.#recovered !== null)
-      records.push(encode(prepare(recoveredEvent(this.#recovered)).event, first, time, null));
+      records.push(encode(prepare(recoveredEvent(this.#recovered)).text, first, time, null));
     const accepted: Waiting[] = [];
     for (const waiting of batch) {
-      const { event, cause, ticket } = waiting;
+      const { type, text, cause, ticket } = waiting;
       const seq = cause instanceof QueuedTicket ? cause.seq : cause;
       if (seq === undefined) {
         ticket.reject(
-          new CordonError(
-            'internal',
-            7,
-            `the event ${event.type} names as its cause one that was not recorded before it`,
-          ),
+          new CordonError('internal', 7, `the event ${type} names as its cause one that was not recorded before it`),
         );
         continue;
       }
       ticket.seq = first + records.length;
-      records.push(encode(event, ticket.seq, time, seq));
+      records.push(encode(text, ticket.seq, time, seq));
       accepted.push(waiting);
     }
     batch.splice(0, batch.length, ...accepted);

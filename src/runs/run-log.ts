@@ -80,7 +80,13 @@ export class RunLog {
   }
 
   #address(event: Unaddressed, by: 'requester' | 'agent'): NewEvent {
-    const shown = rewriteTexts(event, (text) => this.#redactor.redact(text));
+    const texts: string[] = [];
+    rewriteTexts(event, (text) => {
+      texts.push(text);
+      return text;
+    });
+    // Nearly always there is nothing in any of them.
+    const shown = this.#redactor.matchesAny(texts) ? rewriteTexts(event, (text) => this.#redactor.redact(text)) : event;
     return { ...shown, run: this.#run, principal: by === 'agent' ? this.#agent : this.#requester } as NewEvent;
   }
 

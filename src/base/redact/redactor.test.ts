@@ -267,3 +267,57 @@ test('a value that ends with line feeds is taken out without them too', () => {
   redactor.add('B', `short\n\n\n`); // eight bytes: what is left of it is too short to be told from other text
   expect(redactor.redact('short')).toBe('short');
 });
+
+describe('whether there is something to take out', () => {
+  const github = `ghp_${'a1B2'.repeat(9)}`;
+  const aws = `AKIA${'ABCDEFGH'.repeat(2)}`;
+  const pem = '-----BEGIN PRIVATE KEY-----\n';
+  const parts = fc.oneof(
+    fc.constantFrom(
+      github,
+      aws,
+      pem,
+      PASSWORD,
+      JSON.stringify(PASSWORD),
+      '-----END',
+      'A',
+      '0',
+      '_',
+      '\n',
+      '\0',
+      ' ',
+      'é',
+    ),
+    fc
+      .constantFrom(github, aws, pem, PASSWORD)
+      .chain((whole) => fc.nat(whole.length).map((end) => whole.slice(0, end))),
+    fc.constantFrom(github, aws, pem, PASSWORD).chain((whole) => fc.nat(whole.length).map((from) => whole.slice(from))),
+  );
+  const texts = fc.array(
+    fc.array(parts, { maxLength: 4 }).map((all) => all.join('')),
+    { maxLength: 4 },
+  );
+  const redactor = redactorOf({ DB_PASSWORD: PASSWORD });
+
+  test('is what a stream of it would lose', () => {
+    fc.assert(
+      fc.property(texts, (all) => {
+        for (const text of all) {
+          const redaction = redactor.open();
+          redaction.write(Buffer.from(text), true);
+          expect(redactor.matches(text)).toBe(redaction.marks > 0);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('of several texts, is that of any of them: where one ends and another begins makes no difference', () => {
+    fc.assert(
+      fc.property(texts, (all) => {
+        expect(redactor.matchesAny(all)).toBe(all.some((text) => redactor.matches(text)));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});

@@ -1,13 +1,19 @@
 import { Transform } from 'node:stream';
 import { ByteSearch } from './byte-search.ts';
 import { encodingsOf } from './encodings.ts';
-import type { Needles } from './needles.ts';
+import { type Needles, searchValues } from './needles.ts';
 import { Redaction } from './redaction.ts';
+import { searchShapes } from './shape-search.ts';
 
 /** Shorter values would stand in half of all text, and redacting them would say what they are. Bytes. */
 export const SHORTEST_SECRET = 8;
 /** Longest value. What may be the beginning of one is held back, so this bounds a stream's memory (three times as much). Bytes. */
 export const LONGEST_SECRET = 64 * 1024;
+
+/** No shape of a credential has this byte in it, nor asks what stands beside it: like a text's end. */
+const BETWEEN = '\0';
+const NOTHING = () => {};
+const NEVER = () => false;
 
 export interface RedactorOptions {
   /** Whether shapes of credentials are looked for too. Default true. */
@@ -64,16 +70,29 @@ export class Redactor {
   /** The whole of a text or of bytes; the same object when there was nothing to take out. */
   redact<T extends string | Buffer>(input: T): T {
     const data: Buffer = typeof input === 'string' ? Buffer.from(input) : input;
+    if (!this.matches(data)) return input;
     const redaction = new Redaction(() => this.needles());
     const pieces = redaction.write(data, true);
-    if (redaction.marks === 0) return input;
     const out = Buffer.concat(pieces);
     return (typeof input === 'string' ? out.toString() : out) as T;
   }
 
-  /** True when there is something to take out. */
+  /** True when there is something to take out: what a stream's redaction would find, without all that it keeps for what may follow. */
   matches(input: string | Buffer): boolean {
-    return this.nameIn(input) !== null;
+    const data = typeof input === 'string' ? Buffer.from(input) : input;
+    const needles = this.needles();
+    let found = false;
+    const yes = () => {
+      found = true;
+    };
+    searchValues(data, true, needles, yes, NOTHING);
+    if (!found && needles.shapes) searchShapes(data, -1, true, NEVER, { found: yes, undecided: NOTHING });
+    return found;
+  }
+
+  /** The same of any of several texts, each by itself, in one search. */
+  matchesAny(texts: readonly string[]): boolean {
+    return this.matches(texts.join(BETWEEN));
   }
 
   /** The name of the first that would be taken out: of a value as it was added, or of a shape; null when there is none. */
