@@ -103,6 +103,7 @@ async function playCordon(upstream: string, scratch: string): Promise<void> {
     ]);
   const { openModels } = await import('../src/gateways/llm/server.ts');
   const { parseProviders, openProvider } = await import('../src/gateways/llm/settings.ts');
+  const { modelRecorder } = await import('../src/runs/recording/run.ts');
   const { translate } = await import('../src/gateways/llm/translate/index.ts');
   const text =
     'version: 1\nllm_policy: {allowed_providers: [up], models: [m], budget: {usd: 100000, requests: 10000000}}\n';
@@ -111,7 +112,7 @@ async function playCordon(upstream: string, scratch: string): Promise<void> {
   for (let i = 0; i < 20; i++) redactor.add(`SECRET_${i}`, randomBytes(24).toString('base64'));
   const log = await openAuditLog({ dir: join(scratch, 'audit'), keys: join(scratch, 'keys') });
   const run = new RunLog(log, '0123456789abcdef', { id: 'user:bench', kind: 'user' }, redactor);
-  const recorder = new Recorder({
+  const kept = new Recorder({
     file: join(scratch, 'recording'),
     redactor,
     start: {} as ConstructorParameters<typeof Recorder>[0]['start'],
@@ -119,6 +120,10 @@ async function playCordon(upstream: string, scratch: string): Promise<void> {
     own: ['0123456789abcdef'],
     monotonic: () => systemClock.monotonic(),
   });
+  const recorder = modelRecorder({ recorder: kept, loaded: { policy } } as unknown as Parameters<
+    typeof modelRecorder
+  >[0]);
+  if (recorder === null) throw new Error('the policy keeps nothing of what is said');
   const settings = await parseProviders(
     'providers.yaml',
     `version: 1\nproviders: [{name: up, driver: openai-compatible, base_url: "${upstream}/v1", key: {secret: KEY}, models: [{name: m, max_output: 500, price: {input: 1, output: 2}}]}]\n`,
@@ -134,16 +139,7 @@ async function playCordon(upstream: string, scratch: string): Promise<void> {
     chosen: null,
     decide: (action) => run.count(decide(policy, action), action),
     log: models.modelLog(scope),
-    recorder: {
-      begin: (wire, asked) => {
-        const answering = recorder.model(wire, asked, false);
-        return {
-          head: (status, headers) => answering.head(status, { ...headers }),
-          piece: (bytes) => answering.piece(bytes),
-          end: (result) => answering.end({ result }),
-        };
-      },
-    },
+    recorder,
     redactor,
     translate,
     clock: systemClock,

@@ -90,6 +90,11 @@ export class Redactor {
     return found;
   }
 
+  /** What is looked for now. Another object as soon as a value comes or goes: what was searched before then is to be searched again. */
+  get knowledge(): object {
+    return this.needles();
+  }
+
   /** The same of any of several texts, each by itself, in one search. */
   matchesAny(texts: readonly string[]): boolean {
     return this.matches(texts.join(BETWEEN));

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256Hex } from '../../base/digest.ts';
 import { mostSpent, outputBound } from './amounts.ts';
 import type { Reservation } from './budget.ts';
 import type { Candidate } from './catalog.ts';
@@ -38,7 +38,7 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
   const form = formed(gateway, incoming, candidate, requestId);
   const decision = await gateway.decide({ action: 'llm.request', provider: provider.name, model: model.name });
   const sent = redactRequest(form.body, gateway.redactor, gateway.policy.llm.secrets);
-  const requestDigest = `sha256:${createHash('sha256').update(sent.bytes).digest('hex')}`;
+  const digest = sha256Hex(sent.bytes);
   const token = await recorded(() =>
     gateway.log.requested({
       provider: provider.name,
@@ -47,7 +47,7 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
       wire: wire.name,
       operation,
       stream: ask.stream,
-      requestDigest,
+      requestDigest: `sha256:${digest}`,
       bytes: sent.bytes.length,
       requestId,
       features: [...new Set(ask.wants.map(({ feature }) => feature))],
@@ -67,7 +67,8 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
   const reservation = await reserve(gateway, incoming, candidate, sent.bytes.length).catch(async (error: unknown) => {
     throw await close(asModelRefusal(error));
   });
-  const recording = gateway.recorder?.begin(wire.name, incoming.asked) ?? null;
+  const searched = sent.bytes.equals(incoming.raw) ? { digest, knowledge: sent.knowledge } : null;
+  const recording = gateway.recorder?.begin(wire.name, incoming.asked, searched) ?? null;
   return {
     candidate,
     upstream: form.upstream,

@@ -6,6 +6,8 @@ export interface Incoming {
   readonly wire: Wire;
   readonly operation: 'generate' | 'count';
   readonly body: JsonObject;
+  /** The bytes that `asked` was read from, decompressed; empty where a part of it stood in the URL. */
+  readonly raw: Buffer;
   /** The body with what stood in the URL: what a recording finds its answer by. */
   readonly asked: JsonObject;
   readonly ask: Ask;

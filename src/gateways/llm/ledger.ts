@@ -80,8 +80,16 @@ export type Decide = (action: PolicyAction) => Decision | Promise<Decision>;
 
 /** Keeps what a replay needs of an exchange, and takes secrets out of it. */
 export interface ModelRecorder {
-  /** `asked` as the caller wrote it. */
-  begin(wire: WireName, asked: JsonObject): ModelRecording;
+  /** `asked` as the caller wrote it; `searched` where its JSON was looked through already. */
+  begin(wire: WireName, asked: JsonObject, searched: Searched | null): ModelRecording;
+}
+
+/** A text in which no secret was found. */
+export interface Searched {
+  /** SHA-256 of it, 64 hex digits. */
+  readonly digest: string;
+  /** What was looked for: it counts for nothing once the redactor knows something else. */
+  readonly knowledge: object;
 }
 
 export interface ModelRecording {

@@ -8,6 +8,8 @@ export interface Redacted {
   readonly body: JsonObject;
   /** Names of what was taken out, with how often. */
   readonly marks: Readonly<Record<string, number>>;
+  /** What `bytes` were searched for. */
+  readonly knowledge: object;
 }
 
 /**
@@ -17,7 +19,8 @@ export interface Redacted {
  */
 export function redactRequest(body: JsonObject, redactor: Redactor, mode: 'replace' | 'refuse'): Redacted {
   const bytes = Buffer.from(JSON.stringify(body));
-  if (!redactor.matches(bytes)) return { bytes, body, marks: {} };
+  const { knowledge } = redactor;
+  if (!redactor.matches(bytes)) return { bytes, body, marks: {}, knowledge };
   const marks: Record<string, number> = {};
   const clean = replaced(body, redactor, (name) => {
     marks[name] = (marks[name] ?? 0) + 1;
@@ -28,7 +31,7 @@ export function redactRequest(body: JsonObject, redactor: Redactor, mode: 'repla
   const sent = Buffer.from(JSON.stringify(clean));
   if (redactor.matches(sent))
     throw new ModelRefusal('secret', 403, 'secret_in_prompt', `the prompt holds ${what} where it cannot be taken out`);
-  return { bytes: sent, body: clean, marks };
+  return { bytes: sent, body: clean, marks, knowledge };
 }
 
 function replaced(value: JsonValue, redactor: Redactor, onMark: (name: string) => void): JsonValue {

@@ -200,8 +200,8 @@ class ModelServer implements Models {
     }
     const hold = this.#intake.hold();
     try {
-      const body = parseBody(await readBody(request, this.#gateway.policy.llm.maxRequest, hold));
-      await this.#exchange(to, body, request, response, arrived);
+      const raw = await readBody(request, this.#gateway.policy.llm.maxRequest, hold);
+      await this.#exchange(to, raw, request, response, arrived);
     } finally {
       hold.release();
     }
@@ -209,12 +209,13 @@ class ModelServer implements Models {
 
   async #exchange(
     to: Exclude<Route, { kind: 'models' | 'unknown' }>,
-    body: JsonObject,
+    raw: Buffer,
     request: IncomingMessage,
     response: ServerResponse,
     arrived: number,
   ): Promise<void> {
     const { limits } = this.#gateway;
+    const body = parseBody(raw);
     const wire = wires[to.wire];
     // Where the URL names the model, it is part of what is asked.
     const asked = to.model === null ? body : { ...body, model: to.model, stream: to.kind === 'generate' && to.stream };
@@ -233,6 +234,7 @@ class ModelServer implements Models {
         wire,
         operation: to.kind === 'count' ? 'count' : 'generate',
         body,
+        raw: asked === body ? raw : Buffer.alloc(0),
         asked,
         ask: wire.ask(body, { model: to.model, stream: to.kind === 'generate' && to.stream }),
         headers: passing(request, this.#gateway.redactor),
@@ -255,7 +257,7 @@ class ModelServer implements Models {
     const { recorder } = this.#gateway;
     if (recorder === null) return;
     const refusal = error instanceof WireError ? badRequest(error.message) : asModelRefusal(error);
-    const recording = recorder.begin(wire.name, asked);
+    const recording = recorder.begin(wire.name, asked, null);
     recording.head(refusal.status, { 'content-type': 'application/json' });
     recording.piece(Buffer.from(JSON.stringify(wire.problem(refusal))));
     recording.end('completed');

@@ -5,6 +5,7 @@ import type { ContentStore } from '../../audit/content.ts';
 import type { ContentRef } from '../../audit/event.ts';
 import { sha256Hex } from '../../base/digest.ts';
 import type { Redactor } from '../../base/redact/index.ts';
+import type { Searched } from '../../gateways/llm/ledger.ts';
 import { redactedJson } from '../redaction.ts';
 import type { Entry, HttpEntry, McpEntry, ModelEntry, StartEntry } from './entry.ts';
 import { RECORDING_MEDIA_TYPE } from './entry.ts';
@@ -15,6 +16,8 @@ const MAX_ANSWER = 32 * 1024 * 1024;
 /** Parts of conversations that are remembered: their digests, 100 bytes each. */
 const MAX_KNOWN = 100_000;
 const MAX_RECORDING = 512 * 1024 * 1024;
+/** What is written at once. Characters. */
+const PIECE = 64 * 1024;
 
 export interface RecorderOptions {
   /** A file of the run's folder, which is nobody else's; gone when the recording is kept. */
@@ -26,6 +29,13 @@ export interface RecorderOptions {
   /** What its agent draws anew at each start. */
   readonly drawn: readonly RegExp[];
   monotonic(): number;
+}
+
+export interface ModelOptions {
+  /** All that was asked is kept too. */
+  readonly whole?: boolean;
+  /** Where the JSON of what was asked has been looked through. */
+  readonly searched?: Searched | null;
 }
 
 export interface Kept {
@@ -44,6 +54,8 @@ export class Recorder {
   /** A conversation is told again with each of its messages. */
   readonly #known = new Map<string, KnownPart>();
   #parts = 0;
+  /** What is not written yet. */
+  #lines = '';
   #failure: unknown = null;
   #entries = 0;
   #bytes = 0;
@@ -65,28 +77,27 @@ export class Recorder {
     this.#own.push(word);
   }
 
-  /** An answer of a model to what an agent asked; with `whole`, all that it asked is kept too. */
+  /** An answer of a model to what an agent asked. */
   model(
     wire: string,
     body: Readonly<Record<string, unknown>>,
-    whole = false,
+    { whole = false, searched = null }: ModelOptions = {},
   ): Answering<ModelEntry['headers'], { readonly result: string }> {
     const answer = new Pieces(this.#options);
     return {
       head: (status, headers) => answer.begin(status, headers),
       piece: (bytes) => answer.add(bytes),
       end: ({ result }) => {
-        const text = JSON.stringify(body);
-        const asked = this.#options.redactor.redact(text);
         this.#cut ||= answer.cut;
         if (answer.status === null) return;
-        const parts = this.#partsOf(asked === text ? body : (JSON.parse(asked) as Record<string, unknown>));
+        const asked = this.#searched(body, searched);
+        const parts = this.#partsOf(asked.body);
         this.#write({
           k: 'model',
           wire,
-          digest: sha256Hex(asked),
+          digest: asked.digest,
           like: likeness(parts),
-          asked: whole ? asked : null,
+          asked: whole ? asked.text() : null,
           parts: parts.map(({ id }) => id),
           status: answer.status,
           headers: this.#clean(answer.headers ?? {}),
@@ -139,6 +150,7 @@ export class Recorder {
 
   /** Puts it beside the log. Throws when it could not be written. */
   async keep(run: string, content: ContentStore): Promise<Kept> {
+    this.#flush();
     this.#out.end();
     await finished(this.#out).catch(() => {});
     try {
@@ -155,6 +167,17 @@ export class Recorder {
   async drop(): Promise<void> {
     this.#out.destroy();
     await rm(this.#options.file, { force: true });
+  }
+
+  /** What was asked, without secrets. What a gateway has searched just now is not searched again. */
+  #searched(body: Readonly<Record<string, unknown>>, searched: Searched | null) {
+    const { redactor } = this.#options;
+    if (searched !== null && searched.knowledge === redactor.knowledge)
+      return { body, digest: searched.digest, text: () => JSON.stringify(body) };
+    const text = JSON.stringify(body);
+    const clean = redactor.redact(text);
+    const shown = clean === text ? body : (JSON.parse(clean) as Record<string, unknown>);
+    return { body: shown, digest: sha256Hex(clean), text: () => clean };
   }
 
   #partsOf(asked: Readonly<Record<string, unknown>>): KnownPart[] {
@@ -189,7 +212,13 @@ export class Recorder {
     }
     this.#entries++;
     this.#bytes += line.length;
-    this.#out.write(line);
+    this.#lines += line;
+    if (this.#lines.length >= PIECE) this.#flush();
+  }
+
+  #flush(): void {
+    this.#out.write(this.#lines);
+    this.#lines = '';
   }
 }
 

@@ -71,12 +71,12 @@ export function egressTape({ recorder, tape }: RunScope): EgressTape | null {
 }
 
 /** Null where nothing is kept, or the policy keeps nothing of what is said to models. */
-export function modelRecorder({ recorder, loaded }: RunScope): ModelRecorder | null {
+export function modelRecorder({ recorder, loaded }: Pick<RunScope, 'recorder' | 'loaded'>): ModelRecorder | null {
   const { content } = loaded.policy.llm;
   if (recorder === null || content === 'none') return null;
   return {
-    begin(wire, asked) {
-      const answering = recorder.model(wire, asked, content === 'full');
+    begin(wire, asked, searched) {
+      const answering = recorder.model(wire, asked, { whole: content === 'full', searched });
       return {
         head: (status, headers) => answering.head(status, { ...headers }),
         piece: (bytes) => answering.piece(bytes),
