@@ -63,14 +63,14 @@ export async function relay(
 }
 
 function answerHeaders({ headers }: IncomingMessage, stream: boolean): Record<string, string> {
-  const kept = ANSWER_HEADERS.flatMap((name) =>
-    typeof headers[name] === 'string' ? [[name, headers[name] as string]] : [],
-  );
-  return {
-    ...Object.fromEntries(kept),
-    'content-type': stream ? 'text/event-stream; charset=utf-8' : 'application/json',
-    'cache-control': 'no-cache',
-  };
+  const kept: Record<string, string> = {};
+  for (const name of ANSWER_HEADERS) {
+    const value = headers[name];
+    if (typeof value === 'string') kept[name] = value;
+  }
+  kept['content-type'] = stream ? 'text/event-stream; charset=utf-8' : 'application/json';
+  kept['cache-control'] = 'no-cache';
+  return kept;
 }
 
 /** Counts what was used, closes the record, and only then lets the caller's answer end. */

@@ -37,7 +37,7 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
   const requestId = gateway.newRequestId();
   const form = formed(gateway, incoming, candidate, requestId);
   const decision = await gateway.decide({ action: 'llm.request', provider: provider.name, model: model.name });
-  const sent = redactRequest(form.body, gateway.redactor, gateway.policy.llm.secrets);
+  const sent = redactRequest(form.body, gateway.redactor, gateway.policy.llm.secrets, incoming.raw);
   const digest = sha256Hex(sent.bytes);
   const token = await recorded(() =>
     gateway.log.requested({
@@ -67,7 +67,8 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
   const reservation = await reserve(gateway, incoming, candidate, sent.bytes.length).catch(async (error: unknown) => {
     throw await close(asModelRefusal(error));
   });
-  const searched = sent.bytes.equals(incoming.raw) ? { digest, knowledge: sent.knowledge } : null;
+  // The caller's own bytes: what is searched and sent is what was asked.
+  const searched = sent.bytes === incoming.raw ? { digest, knowledge: sent.knowledge } : null;
   const recording = gateway.recorder?.begin(wire.name, incoming.asked, searched) ?? null;
   return {
     candidate,

@@ -6,8 +6,8 @@ export interface Incoming {
   readonly wire: Wire;
   readonly operation: 'generate' | 'count';
   readonly body: JsonObject;
-  /** The bytes that `asked` was read from, decompressed; empty where a part of it stood in the URL. */
-  readonly raw: Buffer;
+  /** What `asked` was read from, decompressed; null where a part of it stood in the URL. */
+  readonly raw: Buffer | null;
   /** The body with what stood in the URL: what a recording finds its answer by. */
   readonly asked: JsonObject;
   readonly ask: Ask;

@@ -15,10 +15,15 @@ export interface Redacted {
 /**
  * Takes secrets out of a request before it leaves. What is searched is the bytes that would be sent, so that no way of writing JSON hides
  * anything; what is replaced are the texts in it. Throws `ModelRefusal` where the policy refuses such prompts, and where a secret would be
- * left all the same (in a name, across two texts).
+ * left all the same (in a name, across two texts). `raw`: what the caller sent, to be sent on where it is the same.
  */
-export function redactRequest(body: JsonObject, redactor: Redactor, mode: 'replace' | 'refuse'): Redacted {
-  const bytes = Buffer.from(JSON.stringify(body));
+export function redactRequest(
+  body: JsonObject,
+  redactor: Redactor,
+  mode: 'replace' | 'refuse',
+  raw: Buffer | null = null,
+): Redacted {
+  const bytes = bytesOf(body, raw);
   const { knowledge } = redactor;
   if (!redactor.matches(bytes)) return { bytes, body, marks: {}, knowledge };
   const marks: Record<string, number> = {};
@@ -32,6 +37,12 @@ export function redactRequest(body: JsonObject, redactor: Redactor, mode: 'repla
   if (redactor.matches(sent))
     throw new ModelRefusal('secret', 403, 'secret_in_prompt', `the prompt holds ${what} where it cannot be taken out`);
   return { bytes: sent, body: clean, marks, knowledge };
+}
+
+/** Most callers write JSON as we do, and then the bytes that they sent are those that go on. `raw` is UTF-8. */
+function bytesOf(body: JsonObject, raw: Buffer | null): Buffer {
+  const text = JSON.stringify(body);
+  return raw !== null && raw.length === Buffer.byteLength(text) && raw.toString() === text ? raw : Buffer.from(text);
 }
 
 function replaced(value: JsonValue, redactor: Redactor, onMark: (name: string) => void): JsonValue {

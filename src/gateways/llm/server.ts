@@ -81,8 +81,8 @@ class ModelServer implements Models {
   constructor(options: ModelsOptions) {
     const { policy, providers, aliases, chosen, clock, random = randomBytes } = options;
     const limits = { ...defaultModelLimits, ...options.limits };
-    const text = (bytes: number) => Buffer.from(random(bytes)).toString('base64url');
-    this.token = `cordon-run-${text(24)}`;
+    this.token = `cordon-run-${Buffer.from(random(24)).toString('base64url')}`;
+    const supply = new Supply(random);
     this.#token = Buffer.from(this.token);
     this.#transport = new Transport({ limits, ...options.network });
     this.#intake = new Intake(limits, policy.llm.maxRequest);
@@ -114,7 +114,7 @@ class ModelServer implements Models {
       translate: options.translate,
       limits,
       clock,
-      newRequestId: () => `req_${text(12)}`,
+      newRequestId: () => `req_${supply.take().toString('base64url')}`,
       onNotice,
     };
   }
@@ -175,7 +175,7 @@ class ModelServer implements Models {
       headers['x-api-key'],
       headers['api-key'],
       headers['x-goog-api-key'],
-      new URLSearchParams(url.split('?', 2)[1] ?? '').get('key'),
+      url.includes('?') ? new URLSearchParams(url.split('?', 2)[1]).get('key') : null,
     ].flat();
     const mine = shown.some((one) => {
       const bytes = Buffer.from(one ?? '');
@@ -234,7 +234,7 @@ class ModelServer implements Models {
         wire,
         operation: to.kind === 'count' ? 'count' : 'generate',
         body,
-        raw: asked === body ? raw : Buffer.alloc(0),
+        raw: asked === body ? raw : null,
         asked,
         ask: wire.ask(body, { model: to.model, stream: to.kind === 'generate' && to.stream }),
         headers: passing(request, this.#gateway.redactor),
@@ -273,6 +273,23 @@ class ModelServer implements Models {
     for (const server of servers) server.closeAllConnections();
     await Promise.all(closed);
     this.#transport.close();
+  }
+}
+
+/** Random names of twelve bytes, cut from a larger piece: asking the system for each costs as much as reading the request. */
+class Supply {
+  readonly #random: (bytes: number) => Uint8Array;
+  #left = Buffer.alloc(0);
+
+  constructor(random: (bytes: number) => Uint8Array) {
+    this.#random = random;
+  }
+
+  take(): Buffer {
+    if (this.#left.length === 0) this.#left = Buffer.from(this.#random(128 * 12));
+    const name = this.#left.subarray(0, 12);
+    this.#left = this.#left.subarray(12);
+    return name;
   }
 }
 

@@ -23,7 +23,7 @@ export class Transport {
     this.#limits = limits;
     const proxyEnv = proxy === undefined ? {} : { proxyEnv: proxyVariables(proxy) };
     const ca = extraCa === undefined ? {} : { ca: [...getCACertificates('default'), extraCa] };
-    const options = { keepAlive: true, timeout: limits.headTime, scheduling: 'lifo' as const, ...proxyEnv };
+    const options = { keepAlive: true, scheduling: 'lifo' as const, ...proxyEnv };
     this.#http = new HttpAgent(options);
     this.#https = new HttpsAgent({ ...options, minVersion: 'TLSv1.2', ...ca });
   }
