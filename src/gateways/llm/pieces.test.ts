@@ -22,7 +22,7 @@ test.each([
     },
   ],
   ['later', () => Promise.reject(new Error('no more'))],
-])('what is thrown %s ends the stream, and nothing more is taken', async (_, refuse) => {
+])('what is thrown %s stops the stream, and nothing more is taken', async (_, refuse) => {
   const stream = source(['a', 'b', 'c']);
   const taken: string[] = [];
   const done = eachPiece(stream, (piece) => {
@@ -31,7 +31,7 @@ test.each([
   });
   await expect(done).rejects.toThrow('no more');
   expect(taken).toEqual(['a', 'b']);
-  expect(stream.destroyed).toBe(true);
+  expect(stream.isPaused()).toBe(true);
 });
 
 test('a stream that breaks off, before or meanwhile, with a reason or without', async () => {

@@ -2,7 +2,8 @@ import type { Readable } from 'node:stream';
 
 /**
  * Gives each piece of a stream to `take`, in order; while a promise of it is open, the stream waits. Resolves at the stream's end.
- * Rejects where it breaks off, and with what `take` throws: then the stream is destroyed. A fifth of what an iterator costs.
+ * Rejects where it breaks off, and with what `take` throws: then no more is read, and whether the stream is destroyed is the caller's to
+ * say, since that of a request takes its answer's connection with it. Costs less than an iterator.
  */
 export function eachPiece(source: Readable, take: (piece: Buffer) => void | Promise<void>): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -11,7 +12,7 @@ export function eachPiece(source: Readable, take: (piece: Buffer) => void | Prom
     const fail = (error: unknown) => {
       failed = true;
       reject(error);
-      source.destroy();
+      source.pause();
     };
     if (source.destroyed) fail(source.errored ?? new Error('the stream is closed'));
     source.on('data', (piece: Buffer) => {

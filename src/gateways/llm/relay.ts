@@ -146,6 +146,7 @@ async function within(answer: Readable, limits: ModelLimits, take: (piece: Buffe
       });
     });
   } catch (error) {
+    answer.destroy();
     if (late !== null) throw late;
     if (error instanceof ModelRefusal) throw error;
     throw new ModelRefusal('cut', 502, 'answer_cut', 'the connection to the provider broke off', { cause: error });

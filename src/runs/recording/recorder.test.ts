@@ -17,7 +17,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 const start = { documents: { organisation: null, repository: null }, epoch: 0, seed: '0'.repeat(32) };
 
 function open(redactor: Redactor): Recorder {
-  return new Recorder({ file: join(dir, 'recording'), redactor, start, own: [], monotonic: () => 0 });
+  return new Recorder({ file: join(dir, 'recording'), redactor, start, own: [], drawn: [], monotonic: () => 0 });
 }
 
 async function kept(recorder: Recorder): Promise<Buffer> {
@@ -77,6 +77,7 @@ test('a recording longer than a piece of it is whole and in order', async () => 
     answering.end({ result: 'completed' });
   }
   const lines = (await kept(recorder)).toString().trimEnd().split('\n');
-  const numbers = lines.slice(1).map((line) => /^{"n":(\d+),/.exec(JSON.parse(line).parts[0].text)?.[1]);
+  const parts = lines.map((line) => JSON.parse(line)).filter(({ k }) => k === 'part');
+  const numbers = parts.map(({ leaves }) => leaves.find(([path]: [string]) => path === 'n')[2]);
   expect(numbers).toEqual(Array.from({ length: 500 }, (_, i) => String(i)));
 });
