@@ -25,7 +25,20 @@ export async function set(context: Context, name: string, options: SetOptions): 
     out.line(
       `${before === null ? 'keeps' : 'has a new value of'} ${out.style.bold(name)} (version ${entry.version}), for ${scopeText(entry)}`,
     );
+    for (const line of unmetText(scopes)) out.line(line);
   }
+}
+
+/** Who asks for a run does not say which workflow or environment it belongs to: that would be a claim, and no limit. */
+function unmetText({ workflows, environments }: Scopes): string[] {
+  const kinds = [
+    ...(workflows === undefined ? [] : ['workflow']),
+    ...(environments === undefined ? [] : ['environment']),
+  ];
+  if (kinds.length === 0) return [];
+  return [
+    `no run has it: one of \`cordon run\` belongs to no ${kinds.join(' and no ')} (take the limits away with --anywhere)`,
+  ];
 }
 
 /** Which of two was meant could not be told when a run asks for it. */

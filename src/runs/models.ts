@@ -16,8 +16,8 @@ import type { RunScope } from './scope.ts';
 import { sharedBudgets } from './shared-budget.ts';
 
 /** On the sandbox's own loopback. */
-const PORT = 4141;
-const ADDRESS = `http://127.0.0.1:${PORT}`;
+export const MODELS_PORT = 4141;
+const ADDRESS = `http://127.0.0.1:${MODELS_PORT}`;
 /** Milliseconds that a key is kept in memory between requests; a revocation ends it at once. */
 const KEY_TIME = 60_000;
 
@@ -60,7 +60,7 @@ export async function openRunModels(scope: RunScope): Promise<RunModels> {
   return {
     gateway: { url: ADDRESS, token: models.token, model: preferred?.name ?? null, facts, open: () => side.open() },
     env: variables(models.token, scope.request.model),
-    places: [{ port: PORT, how: 'tcp' }],
+    places: [{ port: MODELS_PORT, how: 'tcp' }],
     async start(sockets) {
       await Promise.all(sockets.map((fd) => models.attach({ fd })));
     },

@@ -7,9 +7,13 @@ import { AuditUnavailableError, OutsideError } from '../base/errors.ts';
 import type { Egress, ListenerKind } from '../gateways/egress/egress.ts';
 import type { EgressLog } from '../gateways/egress/ledger.ts';
 import type { DependencyEvent } from '../gateways/egress/packages/hook.ts';
+import { isAddress } from '../policy/hosts.ts';
+import type { EffectivePolicy } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import { decideCrossing } from './crossing.ts';
 import type { LentSecrets } from './lent.ts';
+import { MODELS_PORT } from './models.ts';
+import { ORIGIN_PLACE } from './origin.ts';
 import {
   BUNDLE,
   javaVariables,
@@ -31,6 +35,18 @@ const LISTENERS: readonly (ListeningPlace & { readonly kind: ListenerKind })[] =
   { port: 53, how: 'udp', kind: 'dns' },
   { port: 53, how: 'tcp', kind: 'dns-tcp' },
 ];
+
+/** Of other ports that hosts are permitted on, so many are served: each is one that no program in the run can listen on. */
+const MORE_PORTS = 16;
+/** What other gateways of a run listen on. */
+const TAKEN: ReadonlySet<number> = new Set([...LISTENERS.map(({ port }) => port), ORIGIN_PLACE.port, MODELS_PORT]);
+
+/** Programs that know no proxy connect to a name's own port. Addresses stand for themselves, and are reached by the proxy. */
+function furtherListeners(policy: EffectivePolicy): typeof LISTENERS {
+  const named = policy.network.filter(({ side, pattern }) => side === 'grant' && !isAddress(pattern.host));
+  const ports = new Set(named.map(({ pattern }) => pattern.port).filter((port) => !TAKEN.has(port)));
+  return [...ports].slice(0, MORE_PORTS).map((port) => ({ port, how: 'tcp-any', kind: 'any' }));
+}
 
 const JAVA = '/usr/bin/java';
 /**
@@ -67,7 +83,7 @@ class Network implements RunNetwork {
   readonly #secrets: LentSecrets;
   readonly env: Record<string, string> = proxyVariables();
   readonly hostFiles: Record<string, string> = {};
-  readonly places = LISTENERS;
+  readonly places: typeof LISTENERS;
   etc: Record<string, string> = {};
   /** Listening descriptors that nobody serves yet. */
   #waiting: { readonly fd: number; readonly kind: ListenerKind }[] = [];
@@ -79,6 +95,7 @@ class Network implements RunNetwork {
   constructor(scope: RunScope, secrets: LentSecrets) {
     this.#scope = scope;
     this.#secrets = secrets;
+    this.places = [...LISTENERS, ...furtherListeners(scope.loaded.policy)];
   }
 
   async prepare(): Promise<void> {
@@ -129,7 +146,7 @@ class Network implements RunNetwork {
   }
 
   async start(sockets: readonly ListeningSocket[]): Promise<void> {
-    this.#waiting = LISTENERS.flatMap(({ kind }, i) => ({ fd: sockets[i] as number, kind }));
+    this.#waiting = this.places.map(({ kind }, i) => ({ fd: sockets[i] as number, kind }));
     if (this.#egress !== null) return this.#attach();
     const late = () => this.#attach().catch((error) => this.#scope.stop.abort(error));
     this.#timer = setTimeout(() => void late(), LAZY);

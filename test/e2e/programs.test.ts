@@ -21,6 +21,9 @@ security:
     - pypi.acme.example
     - {host: git.acme.example, methods: [GET, POST], paths: ["/shared.git/**"]}
     - plain.acme.example
+    - plain.acme.example:8443
+    - {host: plain.acme.example, port: 8080}
+    - {host: registry.acme.example, port: 9443, methods: [GET], paths: ["/open"]}
 `;
 
 const JAVA = `import java.io.*; import java.net.*; import java.net.http.*;
@@ -63,6 +66,10 @@ beforeAll(async () => {
     'git.acme.example': gitServer(repositories),
     'plain.acme.example': hello,
     'evil.acme.example': hello,
+    'plain.acme.example:8443': hello,
+    'plain.acme.example:8080': hello,
+    'registry.acme.example:9443': hello,
+    'registry.acme.example:8443': hello,
   });
   const settings = join(site.root, '.config/cordon');
   mkdirSync(settings, { recursive: true });
@@ -94,6 +101,81 @@ async function said(script: string): Promise<Finished & { said: string }> {
 }
 
 const hostsAsked = () => [...new Set(world.asked)].sort();
+
+/** Arguments: `host:port` or `host:port/path`; TLS but on 8080. What is offered in ALPN comes first. */
+const PORTS = `import socket, ssl, sys
+offered = sys.argv[1].split(',')
+for place in sys.argv[2:]:
+    name, _, path = place.partition('/')
+    host, port = name.split(':')
+    try:
+        s = socket.create_connection((host, int(port)), 10)
+        if port != '8080':
+            context = ssl.create_default_context()
+            if offered != ['']: context.set_alpn_protocols(offered)
+            s = context.wrap_socket(s, server_hostname=host)
+        s.sendall(f'GET /{path} HTTP/1.1\\r\\nHost: {name}\\r\\nConnection: close\\r\\n\\r\\n'.encode())
+        print(place, b''.join(iter(lambda: s.recv(4096), b'')).decode().split('\\r\\n')[0])
+    except OSError as error:
+        print(place, 'failed:', type(error).__name__, error)
+`;
+
+const unjudged = (run: string) =>
+  site
+    .cordon('audit', 'tail', '--json', '--no-follow', '--type', 'network.unjudged', '-n', '100')
+    .stdout.split('\n')
+    .filter((line) => line.includes(run))
+    .map((line) => JSON.parse(line).resource);
+
+describe.skipIf(!has('python3'))('programs that know nothing of proxies', () => {
+  const python = (alpn: string, ...places: string[]) =>
+    said(`cat > /tmp/ports.py <<'END'\n${PORTS}\nEND\npython3 /tmp/ports.py '${alpn}' ${places.join(' ')}`);
+
+  test('reach permitted hosts on the ports that the policy names, by TLS and plain, judged like all', async () => {
+    const places = ['plain.acme.example:8443', 'plain.acme.example:8080', 'registry.acme.example:9443/open'];
+    const denied = ['registry.acme.example:9443/closed', 'registry.acme.example:8443', 'registry.acme.example:8080'];
+    const { said: text } = await python('', ...places, ...denied, 'plain.acme.example:7777');
+    expect(text.split('\n')).toEqual([
+      ...places.map((place) => `${place} HTTP/1.1 200 OK`),
+      `${denied[0]} HTTP/1.1 403 Forbidden`,
+      expect.stringMatching(new RegExp(`^${denied[1]} failed: .*access.denied`, 'i')),
+      `${denied[2]} HTTP/1.1 403 Forbidden`,
+      expect.stringContaining('plain.acme.example:7777 failed: ConnectionRefusedError'),
+    ]);
+    expect(hostsAsked()).toEqual(['plain.acme.example:8080', 'plain.acme.example:8443', 'registry.acme.example:9443']);
+  });
+
+  test('agree on HTTP/1.1 where they offer more; of HTTP/2 alone they are refused, and the log says why', async () => {
+    const { said: both } = await python('h2,http/1.1', 'registry.acme.example:9443/open');
+    expect(both).toBe('registry.acme.example:9443/open HTTP/1.1 200 OK');
+    const alone = await python('h2', 'registry.acme.example:9443/open');
+    expect(alone.said).toMatch(/failed: .*no.application.protocol/i);
+    expect(unjudged(alone.result.runId)).toEqual([
+      {
+        via: 'tls',
+        host: 'registry.acme.example',
+        detail: expect.stringMatching(/offers "?h2"?, and requests to it are judged in http\/1\.1 alone/),
+      },
+    ]);
+  });
+
+  test('of HTTP/2 alone, through the proxy: the program is told by an alert, the log by words', async () => {
+    const finished = await said(
+      `python3 - <<'END'
+import socket, ssl
+s = socket.create_connection(('127.0.0.1', 3128), 10)
+s.sendall(b'CONNECT registry.acme.example:9443 HTTP/1.1\\r\\nHost: registry.acme.example:9443\\r\\n\\r\\n')
+s.recv(4096)
+context = ssl.create_default_context()
+context.set_alpn_protocols(['h2'])
+try: context.wrap_socket(s, server_hostname='registry.acme.example')
+except OSError as error: print(error)
+END`,
+    );
+    expect(finished.said).toMatch(/no.application.protocol/i);
+    expect(unjudged(finished.result.runId)).toMatchObject([{ via: 'proxy', host: 'registry.acme.example' }]);
+  });
+});
 
 describe('fetches what is permitted', () => {
   test.skipIf(!has('npm'))('npm ci (needs /usr/bin/npm)', async () => {

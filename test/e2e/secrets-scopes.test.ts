@@ -11,12 +11,17 @@ const site = new Installation();
 let number = 0;
 afterAll(() => site.dispose());
 
-function set(name: string, ...scopes: string[]): void {
-  const { status, stderr } = spawnSync(join(import.meta.dirname, '../../cordon'), ['secrets', 'set', name, ...scopes], {
-    env: site.env,
-    input: `the-value-of-${name}-4711`,
-  });
+function set(name: string, ...scopes: string[]): string {
+  const { status, stdout, stderr } = spawnSync(
+    join(import.meta.dirname, '../../cordon'),
+    ['secrets', 'set', name, ...scopes],
+    {
+      env: site.env,
+      input: `the-value-of-${name}-4711`,
+    },
+  );
   expect(status, stderr.toString()).toBe(0);
+  return stdout.toString();
 }
 
 function project(policy: string): Project {
@@ -60,8 +65,9 @@ describe('scopes of a secret', () => {
     ['host, and a use inside', ['--host', 'packages.acme.example'], ENV, 'is not for use inside the sandbox'],
     ['workflow', ['--workflow', 'nightly'], HEADER, 'is not for a run of no workflow'],
     ['environment', ['--environment', 'production'], HEADER, 'is not for a run of no environment'],
-  ])('of another %s it is not, and the agent does not start', (_, scopes, use, why) => {
-    set('SCOPED', '--anywhere', ...scopes);
+  ])('of another %s it is not, and the agent does not start', (kind, scopes, use, why) => {
+    const said = set('SCOPED', '--anywhere', ...scopes);
+    expect(said.includes('no run has it')).toBe(/^(workflow|environment)$/.test(kind));
     const run = site.run(project(`secrets: [{name: SCOPED, ${use}}]\n`), 'echo started');
     expect(run.status).toBe(3);
     expect(run.result.stopReason).toContain(why);
@@ -74,7 +80,7 @@ describe('scopes of a secret', () => {
 });
 
 describe('the policy', () => {
-  beforeAll(() => set('FREE'));
+  beforeAll(() => void set('FREE'));
 
   test('a rule that forbids the use stands above the list', () => {
     const run = site.run(

@@ -3,7 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ export interface World {
   close(): void;
 }
 
-/** `hosts`: what each name serves on 443. Connections to others are refused by the proxy, and are in `asked`. */
+/** `hosts`: what each name serves on 443, or `name:port` there; port 8080 is plain HTTP. Connections to others are refused by the proxy, and are in `asked`. */
 export async function openWorld(folder: string, hosts: Readonly<Record<string, Serve>>): Promise<World> {
   const authority = createAuthority('the public network', Date.now());
   const caFile = join(folder, 'network-ca.pem');
@@ -40,24 +40,26 @@ export async function openWorld(folder: string, hosts: Readonly<Record<string, S
     await once(server, 'listening');
     return (server.address() as AddressInfo).port;
   };
-  const origin = createHttps(
-    { SNICallback: (name, done) => done(null, authority.contextFor(name)) },
-    (request, response) => {
-      const host = request.headers.host ?? '';
-      arrived.push(`${request.method} ${host}${request.url}`);
-      const serve = hosts[host];
-      if (serve !== undefined) return serve(request, response);
-      response.writeHead(421).end();
-    },
-  );
+  const answer: Serve = (request, response) => {
+    const host = request.headers.host ?? '';
+    arrived.push(`${request.method} ${host}${request.url}`);
+    const serve = hosts[host];
+    if (serve !== undefined) return serve(request, response);
+    response.writeHead(421).end();
+  };
+  const origin = createHttps({ SNICallback: (name, done) => done(null, authority.contextFor(name)) }, answer);
+  const plain = createHttp(answer);
   const port = await hold(origin, '127.0.0.2');
+  const plainPort = await hold(plain, '127.0.0.2');
   const proxy = createServer((socket) => {
     socket.once('data', (head: Buffer) => {
       const authorityText = /^CONNECT (\S+) HTTP\/1\.1\r\n/.exec(head.toString('latin1'))?.[1] ?? '';
       asked.push(authorityText);
       const [name = '', toPort] = authorityText.split(':');
-      if (hosts[name] === undefined || toPort !== '443') return socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
-      const host = connect(port, '127.0.0.2', () => socket.write('HTTP/1.1 200 Connection established\r\n\r\n'));
+      const key = toPort === '443' ? name : authorityText;
+      if (hosts[key] === undefined) return socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+      const there = toPort === '8080' ? plainPort : port;
+      const host = connect(there, '127.0.0.2', () => socket.write('HTTP/1.1 200 Connection established\r\n\r\n'));
       sockets.add(host);
       host.on('error', () => socket.destroy());
       host.pipe(socket);
@@ -73,6 +75,7 @@ export async function openWorld(folder: string, hosts: Readonly<Record<string, S
     close() {
       for (const socket of sockets) socket.destroy();
       origin.close();
+      plain.close();
       proxy.close();
     },
   };

@@ -10,6 +10,8 @@ import { Refusal } from './refusal.ts';
 export interface ClientHello {
   readonly serverName: string | null;
   readonly encrypted: boolean;
+  /** Protocols to speak in it, by preference (ALPN, RFC 7301); null where it does not say. */
+  readonly protocols: readonly string[] | null;
   /** Bytes it took, records and all. */
   readonly size: number;
 }
@@ -100,6 +102,7 @@ function parseClientHello(bytes: Buffer): Omit<ClientHello, 'size'> {
   hello.vector(1); // compression
   let serverName: string | null = null;
   let encrypted = false;
+  let protocols: readonly string[] | null = null;
   const seen = new Set<number>();
   const extensions = hello.done ? new Vector(Buffer.alloc(0)) : hello.vector(2);
   while (!extensions.done) {
@@ -108,11 +111,12 @@ function parseClientHello(bytes: Buffer): Omit<ClientHello, 'size'> {
     if (seen.has(type)) throw new Refusal('handshake_refused', 'a TLS extension that stands twice');
     seen.add(type);
     if (type === 0) serverName = readServerName(body);
+    if (type === 16) protocols = readProtocols(body);
     // encrypted_client_hello, its draft forms, and the encrypted_server_name before it.
     if (type === 0xfe0d || (type >= 0xfe08 && type <= 0xfe0c) || type === 0xffce || type === 0xfd00) encrypted = true;
   }
   if (!hello.done) throw new Refusal('handshake_refused', 'a TLS handshake with bytes after its end');
-  return { serverName, encrypted };
+  return { serverName, encrypted, protocols };
 }
 
 /** RFC 6066 §3: one name of type host_name. */
@@ -125,6 +129,33 @@ function readServerName(body: Vector): string {
   let text = '';
   while (!name.done) text += String.fromCharCode(name.number(1));
   return text;
+}
+
+function readProtocols(body: Vector): string[] {
+  const list = body.vector(2);
+  const names: string[] = [];
+  while (!list.done) {
+    const name = list.vector(1);
+    let text = '';
+    while (!name.done) text += String.fromCharCode(name.number(1));
+    names.push(text);
+  }
+  return names;
+}
+
+/** Requests are judged as HTTP/1.1: a program of HTTP/2 alone (gRPC) is told so, where its handshake would merely fail. */
+export function checkProtocols({ protocols }: ClientHello, host: string): void {
+  if (protocols === null || protocols.includes('http/1.1')) return;
+  const offered = protocols.slice(0, 4).map(shown).join(', ') || 'nothing';
+  throw new Refusal(
+    'handshake_refused',
+    `the TLS handshake to ${host} offers ${offered}, and requests to it are judged in http/1.1 alone`,
+    {
+      host,
+      remedy: `let the program offer http/1.1 too, or list ${host} without methods and paths: its TLS then stays end to end`,
+      alert: 120, // no_application_protocol
+    },
+  );
 }
 
 /**

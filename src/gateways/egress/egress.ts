@@ -45,7 +45,8 @@ export interface EgressOptions {
  * `proxy`: HTTP forward proxy and CONNECT. `http`, `tls`: connections to addresses that stand for names, on the port they
  * came to. `dns`: UDP; `dns-tcp`: the same over TCP.
  */
-export type ListenerKind = 'proxy' | 'http' | 'tls' | 'dns' | 'dns-tcp';
+/** `any`: TLS or plain HTTP, on ports that are neither 80 nor 443. */
+export type ListenerKind = 'proxy' | 'http' | 'tls' | 'any' | 'dns' | 'dns-tcp';
 export type Listening = { readonly fd: number } | { readonly port: number; readonly host?: string };
 
 /** The way out of one run. Everything that comes through its sockets is that run's, whatever it says. */
@@ -199,7 +200,7 @@ class EgressGateway implements Egress {
       socket.destroy();
       if (!this.#closed)
         this.#options.log.unjudged({
-          via: kind === 'dns-tcp' ? 'dns' : kind,
+          via: kind === 'dns-tcp' ? 'dns' : kind === 'any' ? 'tls' : kind,
           host: null,
           detail: `more than ${this.#limits.connections} connections`,
         });
@@ -214,6 +215,7 @@ class EgressGateway implements Egress {
 
   #serve(socket: Socket, kind: Exclude<ListenerKind, 'dns'>): Promise<void> {
     if (kind === 'proxy') return serveProxy(this.#gateway, socket);
+    if (kind === 'any') return serveTransparent(this.#gateway, socket, 'tls', true);
     if (kind !== 'dns-tcp') return serveTransparent(this.#gateway, socket, kind);
     return serveDns(socket, this.#limits.headTime, (query) => this.#answer(query));
   }

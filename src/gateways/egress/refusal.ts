@@ -64,6 +64,8 @@ export interface RefusalContext {
   readonly decision?: Decision;
   readonly remedy?: string;
   readonly cause?: unknown;
+  /** Description of the TLS alert that says it best (RFC 8446 §6). */
+  readonly alert?: number;
 }
 
 /** Why something does not cross, for the guest. It holds nothing the guest does not know: no address, no other run. */
@@ -115,6 +117,8 @@ function optional(key: string, value: string | undefined): Record<string, string
 
 /** A fatal alert (RFC 8446 §6), for a guest that speaks TLS and would not read a problem document. */
 export function tlsAlert(refusal: Refusal): Buffer {
+  const { alert } = refusal.context;
+  if (alert !== undefined) return Buffer.from([21, 3, 3, 0, 2, 2, alert]);
   const description = refusal.result === 'handshake_refused' ? 112 : 49; // unrecognized_name, access_denied
   return Buffer.from([21, 3, 3, 0, 2, 2, description]);
 }

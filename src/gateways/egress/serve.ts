@@ -24,23 +24,30 @@ export function serveProxy(gateway: Gateway, socket: Socket): Promise<void> {
   return serveRequests(gateway, new Inlet(socket), { via: 'proxy', scheme: 'http', fixed: null });
 }
 
-/** A connection to an address that stands for a name: the program knows nothing of a proxy. */
-export async function serveTransparent(gateway: Gateway, socket: Socket, via: 'http' | 'tls'): Promise<void> {
+/** A connection to an address that stands for a name: the program knows nothing of a proxy. `either`: the port says nothing of TLS. */
+export async function serveTransparent(
+  gateway: Gateway,
+  socket: Socket,
+  via: 'http' | 'tls',
+  either = false,
+): Promise<void> {
   const host = gateway.nameOf(socket.localAddress ?? '');
   const inlet = new Inlet(socket);
   if (host === null || socket.localPort === undefined) return serveNameless(gateway, inlet, via);
   const fixed = { host, port: socket.localPort };
   if (via === 'http') return serveRequests(gateway, inlet, { via, scheme: 'http', fixed });
+  let plain = false;
   try {
     const hello = await readGreeting(inlet, host, mustInspect(gateway, fixed), gateway.limits.headTime);
-    if (hello === 'http') throw new Refusal('malformed', `plain HTTP on port ${fixed.port}`, { ...fixed });
+    plain = hello === 'http';
+    if (plain && !either) throw new Refusal('malformed', `plain HTTP on port ${fixed.port}`, { ...fixed });
     await enterTls(gateway, inlet, fixed, hello);
   } catch (error) {
     const refusal = asRefusal(error);
     const { result, message } = refusal;
     if (result === 'handshake_refused' || result === 'malformed') gateway.unjudged({ via, host, detail: message });
     if (!socket.destroyed)
-      socket.end(result === 'malformed' ? problemResponse(refusal, false, false) : tlsAlert(refusal));
+      socket.end(plain || result === 'malformed' ? problemResponse(refusal, false, false) : tlsAlert(refusal));
     linger(socket);
   }
 }
@@ -163,6 +170,8 @@ async function serveConnect(gateway: Gateway, inlet: Inlet, head: RequestHead, e
   } catch (error) {
     const refusal = asRefusal(error);
     if (!established) throw refusal;
+    if (refusal.result === 'handshake_refused')
+      gateway.unjudged({ via: 'proxy', host: target.value.host, detail: refusal.message });
     if (!inlet.stream.destroyed) inlet.stream.end(tlsAlert(refusal));
   }
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { checkServerName, readClientHello } from './client-hello.ts';
+import { checkProtocols, checkServerName, readClientHello } from './client-hello.ts';
 import type { Inlet } from './inlet.ts';
 import type { Crossing } from './ledger.ts';
 import type { EgressLimits } from './limits.ts';
@@ -31,6 +31,7 @@ export async function readGreeting(inlet: Inlet, host: string, opened: boolean, 
       const hello = readClientHello(bytes);
       if (hello === null) continue;
       checkServerName(hello, host, opened);
+      if (opened) checkProtocols(hello, host);
       inlet.unread(bytes);
       return hello.size;
     }
