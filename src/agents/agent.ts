@@ -14,8 +14,8 @@ export interface AgentProfile {
   readonly program: string;
   readonly package: AgentPackage;
   plan(session: AgentSession): AgentPlan;
-  /** How it speaks the Agent Client Protocol: in place of the plan's arguments, and besides its variables. Left out where it does not. */
-  acp?(session: AgentSession): { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> };
+  /** How it speaks the Agent Client Protocol. Left out where it does not. */
+  acp?(session: AgentSession): AcpPlan;
   /**
    * What the agent draws anew at each start, in its commands and in what it asks its model: names of its own files, numbers of its own
    * descriptors. Global expressions, as narrow as can be: a replay takes what they find for the same.
@@ -73,6 +73,17 @@ export interface AgentPlan {
   readonly env: Readonly<Record<string, string>>;
   /** Path below the guest's home → content. */
   readonly home: Readonly<Record<string, string>>;
+}
+
+export interface AcpPlan {
+  /** In place of the plan's arguments. */
+  readonly args: readonly string[];
+  /** Besides the plan's variables, and over them. */
+  readonly env: Readonly<Record<string, string>>;
+  /** `_meta` of `session/new`: the agent's own. */
+  readonly meta?: Readonly<Record<string, unknown>>;
+  /** Ids of its session modes: the one in which it asks before it does something; the one to put it in where nobody needs that. */
+  readonly modes?: { readonly asks: string; readonly lets?: string };
 }
 
 /** Reads the agent's standard output, one JSON value a line. Never throws for a value. */

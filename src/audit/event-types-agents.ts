@@ -97,6 +97,8 @@ export const agentSpecs = {
     phase: 'intent',
     resource: () => z.strictObject({ server: text, tool: text, /** As the caller names the call. */ call: text }),
     decision: 'required',
+    /** All that it said of the call. */
+    content: 'optional',
   },
   'tool.answered': {
     phase: 'outcome',

@@ -1,7 +1,7 @@
 import type { AgentProfile } from '../agents/agent.ts';
 import { findAgent } from '../agents/found.ts';
 import { type Installed, installAgent } from '../agents/install.ts';
-import { isProfile, profileNames, profiles } from '../agents/profiles/index.ts';
+import { isKnownAgent, isProfile, knownAgentNames, knownAgents } from '../agents/profiles/index.ts';
 import { crossing } from '../audit/crossing.ts';
 import { UsageError } from '../base/errors.ts';
 import { prepareHome } from '../config/home.ts';
@@ -13,10 +13,10 @@ import { withLog } from './secrets-local.ts';
 export async function install(context: Context, wanted: string, options: InstallAgentOptions): Promise<void> {
   const out = outputOf(context, options);
   const [name = '', version] = wanted.split('@', 2);
-  if (!isProfile(name)) {
-    throw new UsageError(`Cordon knows no agent "${name}"`, { remedy: `it knows ${profileNames.join(', ')}` });
+  if (!isKnownAgent(name)) {
+    throw new UsageError(`Cordon knows no agent "${name}"`, { remedy: `it knows ${knownAgentNames.join(', ')}` });
   }
-  const profile = await profiles[name]();
+  const profile = await knownAgents[name]();
   const paths = resolvePaths(context.env);
   await prepareHome(paths);
   if (options.force !== true && (await isThere(profile, paths, version))) {
@@ -30,7 +30,9 @@ export async function install(context: Context, wanted: string, options: Install
   else {
     out.line(
       `installed ${out.style.bold(profile.title)} ${done.version}: ${done.fileCount} files, ${done.tree}`,
-      `  cordon run --agent ${name} "what is to be done"`,
+      isProfile(name)
+        ? `  cordon run --agent ${name} "what is to be done"`
+        : `  cordon run --agent acp "what is to be done" -- ${name}`,
     );
   }
 }

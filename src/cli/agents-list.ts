@@ -1,5 +1,5 @@
 import { findAgent } from '../agents/found.ts';
-import { profileNames, profiles } from '../agents/profiles/index.ts';
+import { knownAgentNames, knownAgents } from '../agents/profiles/index.ts';
 import { CordonError } from '../base/errors.ts';
 import { columns, safeText } from '../base/term.ts';
 import { resolvePaths } from '../config/paths.ts';
@@ -23,8 +23,8 @@ export async function list(context: Context, options: OutputOptions): Promise<vo
   const out = outputOf(context, options);
   const places = { tools: resolvePaths(context.env).tools, path: context.env.PATH ?? '', node: process.execPath };
   const agents = await Promise.all(
-    profileNames.map(async (name): Promise<Listed> => {
-      const profile = await profiles[name]();
+    knownAgentNames.map(async (name): Promise<Listed> => {
+      const profile = await knownAgents[name]();
       const { package: from, title } = profile;
       const common = { agent: name, title, package: from.name, tried: from.version };
       try {

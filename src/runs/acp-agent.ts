@@ -1,16 +1,20 @@
 /** A run's agent that speaks the Agent Client Protocol: talked with from here, its questions answered by the policy. */
-import type { Answer, AskedTool } from '../agents/acp/permission.ts';
-import { isProfile } from '../agents/profiles/index.ts';
+
+import { basename } from 'node:path';
+import { offerOf } from '../agents/acp/offer.ts';
+import { isKnownAgent } from '../agents/profiles/index.ts';
 import { bounded } from '../agents/stream.ts';
+import { AgentFailedError } from '../base/errors.ts';
 import { ACP_TOOLS } from '../policy/index.ts';
+import { rulesOnTools } from '../policy/tool-rules.ts';
+import type { Toolbox } from '../sandbox/sandbox.ts';
+import { AcpDesk } from './acp-desk.ts';
 import type { AgentFollower, AgentVerdict, RunAgent } from './agent.ts';
 import { StepRecord } from './agent-steps.ts';
-import { decideCrossing } from './crossing.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
-import { openProfileAgent } from './profile-agent.ts';
+import { openProfileAgent, type Talking } from './profile-agent.ts';
 import { promptParts, promptTexts } from './prompt.ts';
 import type { RunRequest } from './request.ts';
-import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
 import type { System } from './system.ts';
 
@@ -18,25 +22,26 @@ import type { System } from './system.ts';
 export async function openAcpAgent(system: System, request: RunRequest, loaded: LoadedPolicy): Promise<RunAgent> {
   const { Conversation } = await import('../agents/acp/conversation.ts');
   const [program = '', ...args] = request.agent.argv;
-  const started = isProfile(program)
-    ? await openProfileAgent(system, program, { ...request, agent: { kind: program, argv: args } }, loaded, true)
+  const talking: Talking = { plan: null };
+  const started = isKnownAgent(program)
+    ? await openProfileAgent(system, program, { ...request, agent: { kind: 'acp', argv: args } }, loaded, talking)
     : { tools: [], plan: () => ({ argv: [program, ...args] as const, env: {}, home: {} }) };
-  return { tools: started.tools, plan: started.plan, follow: (scope) => follower(scope, Conversation) };
+  return { ...started, follow: (scope) => follower(scope, Conversation, talking) };
 }
 
 type Conversation = import('../agents/acp/conversation.ts').Conversation;
 type ConversationClass = typeof import('../agents/acp/conversation.ts').Conversation;
 
-function follower(scope: RunScope, Talk: ConversationClass): AgentFollower {
+function follower(scope: RunScope, Talk: ConversationClass, how: Talking): AgentFollower {
   const { io, request } = scope;
   const parts = promptParts(request);
   const steps = new StepRecord(scope);
-  const questions = new Questions(scope);
+  const desk = new AcpDesk(scope);
   let talking: Conversation | null = null;
   return {
     // Its standard output is the protocol; what people read of it are its steps.
     show: (stream, chunk) => stream === 'stderr' && io.onOutput(stream, chunk),
-    talk(stdin) {
+    talk(stdin, { sandbox, env, signal }) {
       talking = new Talk(stdin, {
         prompt: promptTexts(parts, request.requester.id),
         cwd: '/workspace',
@@ -49,7 +54,16 @@ function follower(scope: RunScope, Talk: ConversationClass): AgentFollower {
         },
         onStep: (step) => steps.take(bounded(step)),
         onOther: (line) => io.onOutput('stdout', Buffer.from(`${scope.redactor.redact(line)}\n`)),
-        permission: (asked, answer) => questions.ask(asked, answer),
+        permission: (asked, answer) => desk.permission(asked, answer),
+        service: desk.service,
+        bench: { guest: sandbox, env, signal },
+        offer: offerOf(programsOf(scope.loaded.toolbox)),
+        session: {
+          mcp: scope.mcp,
+          plan: how.plan,
+          mustAsk: rulesOnTools(scope.loaded.policy, ACP_TOOLS),
+          note: (message) => scope.io.onProgress({ step: `note: ${message}` }),
+        },
       });
       const talk = talking;
       return {
@@ -57,59 +71,27 @@ function follower(scope: RunScope, Talk: ConversationClass): AgentFollower {
         done: talk.done,
         cancel: (patience) => talk.cancel(patience),
         async close() {
-          talk.close();
-          await questions.close();
+          const closing = talk.close();
+          await desk.close(); // a question that somebody is being asked holds what is being done for the agent
+          await closing;
         },
       };
     },
-    async verdict(): Promise<AgentVerdict> {
-      const said: AgentVerdict = (await talking?.done) ?? { ok: false, reason: 'nothing was said' };
-      const reason = said.ok ? null : scope.redactor.redact(said.reason);
+    async verdict(stopped): Promise<AgentVerdict> {
+      const said = (await talking?.done) ?? { ok: false, reason: 'nothing was said' };
+      const told = stopped ?? (said.ok ? null : said.reason);
+      const reason = told === null ? null : scope.redactor.redact(told);
       steps.close(reason, talking?.unread ?? 0);
-      return reason === null ? said : { ok: false, reason: `${request.agent.argv[0]}: ${reason}` };
+      if (reason === null) return { ok: true };
+      const failed = `${request.agent.argv[0]}: ${reason}`;
+      if (said.ok || said.remedy === undefined) return { ok: false, reason: failed };
+      return { ok: false, reason: failed, error: new AgentFailedError(failed, { remedy: said.remedy }) };
     },
   };
 }
 
-/** One at a time: people cannot read two questions at once, and an agent can send any number. */
-class Questions {
-  readonly #scope: RunScope;
-  readonly #over = new AbortController();
-  #last: Promise<unknown> = Promise.resolve();
-
-  constructor(scope: RunScope) {
-    this.#scope = scope;
-  }
-
-  ask(asked: AskedTool, answer: (permitted: boolean) => Answer): Promise<Answer> {
-    const mine = this.#last.then(() => {
-      this.#over.signal.throwIfAborted();
-      return this.#decide(asked, answer);
-    });
-    this.#last = mine.catch(() => {});
-    return mine;
-  }
-
-  /** Takes back the question that somebody is being asked. Resolves when the record of it is closed. */
-  async close(): Promise<void> {
-    this.#over.abort();
-    await this.#last;
-  }
-
-  async #decide({ id, tool }: AskedTool, answer: (permitted: boolean) => Answer): Promise<Answer> {
-    const { log } = this.#scope.run;
-    const resource = { server: ACP_TOOLS, tool, call: id };
-    const action = { action: 'tool.call', server: ACP_TOOLS, tool } as const;
-    const decision = await decideCrossing(this.#scope, action, undefined, undefined, this.#over.signal);
-    const cause = await log.append(
-      { type: 'tool.asked', action: 'tool.call', resource, decision: recorded(decision) },
-      'agent',
-    );
-    const permitted = decision.effect === 'permit';
-    const said = answer(permitted);
-    const none = permitted ? 'it offers no way to permit this one call' : 'it offers no way to refuse';
-    const outcome = { result: said.option ?? 'cancelled', reason: said.option === null ? none : null };
-    await log.append({ type: 'tool.answered', action: 'tool.call', resource, outcome, cause }, 'agent');
-    return said;
-  }
+/** Their file names; null where everything in `/usr` is there. */
+function programsOf(toolbox: Toolbox): readonly string[] | null {
+  if (toolbox.kind === 'usr') return null;
+  return toolbox.executables.flatMap(({ path, listed }) => [path, ...listed].map((one) => basename(one)));
 }

@@ -31,9 +31,10 @@ export interface RunAgent {
 
 export interface AgentFollower {
   readonly show: RunIo['onOutput'];
-  readonly verdict?: () => AgentVerdict | Promise<AgentVerdict>;
+  /** Asked once, when all of its output was read; records how it ended. `stopped`: why it was ended before its own end. */
+  readonly verdict?: (stopped: string | null) => AgentVerdict | Promise<AgentVerdict>;
   /** For an agent that is talked with over its standard streams. */
-  readonly talk?: (stdin: Writable) => AgentTalk;
+  readonly talk?: (stdin: Writable, bench: AgentBench) => AgentTalk;
 }
 
 /** `error`: what to throw, where that is more exact than a failed agent. */
@@ -112,7 +113,7 @@ export async function runAgent(
   const stdin = talk === undefined ? 'none' : 'pipe';
   const execution: AgentExecution =
     start?.({ sandbox, env, signal }) ?? (await sandbox.exec({ argv: launch.argv, env, stdin }));
-  const talking = execution.stdin == null ? undefined : talk?.(execution.stdin);
+  const talking = execution.stdin == null ? undefined : talk?.(execution.stdin, { sandbox, env, signal });
   const streams = output.follow(execution, talking && ((chunk) => talking.feed(chunk)));
   setTimeout(warmEngine, WARM_AFTER).unref();
   const timer = setTimeout(() => time.abort(), policy.limits.wallClock);
@@ -132,21 +133,31 @@ export async function runAgent(
   await sandbox.quiesce();
   await streams;
   execution.stdin?.destroy();
-  if (io.signal.aborted) throw new CancelledError('cancelled by the requester');
-  if (time.signal.aborted) {
-    const { wallClock } = policy.limits;
-    throw new LimitError('wall_clock', `the agent ran longer than ${formatDuration(wallClock)} and was stopped`, {
-      remedy: 'give it more time: --timeout, or limits.wall_clock in the policy',
-    });
-  }
-  if (stopped.aborted)
-    throw stopped.reason instanceof CordonError ? stopped.reason : new LimitError('memory', String(stopped.reason));
+  const cut = whyStopped(io.signal, time.signal, stopped, policy);
+  const said = await verdict?.(cut?.message ?? null);
+  if (cut !== null) throw cut;
   if (ended === 'interrupted') return;
-  const said = await verdict?.();
   // One that was talked with has said what came of it: how its process ended is nothing more.
   if (talking !== undefined && said?.ok === true) return;
   if (ended !== 'said') judgeExit(ended, launch.argv[0], said);
   else if (said?.ok === false) throw said.error ?? new AgentFailedError(said.reason);
+}
+
+/** What ended it before its own end; null when nothing did. */
+function whyStopped(
+  cancelled: AbortSignal,
+  time: AbortSignal,
+  stopped: AbortSignal,
+  { limits: { wallClock } }: EffectivePolicy,
+): CordonError | null {
+  if (cancelled.aborted) return new CancelledError('cancelled by the requester');
+  if (time.aborted) {
+    return new LimitError('wall_clock', `the agent ran longer than ${formatDuration(wallClock)} and was stopped`, {
+      remedy: 'give it more time: --timeout, or limits.wall_clock in the policy',
+    });
+  }
+  if (!stopped.aborted) return null;
+  return stopped.reason instanceof CordonError ? stopped.reason : new LimitError('memory', String(stopped.reason));
 }
 
 /** Exit codes lie: an agent that says itself that it failed has failed. */

@@ -1,7 +1,7 @@
 /** A run's agent that is a known program: found, checked, started without a person, and its own words read. */
-import type { AgentProfile } from '../agents/agent.ts';
+import type { AcpPlan, AgentProfile } from '../agents/agent.ts';
 import { type FoundAgent, findAgent } from '../agents/found.ts';
-import { type ProfileName, profiles } from '../agents/profiles/index.ts';
+import { isKnownAgent, type KnownAgent, knownAgents } from '../agents/profiles/index.ts';
 import { AgentStream } from '../agents/stream.ts';
 import { NotFoundError, PolicyDeniedError, UsageError } from '../base/errors.ts';
 import { GUEST_HOME } from '../sandbox/mount-plan.ts';
@@ -13,18 +13,25 @@ import type { RunRequest } from './request.ts';
 import type { RunScope } from './scope.ts';
 import type { System } from './system.ts';
 
+/** An agent that is talked with: how, set when it is planned. */
+export interface Talking {
+  plan: AcpPlan | null;
+}
+
 /** `talking`: it is to be talked with over the Agent Client Protocol, and what follows it is another's to say. */
 export async function openProfileAgent(
   system: System,
-  name: ProfileName,
+  name: KnownAgent,
   request: RunRequest,
   { policy, toolbox }: LoadedPolicy,
-  talking = false,
+  talking: Talking | null = null,
 ): Promise<RunAgent> {
-  const profile = await profiles[name]();
-  if (talking && profile.acp === undefined) {
+  const profile = await knownAgents[name]();
+  if (talking !== null && profile.acp === undefined) {
     throw new UsageError(`${profile.title} does not speak the Agent Client Protocol by itself`, {
-      remedy: `cordon run --agent ${name} …`,
+      remedy: isKnownAgent(`${name}-acp`)
+        ? `talk with its adapter: cordon run --agent acp … -- ${name}-acp`
+        : `cordon run --agent ${name} …`,
     });
   }
   if (policy.llm.providers.length === 0) {
@@ -56,8 +63,10 @@ export async function openProfileAgent(
         extra: request.agent.argv,
       };
       const plan = profile.plan(session);
-      if (!talking || profile.acp === undefined) return plan;
-      const { args, env } = profile.acp(session);
+      if (talking === null || profile.acp === undefined) return plan;
+      const spoken = profile.acp(session);
+      talking.plan = spoken;
+      const { args, env } = spoken;
       return { ...plan, env: { ...plan.env, ...env }, argv: [...session.launcher, ...args, ...session.extra] };
     },
     follow: (scope) => new Follower(scope, profile),
@@ -112,10 +121,10 @@ class Follower {
     else this.#scope.io.onOutput(stream, chunk);
   };
 
-  readonly verdict = (): AgentVerdict => {
+  readonly verdict = (stopped: string | null): AgentVerdict => {
     this.#stream.end();
     const end = this.#steps.end ?? { ok: false, reason: 'it ended without saying that it is done' };
-    const reason = end.ok ? null : (end.reason ?? 'it says that it failed');
+    const reason = stopped ?? (end.ok ? null : (end.reason ?? 'it says that it failed'));
     this.#steps.close(reason, this.#stream.unread);
     return reason === null ? { ok: true } : { ok: false, reason: `${this.#title}: ${reason}` };
   };

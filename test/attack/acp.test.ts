@@ -1,5 +1,5 @@
 /** What a hostile agent tries with the protocol it is talked with over; judged from outside, in the record and on the host. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Finished, Installation, Project } from '../fakes/project.ts';
@@ -25,30 +25,94 @@ function events(runId: string, ...types: string[]) {
 }
 
 describe('files and terminals of the client', () => {
-  test.each([
-    ['fs/read_text_file', { path: '/etc/shadow' }],
-    ['fs/read_text_file', { path: '/workspace/../../../etc/shadow' }],
-    ['fs/read_text_file', { path: '/workspace/link' }],
-    ['fs/write_text_file', { path: secret, content: 'x' }],
-    ['terminal/create', { command: 'sh', args: ['-c', `echo x > ${secret}`], cwd: '/' }],
-    ['terminal/output', { terminalId: '../../1' }],
-    ['mcp/connect', { id: 'x' }],
-  ])(
-    '%s %j: there is nothing that would do it',
-    (method, params) => {
-      const finished = run(
-        [`sh ln -s /etc/shadow link`, `request ${method} ${JSON.stringify(params)}`],
-        '--deliver',
-        'none',
-      );
-      expect(finished.status, finished.stderr).toBe(0);
-      expect(finished.stderr).toContain('heard: error -32601');
-      expect(existsSync(secret)).toBe(false);
-      const mine = events(finished.result.runId, 'command.started').filter(({ resource }) => resource.parent === 0);
-      expect(mine.map(({ resource }) => resource.argv[0]).filter((program) => !/git|perl/.test(program))).toEqual([]);
-    },
-    60_000,
-  );
+  test('are those of the sandbox: no path, link or command reaches a file of the host', () => {
+    writeFileSync(join(site.root, 'known.txt'), 'the word of the host');
+    const finished = run(
+      [
+        `sh ln -s ${join(site.root, 'known.txt')} link; ln -s / root; mkfifo pipe`,
+        `request fs/read_text_file ${JSON.stringify({ path: join(site.root, 'known.txt') })}`,
+        `request fs/read_text_file ${JSON.stringify({ path: `/workspace/../../../${site.root}/known.txt` })}`,
+        'request fs/read_text_file {"path":"/workspace/link"}',
+        `request fs/read_text_file {"path":"/workspace/root${site.root}/known.txt"}`,
+        `request fs/write_text_file ${JSON.stringify({ path: secret, content: 'x' })}`,
+        `request fs/write_text_file ${JSON.stringify({ path: `/workspace/root${secret}`, content: 'x' })}`,
+        `request terminal/create ${JSON.stringify({ command: 'sh', args: ['-c', `echo x > ${secret}; cat ${site.root}/known.txt`], cwd: '/' })}`,
+        'request terminal/wait_for_exit {"terminalId":"t1"}',
+        'request terminal/output {"terminalId":"t1"}',
+      ],
+      '--deliver',
+      'none',
+    );
+    expect(finished.status, finished.stderr).toBe(0);
+    expect(finished.stderr).toContain('heard: error -32002 | error -32002 | error -32002 | error -32002 | {} | {} | ');
+    expect(finished.stderr).not.toContain('the word of the host');
+    expect(existsSync(secret)).toBe(false);
+    const mine = events(finished.result.runId, 'command.started').filter(({ resource }) => resource.parent === 0);
+    expect(mine.map(({ resource }) => resource.argv[0]).filter((program) => !/perl|git/.test(program))).toEqual([
+      ...['cat', 'cat', 'cat', 'cat'],
+      ...['/bin/sh', '/bin/sh', '/bin/sh'],
+    ]);
+    expect(site.verify()).toEqual([]);
+  }, 60_000);
+
+  test('requests that mean nothing are refused', () => {
+    const requests = [
+      ['fs/read_text_file', { path: 'greeting.txt' }],
+      ['fs/read_text_file', { path: '/workspace/a\u0000b' }],
+      ['fs/read_text_file', { path: `/${'x'.repeat(5_000)}` }],
+      ['fs/read_text_file', { path: '/dev/zero' }],
+      ['fs/read_text_file', { path: '/bin/true' }],
+      ['fs/read_text_file', { path: '/workspace/agent.pl', line: -1, limit: 1e308 }],
+      ['fs/read_text_file', { path: '/workspace/agent.pl', sessionId: 'another' }],
+      ['fs/write_text_file', { path: '/usr/bin/true', content: 'x' }],
+      ['fs/write_text_file', { path: '--help', content: 'x' }],
+      ['terminal/output', { terminalId: '../../1' }],
+      ['terminal/kill', { terminalId: '__proto__' }],
+      ['terminal/release', { terminalId: 1 }],
+      ['terminal/create', { command: '' }],
+      ['terminal/create', { command: 'true', env: [{ name: 'A=B', value: 'x' }] }],
+      ['terminal/create', { command: 'true', args: ['a\u0000b'] }],
+      ['mcp/connect', { id: 'x' }],
+    ] as const;
+    const script = requests.map(([method, params]) => `request ${method} ${JSON.stringify(params)}`);
+    const { status, stderr } = run(script, '--deliver', 'none');
+    expect(status, stderr).toBe(0);
+    const heard = /heard: (.*)/.exec(stderr)?.[1]?.split(' | ') ?? [];
+    expect(heard).toHaveLength(requests.length);
+    for (const one of heard) expect(one).toMatch(/^error -32\d\d\d$/);
+  }, 60_000);
+
+  test('what is refused is not done, terminals without end are bounded, and none is left', () => {
+    const rule =
+      'forbid (principal, action == Action::"tool.call", resource) when { context.server == "acp" && (context.tool like "fs/write*" || context.tool like "terminal/create: rm*") };';
+    project.write('services.yaml', `version: 1\nrules: |\n  ${rule}\n`);
+    const finished = run(
+      [
+        'request fs/write_text_file {"path":"/workspace/w.txt","content":"x"}',
+        'request terminal/create {"command":"rm","args":["agent.pl"]}',
+        'request terminal/create {"command":"  rm agent.pl"}',
+        'perl request("terminal/create", {command => "yes", outputByteLimit => 5}) for 1 .. 20',
+        'request terminal/output {"terminalId":"t16"}',
+        'request terminal/output {"terminalId":"t17"}',
+        'sh ls > seen.txt',
+      ],
+      '--policy',
+      join(project.dir, 'services.yaml'),
+    );
+    expect(finished.status, finished.stderr).toBe(0);
+    const said = /heard: (.*)/.exec(finished.stderr)?.[1]?.split(' | ') ?? [];
+    expect(said.filter((_, i) => i !== 3)).toEqual(Array(4).fill('error -32603'));
+    expect(JSON.parse(said[3] ?? '')).toMatchObject({ exitStatus: null, truncated: true });
+    expect(project.git('show', `${finished.result.branch}:seen.txt`).split('\n')).not.toContain('w.txt');
+    const ended = events(finished.result.runId, 'tool.ended').map(({ outcome }) => outcome);
+    expect(ended.map(({ result }) => result)).toEqual([
+      ...['denied', 'denied', 'denied'],
+      ...Array(4).fill('failed'), // there are too many
+      ...Array(16).fill('failed'), // ended with the session
+    ]);
+    expect(ended.at(-1).text).toMatch(/^\[ended by SIGKILL\]\n[y\n]{0,5}$/);
+    expect(site.verify()).toEqual([]);
+  }, 90_000);
 });
 
 describe('questions', () => {

@@ -2,6 +2,7 @@
 # that it does: see the table at the end. It says in the end what it was answered.
 use strict; use warnings; use JSON::PP; $| = 1;
 my $json = JSON::PP->new->utf8->canonical;
+my $text = JSON::PP->new->canonical; # inside a message
 my ($next, @heard, $session) = (0);
 sub out { print $json->encode($_[0]), "\n" }
 sub answer { my ($to, $result) = @_; out({jsonrpc => '2.0', id => $to->{id}, result => $result}) }
@@ -42,16 +43,16 @@ my %can = (
     run => sub {
         my ($call, $answer) = ask('execute', $_[0]);
         return unless $answer eq 'yes';
-        my $text = `$_[0] 2>&1`;
+        my $out = `$_[0] 2>&1`;
         update({sessionUpdate => 'tool_call_update', toolCallId => $call, status => $? ? 'failed' : 'completed',
-            content => [{type => 'content', content => {type => 'text', text => $text}}]});
+            content => [{type => 'content', content => {type => 'text', text => $out}}]});
     },
     sh => sub { system $_[0] },
     ask => sub { my ($kind, $title, @kinds) = split /\|/, $_[0]; ask($kind, $title, map { ["o-$_", $_] } @kinds) },
     request => sub {
         my ($method, $params) = split / /, $_[0], 2;
-        my $said = request($method, $json->decode($params));
-        push @heard, $said->{error} ? "error $said->{error}{code}" : $json->encode($said->{result});
+        my $said = request($method, $text->decode($params));
+        push @heard, $said->{error} ? "error $said->{error}{code}" : $text->encode($said->{result});
     },
     raw => sub { print eval qq("$_[0]"), "\n" },
     perl => sub { eval $_[0]; die $@ if $@ },

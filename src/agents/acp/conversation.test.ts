@@ -10,6 +10,22 @@ afterEach(() => {
   for (const one of open.splice(0)) one.close();
 });
 
+/** A sandbox in which nothing runs. */
+const nowhere: Pick<AcpHost, 'service' | 'bench' | 'offer' | 'session'> = {
+  service: async () => ({ permitted: false, reason: 'not here' }),
+  bench: {
+    guest: {
+      exec: async () => {
+        throw new Error('nothing runs here');
+      },
+    },
+    env: {},
+    signal: new AbortController().signal,
+  },
+  offer: { read: false, write: false, terminal: false },
+  session: { mcp: [], plan: null, mustAsk: false, note() {} },
+};
+
 interface Scene {
   readonly talk: Conversation;
   readonly steps: AgentStep[];
@@ -24,6 +40,7 @@ function scene(options: Partial<AcpHost> = {}): Scene {
   const [steps, other, asked] = [[] as AgentStep[], [] as string[], [] as string[]];
   const talk = new Conversation(stdin, {
     prompt: ['do it', 'data'],
+    ...nowhere,
     cwd: '/workspace',
     onPrompt: () => {},
     onStep: (step) => steps.push(step),
@@ -255,6 +272,7 @@ describe('what a hostile agent sends', () => {
     const stdin = new Writable({ write() {} }); // nobody reads it: no write ever ends
     const made = scene();
     const silent = new Conversation(stdin, {
+      ...nowhere,
       prompt: [],
       cwd: '/',
       onPrompt() {},

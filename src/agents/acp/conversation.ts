@@ -1,10 +1,10 @@
 /**
  * One turn with an agent that speaks the Agent Client Protocol, Cordon being the client:
  *
- *   initialize ▶ session/new ▶ session/prompt … session/update, session/request_permission … ◀ stop reason
+ *   initialize ▶ session/new ▶ session/prompt … session/update, session/request_permission, fs/*, terminal/* … ◀ stop reason
  *
- * Neither files nor terminals of the client are offered: the agent is in the sandbox with all there is, and what it did not ask
- * leave for is held by the boundary all the same.
+ * The files and terminals of the client are those of the sandbox (services.ts): the agent could reach them itself, and what it does
+ * not ask leave for is held by the boundary all the same.
  */
 import type { Writable } from 'node:stream';
 import {
@@ -18,7 +18,11 @@ import {
 } from '@agentclientprotocol/sdk';
 import { formatDuration } from '../../base/duration.ts';
 import type { AgentStep } from '../agent.ts';
-import { type Answer, type AskedTool, answerWith, canonicalTool } from './permission.ts';
+import type { GuestBench } from './files.ts';
+import type { Offer } from './offer.ts';
+import { type Answer, type AskedTool, answerWith, canonicalTool, type ToldCall, toldPart } from './permission.ts';
+import { type ServiceHook, Services } from './services.ts';
+import { type Asked, AUTH_REQUIRED, LoginError, openSession, type SessionWish } from './session.ts';
 import { Updates } from './updates.ts';
 import { Wire } from './wire.ts';
 
@@ -37,11 +41,18 @@ export interface AcpHost {
   onOther(line: string): void;
   /** Decides, and records: `answer` makes the answer for either verdict. */
   permission(asked: AskedTool, answer: (permitted: boolean) => Answer): Promise<Answer>;
+  /** Before each of {@link Services}. */
+  readonly service: ServiceHook;
+  readonly bench: GuestBench;
+  readonly offer: Offer;
+  readonly session: Omit<SessionWish, 'cwd' | 'env'>;
   /** Milliseconds; {@link SETUP} unless given. */
   readonly setup?: number;
 }
 
-export type Verdict = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+export type Verdict =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly reason: string /** What to do, where it is known. */; readonly remedy?: string };
 
 /** Why a turn ended that did not end as asked. */
 const STOPS: Readonly<Record<string, string>> = {
@@ -57,6 +68,7 @@ export class Conversation {
   readonly #host: AcpHost;
   readonly #wire: Wire;
   readonly #updates = new Updates();
+  readonly #services: Services;
   #settle: (verdict: Verdict) => void = () => {};
   #notify: ((method: 'session/cancel', params: { sessionId: string }) => Promise<void>) | null = null;
   #session: string | null = null;
@@ -72,7 +84,8 @@ export class Conversation {
       onOther: (line) => host.onOther(line),
       onFault: (reason) => this.#settle({ ok: false, reason }),
     });
-    this.#talk().then(this.#settle, (error: unknown) => this.#settle({ ok: false, reason: wordsOf(error) }));
+    this.#services = new Services(host.bench, host.cwd, host.service);
+    this.#talk().then(this.#settle, (error: unknown) => this.#settle({ ok: false, ...failureOf(error) }));
   }
 
   /** Bytes of the agent's output. Resolves when more may come. */
@@ -96,24 +109,27 @@ export class Conversation {
     clearTimeout(timer);
   }
 
-  /** Nobody listens any more. What was still coming is told. */
-  close(): void {
+  /** Nobody listens any more. What was still coming is told. Resolves when nothing is being done for the agent any more. */
+  async close(): Promise<void> {
     this.#settle({ ok: false, reason: 'it ended before it answered' });
     this.#wire.close();
     this.#tell(this.#updates.end());
+    await this.#services.close();
   }
 
   async #talk(): Promise<Verdict> {
-    const connection = client({ name: 'cordon' })
-      .onRequest(methods.client.session.requestPermission, ({ params }) => this.#permission(params))
-      .connect(this.#wire);
+    const connection = this.#client().connect(this.#wire);
     const { agent } = connection;
     this.#notify = (method, params) => agent.notify(method, params);
+    const { cwd, prompt, offer, bench, session } = this.#host;
     const hello = await this.#within(
       'initialize',
       agent.request('initialize', {
         protocolVersion: PROTOCOL_VERSION,
-        clientCapabilities: { fs: { readTextFile: false, writeTextFile: false }, terminal: false },
+        clientCapabilities: {
+          fs: { readTextFile: offer.read, writeTextFile: offer.write },
+          terminal: offer.terminal,
+        },
       }),
     );
     if (hello.protocolVersion !== PROTOCOL_VERSION)
@@ -121,8 +137,8 @@ export class Conversation {
         ok: false,
         reason: `it speaks version ${hello.protocolVersion} of the protocol, Cordon ${PROTOCOL_VERSION}`,
       };
-    const { cwd, prompt } = this.#host;
-    const { sessionId } = await this.#within('session/new', agent.request('session/new', { cwd, mcpServers: [] }));
+    const wish = { ...session, cwd, env: bench.env };
+    const sessionId = await this.#within('session/new', openSession(agent as Asked, hello, wish));
     this.#session = sessionId;
     const { name = null, version = null } = hello.agentInfo ?? {};
     this.#host.onPrompt({ name: name?.slice(0, 128) ?? null, version: version?.slice(0, 128) ?? null });
@@ -133,6 +149,54 @@ export class Conversation {
     return { ok: false, reason: Object.hasOwn(STOPS, stopReason) ? `${STOPS[stopReason]}` : 'it stopped' };
   }
 
+  /** What an agent may ask of its client; only what was offered is there. */
+  #client() {
+    const { session, fs, terminal } = methods.client;
+    const services = this.#services;
+    const mine = <P extends { sessionId: string }, R>(serve: (params: P) => Promise<R>) => {
+      return ({ params }: { params: P }): Promise<R> => {
+        if (params.sessionId !== this.#session) throw RequestError.invalidParams(undefined, 'there is no such session');
+        return serve(params);
+      };
+    };
+    const app = client({ name: 'cordon' }).onRequest(session.requestPermission, ({ params }) =>
+      this.#permission(params),
+    );
+    const { offer } = this.#host;
+    if (offer.read)
+      app.onRequest(
+        fs.readTextFile,
+        mine((params) => services.read(params)),
+      );
+    if (offer.write)
+      app.onRequest(
+        fs.writeTextFile,
+        mine((params) => services.write(params)),
+      );
+    if (!offer.terminal) return app;
+    return app
+      .onRequest(
+        terminal.create,
+        mine((params) => services.create(params)),
+      )
+      .onRequest(
+        terminal.output,
+        mine(({ terminalId }) => services.output(terminalId)),
+      )
+      .onRequest(
+        terminal.waitForExit,
+        mine(({ terminalId }) => services.wait(terminalId)),
+      )
+      .onRequest(
+        terminal.kill,
+        mine(({ terminalId }) => services.kill(terminalId)),
+      )
+      .onRequest(
+        terminal.release,
+        mine(({ terminalId }) => services.release(terminalId)),
+      );
+  }
+
   async #permission({ toolCall, options }: RequestPermissionRequest): Promise<RequestPermissionResponse> {
     if (++this.#questions > MOST_QUESTIONS) {
       this.#settle({ ok: false, reason: `it asked for leave more than ${MOST_QUESTIONS} times` });
@@ -140,11 +204,9 @@ export class Conversation {
     }
     const id = toolCall.toolCallId.slice(0, 128);
     const known = this.#updates.known(id);
-    const title = toolCall.title || known.title;
-    const tool = canonicalTool(toolCall.kind || known.kind, title);
-    const { response } = await this.#host.permission({ id, tool, title }, (permitted) =>
-      answerWith(options, permitted),
-    );
+    const tool = canonicalTool(toolCall.kind || known.kind, toolCall.title || known.title);
+    const told = toldBy(toolCall, known);
+    const { response } = await this.#host.permission({ id, tool, told }, (permitted) => answerWith(options, permitted));
     return response;
   }
 
@@ -166,14 +228,29 @@ export class Conversation {
   }
 }
 
-/** JSON-RPC's code for an agent that wants somebody to log in. */
-const AUTH_REQUIRED = -32000;
+/** What it says with the question, over what it said of the call before. */
+function toldBy(toolCall: RequestPermissionRequest['toolCall'], known: ToldCall): ToldCall {
+  try {
+    return {
+      title: toolCall.title || known.title,
+      rawInput: toldPart(toolCall.rawInput) || known.rawInput,
+      locations: toldPart(toolCall.locations) || known.locations,
+      content: toldPart(toolCall.content) || known.content,
+    };
+  } catch {
+    throw RequestError.invalidParams(undefined, 'nested too deeply');
+  }
+}
 
-function wordsOf(error: unknown): string {
-  const message = error instanceof Error ? error.message.slice(0, 500) : 'an unknown error';
-  if (!(error instanceof RequestError)) return message;
+function failureOf(error: unknown): { readonly reason: string; readonly remedy?: string } {
+  const message = error instanceof Error ? error.message.slice(0, 800) : 'an unknown error';
+  if (error instanceof LoginError) return { reason: message, remedy: error.remedy };
+  if (!(error instanceof RequestError)) return { reason: message };
   const details =
     typeof error.data === 'object' && error.data !== null && 'details' in error.data ? `: ${error.data.details}` : '';
   const what = `${message}${details.slice(0, 500)}`;
-  return error.code === AUTH_REQUIRED ? `it wants somebody to log in: ${what}` : `it answered with an error: ${what}`;
+  return {
+    reason:
+      error.code === AUTH_REQUIRED ? `it wants somebody to log in: ${what}` : `it answered with an error: ${what}`,
+  };
 }

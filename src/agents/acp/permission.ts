@@ -7,8 +7,33 @@ export interface AskedTool {
   readonly id: string;
   /** Canonical: what is decided upon. */
   readonly tool: string;
-  /** As the agent words it. */
+  /** All that the agent says of the call: what an answer is bound to, and what a person reads. */
+  readonly told: ToldCall;
+}
+
+/** As JSON each; empty where the agent says nothing of it. What is long is its beginning, and the digest of all of it. */
+export interface ToldCall {
   readonly title: string;
+  readonly rawInput: string;
+  readonly locations: string;
+  readonly content: string;
+}
+
+/** Characters of one part that are kept, and shown. */
+const LONGEST_PART = 4_000;
+
+/** Throws `RangeError` for what is nested without end. */
+export function toldPart(value: unknown): string {
+  if (value === undefined || value === null) return '';
+  const text = JSON.stringify(value);
+  if (text.length <= LONGEST_PART) return text;
+  return `${text.slice(0, LONGEST_PART)}… [${text.length} characters, sha256:${createHash('sha256').update(text).digest('hex')}]`;
+}
+
+/** What a person reads before saying yes to it. */
+export function toldInWords(tool: string, { rawInput, locations, content }: ToldCall): string {
+  const parts = Object.entries({ input: rawInput, locations, content }).filter(([, text]) => text !== '');
+  return [`tool.call of "acp/${tool}"`, ...parts.map(([name, text]) => `${name} ${text}`)].join(' · ');
 }
 
 const KINDS = ['read', 'edit', 'delete', 'move', 'search', 'execute', 'think', 'fetch', 'switch_mode', 'other'];
@@ -20,13 +45,17 @@ const LONGEST_TITLE = 200;
  * have one name only if they read the same.
  */
 export function canonicalTool(kind: string, title: string): string {
-  const known = KINDS.includes(kind) ? kind : 'other';
+  return canonicalName(KINDS.includes(kind) ? kind : 'other', title);
+}
+
+/** Likewise of what Cordon itself does for an agent: `fs/write_text_file: /workspace/a.txt`. */
+export function canonicalName(what: string, title: string): string {
   const line = safeText(title.normalize('NFC').replace(/\s+/g, ' ').trim());
-  if (line === '') return known;
+  if (line === '') return what;
   const characters = [...line];
-  if (characters.length <= LONGEST_TITLE) return `${known}: ${line}`;
+  if (characters.length <= LONGEST_TITLE) return `${what}: ${line}`;
   const digest = createHash('sha256').update(title).digest('hex');
-  return `${known}: ${characters.slice(0, LONGEST_TITLE).join('')}… sha256:${digest}`;
+  return `${what}: ${characters.slice(0, LONGEST_TITLE).join('')}… sha256:${digest}`;
 }
 
 export interface Answer {

@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import type { AgentStep } from '../agent.ts';
 import { amount, plain, some, text } from '../profiles/shared.ts';
+import { type ToldCall, toldPart } from './permission.ts';
 
 /** Tool calls whose names are remembered; the oldest go first. */
 const MOST_CALLS = 4_096;
@@ -20,6 +21,7 @@ const update = z.object({
   kind: text,
   status: text,
   rawInput: some,
+  locations: some,
   rawOutput: some,
   entries: z
     .array(z.object({ content: text, status: text }))
@@ -35,10 +37,11 @@ const quota = z.object({
   quota: z.object({ token_count: z.object({ input_tokens: amount, output_tokens: amount }) }),
 });
 
-export interface KnownCall {
+export interface KnownCall extends ToldCall {
   readonly kind: string;
-  readonly title: string;
 }
+
+const NOTHING: KnownCall = { kind: '', title: '', rawInput: '', locations: '', content: '' };
 
 interface Call extends KnownCall {
   readonly ended: boolean;
@@ -60,7 +63,7 @@ export class Updates {
     const one = parsed.data.update;
     const kind = Object.hasOwn(CHUNKS, one.sessionUpdate) ? CHUNKS[one.sessionUpdate] : undefined;
     if (kind !== undefined) return this.#chunk(kind, contentText(one));
-    const steps = this.#step(one);
+    const steps = this.#step(one, (params as { update: { content?: unknown } }).update.content);
     return steps.length === 0 ? [] : [...this.#flush(), ...steps];
   }
 
@@ -79,7 +82,7 @@ export class Updates {
 
   /** What it said of a tool call, before it asks for it. */
   known(id: string): KnownCall {
-    return this.#calls.get(id) ?? { kind: '', title: '' };
+    return this.#calls.get(id) ?? NOTHING;
   }
 
   /** A message comes in pieces: it is told when something else follows. */
@@ -96,11 +99,11 @@ export class Updates {
     return said === null || said.text.trim() === '' ? [] : [said];
   }
 
-  #step(one: Update): AgentStep[] {
+  #step(one: Update, content: unknown): AgentStep[] {
     switch (one.sessionUpdate) {
       case 'tool_call':
       case 'tool_call_update':
-        return this.#call(one);
+        return this.#call(one, content);
       case 'plan':
         return [{ kind: 'plan', text: one.entries.map(planLine).join('\n') }];
       case 'usage_update':
@@ -111,7 +114,7 @@ export class Updates {
     }
   }
 
-  #call(one: Update): AgentStep[] {
+  #call(one: Update, content: unknown): AgentStep[] {
     const id = one.toolCallId.slice(0, 128);
     const before = this.#calls.get(id);
     const title = one.title || (before?.title ?? '');
@@ -120,6 +123,9 @@ export class Updates {
     this.#remember(id, {
       title: title.slice(0, LONGEST_MESSAGE),
       kind: kind.slice(0, 64),
+      rawInput: told(one.rawInput) || (before?.rawInput ?? ''),
+      locations: told(one.locations) || (before?.locations ?? ''),
+      content: told(content) || (before?.content ?? ''),
       ended: over || before?.ended === true,
     });
     const input = title || asText(one.rawInput);
@@ -162,6 +168,14 @@ function contentText({ content = [] }: Update): string {
 function innerText(content: unknown): string {
   const parsed = block.safeParse(content);
   return parsed.success ? parsed.data.text : '';
+}
+
+function told(value: unknown): string {
+  try {
+    return toldPart(value);
+  } catch {
+    return '';
+  }
 }
 
 /** JSON that is nested without end has no text. */

@@ -14,8 +14,8 @@ import type { AnyMessage } from '@agentclientprotocol/sdk';
 
 /** Bytes of one message. A file's whole content may be in it. */
 export const LONGEST_MESSAGE = 16 << 20;
-/** Requests of the agent's that are being answered at a time. */
-const MOST_OPEN = 16;
+/** Requests of the agent's that are being answered at a time: one that waits for each terminal, and room beside. */
+const MOST_OPEN = 64;
 /** Characters of an id, and of a method's name. */
 const LONGEST_NAME = 256;
 

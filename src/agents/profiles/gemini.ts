@@ -64,7 +64,7 @@ export const gemini: AgentProfile = {
       }),
     },
   }),
-  acp: ({ model }) => ({ args: ['--acp', '-m', model], env: {} }),
+  acp: ({ model }) => ({ args: ['--acp', '-m', model], env: {}, modes: { asks: 'default' } }),
   parser: () => {
     let said = '';
     return parserOf(event, (one) => {

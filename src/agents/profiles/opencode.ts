@@ -91,6 +91,10 @@ export const opencode: AgentProfile = {
     },
   }),
   // Who talks with it answers its questions.
-  acp: () => ({ args: ['acp'], env: { OPENCODE_PERMISSION: JSON.stringify({ edit: 'ask', bash: 'ask' }) } }),
+  acp: () => ({
+    args: ['acp'],
+    env: { OPENCODE_PERMISSION: JSON.stringify({ edit: 'ask', bash: 'ask' }) },
+    modes: { asks: 'build' }, // asks what its settings say, as every one of its modes
+  }),
   parser: () => parserOf(event, steps),
 };

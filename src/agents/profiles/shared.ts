@@ -113,3 +113,6 @@ function blockSteps(part: z.infer<typeof block>, assistant: boolean): AgentStep[
       return [];
   }
 }
+
+/** For one that is only talked with: its output is the protocol. */
+export const silent = (): AgentParser => ({ line: () => [] });

@@ -1,0 +1,28 @@
+import type { AgentProfile } from '../agent.ts';
+import { codex } from './codex.ts';
+import { silent } from './shared.ts';
+
+/** Codex behind the Agent Client Protocol: a package of its own, which brings a Codex with it. */
+export const codexAcp: AgentProfile = {
+  name: 'codex-acp',
+  title: 'Codex’ ACP adapter',
+  program: 'codex-acp',
+  package: {
+    name: '@agentclientprotocol/codex-acp',
+    version: '2.6.0',
+    entry: () => '@agentclientprotocol/codex-acp/dist/index.js',
+    runtime: 'node',
+  },
+  plan: (session) => {
+    const { env, home } = codex.plan(session);
+    return { argv: [...session.launcher, ...session.extra], env, home };
+  },
+  acp: () => ({
+    args: [],
+    env: { NO_BROWSER: '1' },
+    // In every other mode it wants a sandbox of its own, which does not start in this one: then it asks before it goes without.
+    modes: { asks: 'read-only', lets: 'agent-full-access' },
+  }),
+  ...(codex.drawn === undefined ? {} : { drawn: codex.drawn }),
+  parser: silent,
+};

@@ -1,0 +1,89 @@
+/** Real agents that are talked with, from npm, in a sandbox without network: a scripted model has each of them change a repository. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AgentSite, writesTheAnswer } from '../fakes/agents.ts';
+
+const AGENTS = [
+  { agent: 'gemini', provider: 'gemini' },
+  { agent: 'opencode', provider: 'chat' },
+  { agent: 'claude-code-acp', provider: 'claude' },
+  { agent: 'codex-acp', provider: 'openai' },
+] as const;
+
+const site = new AgentSite();
+beforeAll(async () => {
+  site.useCache();
+  await site.open();
+});
+afterAll(() => site.close());
+
+/** Why there are no agents here; one failure is enough to know. */
+let missing: string | null = null;
+
+function talk(agent: string, provider: string, ...more: string[]) {
+  site.upstream.heard.length = 0;
+  // Where it may only read, Codex asks for what its model says needs more.
+  const escalation = { sandbox_permissions: 'require_escalated', justification: 'to write the answer' };
+  site.script = (heard) => {
+    const turn = writesTheAnswer(heard);
+    if (agent === 'codex-acp' && turn.tools?.[0] !== undefined)
+      Object.assign(turn.tools[0].arguments as object, escalation);
+    return turn;
+  };
+  const model = ['--model', `${provider}/small-1`];
+  const options = ['--json', '-w', site.project.dir, '--agent', 'acp', ...model, ...more];
+  return site.type('run', ...options, 'fix the typo in greeting.txt', '--', agent).done;
+}
+
+function policy(rules: string): string {
+  const file = join(site.root, `policy-${Math.random()}.yaml`);
+  const models = 'llm_policy: {allowed_providers: [claude, openai, chat, gemini], models: ["small-1"]}';
+  writeFileSync(file, `version: 1\n${models}\nlimits: {memory: 4g, wall_clock: 2m}\n${rules}`);
+  return file;
+}
+
+describe.each(AGENTS)('$agent', ({ agent, provider }) => {
+  beforeAll(async () => {
+    if (missing !== null) return;
+    const { status, stderr } = await site.type('agents', 'install', agent).done;
+    if (status === 7) missing = `npm could not fetch ${agent}: ${stderr.trim().split('\n')[1] ?? stderr}`;
+    else expect(status, stderr).toBe(0);
+  }, 300_000);
+
+  test('changes a repository, its words beside what really ran', async (context) => {
+    if (missing !== null) return context.skip(missing);
+    const { status, stderr, result } = await talk(agent, provider);
+    expect(status, stderr).toBe(0);
+    expect(site.project.git('show', `${result.branch}:answer.txt`)).toBe('Hello, world');
+    const events = site.events(result.runId);
+    const of = (type: string) => events.filter((event) => event.type === type).map(({ resource }) => resource);
+    expect(of('agent.prepared')).toMatchObject([{ agent, source: 'installed', model: 'small-1' }]);
+    expect(of('agent.ended')).toMatchObject([{ ok: true, reason: null }]);
+    expect(of('command.started').map(({ argv }) => argv)).toContainEqual(['sed', 's/wrold/world/', 'greeting.txt']);
+    expect(site.verify()).toEqual([]);
+  }, 300_000);
+
+  test('asks where the policy has rules, and hears the answer', async (context) => {
+    if (missing !== null) return context.skip(missing);
+    const forbid =
+      'forbid (principal, action == Action::"tool.call", resource) when { context.server == "acp" && context.tool like "execute*" };';
+    const { result, stderr } = await talk(
+      agent,
+      provider,
+      '--policy',
+      policy(`rules: |\n  ${forbid}\n`),
+      '--deliver',
+      'none',
+    );
+    const events = site.events(result.runId);
+    const asked = events.filter(({ type }) => type === 'tool.asked');
+    expect(asked, stderr).toMatchObject([{ resource: { server: 'acp' }, decision: { effect: 'deny' } }]);
+    expect(asked[0].resource.tool).toMatch(/^execute: /);
+    expect(events.filter(({ type }) => type === 'agent.ended')).toHaveLength(1);
+    expect(events.filter(({ type }) => type === 'tool.answered')).toMatchObject([
+      { outcome: { result: 'reject_once' } },
+    ]);
+    expect(events.filter(({ type }) => type === 'file.changed')).toEqual([]);
+  }, 300_000);
+});
