@@ -52,6 +52,20 @@ const seeing: Plugin = {
   },
 };
 
+/**
+ * Modules of Node's own are taken, not imported: an import reads every export, and with it loads what Node loads when it is
+ * asked for: all of its web cryptography, of its argument parser, of its fetch client.
+ */
+const taking: Plugin = {
+  name: 'taking',
+  renderChunk: (code) =>
+    code.replaceAll(
+      /^import (?:(?<whole>[\w$]+)|\* as (?<all>[\w$]+)|\{(?<some>[^}]*)\}) from "(?<name>node:[\w/]+)";$/gm,
+      (_, whole, all, some: string | undefined, name) =>
+        `const ${whole ?? all ?? `{${some?.replaceAll(' as ', ': ')}}`} = globalThis.process.getBuiltinModule("${name}");`,
+    ),
+};
+
 function loadedWith(roots: readonly string[]): Set<string> {
   const all = new Set<string>();
   const waiting = [...roots];
@@ -112,7 +126,7 @@ const bundle = await rolldown({
   input,
   platform: 'node',
   preserveEntrySignatures: 'allow-extension',
-  plugins: [seeing],
+  plugins: [seeing, taking],
   external: ['@cedar-policy/cedar-wasm', /^@cedar-policy\/cedar-wasm\//, 'koffi'],
   onLog(level, log, next) {
     if (level === 'warn') throw new Error(`${log.code}: ${log.message}`);

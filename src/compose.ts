@@ -86,9 +86,9 @@ export async function composeSystem(options: ComposeOptions = {}): Promise<Syste
     guestOwner: guestOwner(),
     organisation,
     async close() {
-      await fileDigests.save(paths.digests).catch(() => {}); // it only saves the next process time
-      await log.close();
-      await store.close();
+      const digests = fileDigests.save(paths.digests).catch(() => {}); // it only saves the next process time
+      const ends = await Promise.allSettled([log.close(), store.close(), digests]);
+      for (const end of ends) if (end.status === 'rejected') throw end.reason;
     },
   };
 }

@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline/promises';
 import { safeText } from '../base/term.ts';
 import type { Context } from './context.ts';
 import type { Output } from './output.ts';
@@ -18,6 +17,7 @@ export function approvalPrompt(context: Context, out: Output): ((question: Quest
     const { bold, dim, yellow } = out.progressStyle;
     const lines = [`${bold(yellow('?'))} ${bold(safeText(action))}`, `  ${safeText(reason)}`];
     for (const rule of rules) lines.push(dim(`  rule ${safeText(rule)}`));
+    const { createInterface } = await import('node:readline/promises'); // most runs ask nobody
     const reader = createInterface({ input: process.stdin, output: process.stderr });
     try {
       const answer = await reader.question(`${lines.join('\n')}\n  allow it? [y/N] `, {

@@ -262,7 +262,7 @@ function flush(): void {
   inbox.postMessage(news);
   news = [];
   urgent = false;
-  flushed = performance.now();
+  flushed = systemClock.monotonic();
 }
 
 const inbox = port;
@@ -273,9 +273,9 @@ let swept = 0;
 while (Atomics.load(shared, STOP) === 0) {
   const busy = [...cells.values()].some((cell) => cell.recorder.unsettled);
   for (const { token, bits } of poller.wait(news.length > 0 ? GATHER : busy ? SWEEP : -1)) ready(token, bits);
-  if (busy && performance.now() - swept >= SWEEP) {
-    swept = performance.now();
+  if (busy && systemClock.monotonic() - swept >= SWEEP) {
+    swept = systemClock.monotonic();
     for (const cell of cells.values()) guarded(cell, () => cell.recorder.sweep());
   }
-  if (urgent || performance.now() - flushed >= GATHER) flush();
+  if (urgent || systemClock.monotonic() - flushed >= GATHER) flush();
 }
