@@ -7,6 +7,17 @@ import { type Heard, ModelServer, type Script } from './models/server.ts';
 import type { Turn } from './models/turn.ts';
 import { type Finished, Installation, Project } from './project.ts';
 
+/** Names that agents know, and behave otherwise for: by provider. */
+export const KNOWN = [
+  ['claude', 'claude-sonnet-4-5'],
+  ['claude', 'claude-opus-4-6'],
+  ['openai', 'gpt-5.5'],
+  ['openai', 'gpt-5.6-sol'],
+  ['openai', 'gpt-6-sol'],
+  ['gemini', 'gemini-2.5-pro'],
+  ['gemini', 'gemini-2.5-flash'],
+] as const;
+
 export const KEY = 'sk-the-real-key-of-the-provider-99';
 const cordon = join(import.meta.dirname, '../../cordon');
 /**
@@ -29,7 +40,7 @@ export class AgentSite extends Installation {
     this.project.write('greeting.txt', 'Hello, wrold\n').write(
       '.cordon/policy.yaml',
       `version: 1
-llm_policy: {allowed_providers: [claude, openai, chat, gemini], models: ["small-1"]}
+llm_policy: {allowed_providers: [claude, openai, chat, gemini], models: ["small-1", ${KNOWN.map(([, name]) => JSON.stringify(name)).join(', ')}]}
 limits: {memory: 4g, wall_clock: 2m}
 ${policy}`,
     );
@@ -54,6 +65,7 @@ ${policy}`,
         'MODEL_KEY',
         '--model',
         'small-1=upstream-small',
+        ...KNOWN.flatMap(([provider, model]) => (provider === name ? ['--model', model] : [])),
       ];
       const { status, stderr } = this.cordon('providers', 'add', name, '--driver', driver, ...at);
       if (status !== 0) throw new Error(stderr);
@@ -74,10 +86,12 @@ ${policy}`,
         this.env[name] ??= value;
   }
 
+  /** `provider` may have the name of a model behind a slash; otherwise it is `small-1`. */
   async runAgent(agent: string, provider: string, script: Script, ...more: string[]): Promise<Finished> {
     this.upstream.heard.length = 0;
     this.script = script;
-    const typed = ['run', '--json', '-w', this.project.dir, '--agent', agent, '--model', `${provider}/small-1`];
+    const model = provider.includes('/') ? provider : `${provider}/small-1`;
+    const typed = ['run', '--json', '-w', this.project.dir, '--agent', agent, '--model', model];
     return this.type(...typed, ...more, 'fix the typo in greeting.txt').done;
   }
 
@@ -118,13 +132,16 @@ const SHELLS = ['Bash', 'bash', 'exec_command', 'run_shell_command'];
 
 /** The tools that a request offers, whatever its protocol. */
 function offered({ protocol, body }: Heard): string[] {
-  const tools = body.tools ?? [];
+  // Some models of Codex's are told of their tools by the conversation, in groups.
+  const later = Array.isArray(body.input) ? body.input.flatMap((item: { tools?: unknown[] }) => item.tools ?? []) : [];
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the caller sent
+  const tools: any[] = [...(body.tools ?? []), ...later.flatMap((one: { tools?: unknown[] }) => one.tools ?? [one])];
   if (protocol === 'gemini')
     return tools.flatMap((one: { functionDeclarations?: { name: string }[] }) =>
       (one.functionDeclarations ?? []).map(({ name }) => name),
     );
   return tools.map((one: { name?: string; type: string; function?: { name: string } }) =>
-    protocol === 'chat' ? one.function?.name : (one.name ?? one.type),
+    protocol === 'chat' ? (one.function?.name ?? '') : (one.name ?? one.type),
   );
 }
 
@@ -142,6 +159,12 @@ function shellTurn(heard: Heard, line: string): Turn {
   const told = JSON.stringify(heard.protocol === 'gemini' ? heard.body.contents : heard.body);
   if (told.includes(heard.protocol === 'gemini' ? 'functionResponse' : 'call_answer_1'))
     return { text: 'The answer is written.', usage: { input: 200, output: 10 } };
+  if (tools.includes('exec')) {
+    // Code mode: the one tool takes a program, which calls the others.
+    const input = `const r = await tools.exec_command({cmd: ${JSON.stringify(line)}});\ntext(r.output ?? String(r));`;
+    const call = { id: 'call_answer_1', name: 'exec', namespace: 'functions', arguments: {}, input };
+    return { text: 'I will write it.', thoughts: 'a program, then', tools: [call], usage: { input: 100, output: 20 } };
+  }
   const name = SHELLS.find((one) => tools.includes(one));
   if (name === undefined) return { text: `no shell among ${tools.join()}` };
   const command = name === 'exec_command' ? { cmd: line } : { command: line, description: 'write the answer' };

@@ -27,6 +27,7 @@ export const chat: Encoder = {
         message: {
           role: 'assistant',
           content: turn.text ?? null,
+          ...(turn.thoughts === undefined ? {} : { reasoning_content: turn.thoughts }),
           ...(turn.tools === undefined ? {} : { tool_calls: calls(turn) }),
         },
         finish_reason: finish(turn),
@@ -39,6 +40,7 @@ export const chat: Encoder = {
       sse({ ...head(model, 'chat.completion.chunk'), choices: [{ index: 0, delta, finish_reason }] });
     return [
       chunk({ role: 'assistant', content: '' }),
+      ...(turn.thoughts === undefined ? [] : [chunk({ reasoning_content: turn.thoughts })]),
       ...piecesOf(turn).map((content) => chunk({ content })),
       ...calls(turn).flatMap((call, index) => [
         chunk({

@@ -1,4 +1,4 @@
-import { type Encoder, piecesOf, sse, type Turn, usageOf } from './turn.ts';
+import { type Encoder, piecesOf, SIGNATURE, sse, type Turn, usageOf } from './turn.ts';
 
 function chunk(turn: Turn, model: string, parts: unknown[], last: boolean) {
   const { input, output, cached } = usageOf(turn);
@@ -19,12 +19,23 @@ function chunk(turn: Turn, model: string, parts: unknown[], last: boolean) {
   };
 }
 
-const calls = (turn: Turn) => (turn.tools ?? []).map(({ name, arguments: args }) => ({ functionCall: { name, args } }));
+const calls = (turn: Turn) =>
+  (turn.tools ?? []).map(({ name, arguments: args }) => ({
+    functionCall: { name, args },
+    ...(turn.thoughts === undefined ? {} : { thoughtSignature: SIGNATURE }),
+  }));
+const thoughts = ({ thoughts: text }: Turn) => (text === undefined ? [] : [{ text, thought: true }]);
 
 export const gemini: Encoder = {
   whole: (turn, model) =>
-    chunk(turn, model, [...(turn.text === undefined ? [] : [{ text: turn.text }]), ...calls(turn)], true),
+    chunk(
+      turn,
+      model,
+      [...thoughts(turn), ...(turn.text === undefined ? [] : [{ text: turn.text }]), ...calls(turn)],
+      true,
+    ),
   events: (turn, model) => [
+    ...thoughts(turn).map((part) => sse(chunk(turn, model, [part], false)).replaceAll('\n', '\r\n')),
     ...piecesOf(turn).map((text) => sse(chunk(turn, model, [{ text }], false)).replaceAll('\n', '\r\n')),
     sse(chunk(turn, model, calls(turn), true)).replaceAll('\n', '\r\n'),
   ],

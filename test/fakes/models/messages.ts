@@ -1,4 +1,4 @@
-import { type Encoder, piecesOf, sse, type Turn, usageOf } from './turn.ts';
+import { type Encoder, piecesOf, SIGNATURE, sse, type Turn, usageOf } from './turn.ts';
 
 const reason = (turn: Turn) => ((turn.tools ?? []).length > 0 ? 'tool_use' : 'end_turn');
 
@@ -29,6 +29,12 @@ export const messages: Encoder = {
       turn,
       model,
       [
+        ...(turn.thoughts === undefined
+          ? []
+          : [
+              { type: 'thinking', thinking: turn.thoughts, signature: SIGNATURE },
+              { type: 'redacted_thinking', data: SIGNATURE },
+            ]),
         ...(turn.text === undefined ? [] : [{ type: 'text', text: turn.text }]),
         ...(turn.tools ?? []).map(({ id, name, arguments: input }) => ({ type: 'tool_use', id, name, input })),
       ],
@@ -38,6 +44,20 @@ export const messages: Encoder = {
     const event = (type: string, body: object) => sse({ type, ...body }, type);
     const out = [event('message_start', { message: message(turn, model, [], false) }), event('ping', {})];
     let index = 0;
+    if (turn.thoughts !== undefined) {
+      out.push(
+        event('content_block_start', { index, content_block: { type: 'thinking', thinking: '', signature: '' } }),
+        event('content_block_delta', { index, delta: { type: 'thinking_delta', thinking: turn.thoughts } }),
+        event('content_block_delta', { index, delta: { type: 'signature_delta', signature: SIGNATURE } }),
+        event('content_block_stop', { index }),
+        event('content_block_start', {
+          index: index + 1,
+          content_block: { type: 'redacted_thinking', data: SIGNATURE },
+        }),
+        event('content_block_stop', { index: index + 1 }),
+      );
+      index += 2;
+    }
     if (turn.text !== undefined) {
       out.push(
         event('content_block_start', { index, content_block: { type: 'text', text: '' } }),

@@ -1,4 +1,4 @@
-import { type Encoder, piecesOf, sse, type Turn, usageOf } from './turn.ts';
+import { type Encoder, piecesOf, SIGNATURE, sse, type Turn, usageOf } from './turn.ts';
 
 const message = (turn: Turn) => ({
   id: 'msg_1',
@@ -7,14 +7,26 @@ const message = (turn: Turn) => ({
   status: 'completed',
   content: [{ type: 'output_text', text: turn.text ?? '', annotations: [] }],
 });
-const call = ({ id, name, arguments: args }: NonNullable<Turn['tools']>[number]) => ({
-  id: `fc_${id}`,
-  type: 'function_call',
+const call = ({ id, name, arguments: args, input, namespace }: NonNullable<Turn['tools']>[number]) => ({
+  id: `${input === undefined ? 'fc' : 'ctc'}_${id}`,
+  type: input === undefined ? 'function_call' : 'custom_tool_call',
   status: 'completed',
   call_id: id,
   name,
-  arguments: JSON.stringify(args),
+  ...(namespace === undefined ? {} : { namespace }),
+  ...(input === undefined ? { arguments: JSON.stringify(args) } : { input }),
 });
+const reasoning = (turn: Turn) =>
+  turn.thoughts === undefined
+    ? []
+    : [
+        {
+          id: 'rs_1',
+          type: 'reasoning',
+          summary: [{ type: 'summary_text', text: turn.thoughts }],
+          encrypted_content: SIGNATURE,
+        },
+      ];
 
 function response(turn: Turn, model: string, status: string) {
   const { input, output, cached } = usageOf(turn);
@@ -25,7 +37,9 @@ function response(turn: Turn, model: string, status: string) {
     created_at: 1_700_000_000,
     status,
     model,
-    output: done ? [...(turn.text === undefined ? [] : [message(turn)]), ...(turn.tools ?? []).map(call)] : [],
+    output: done
+      ? [...reasoning(turn), ...(turn.text === undefined ? [] : [message(turn)]), ...(turn.tools ?? []).map(call)]
+      : [],
     error: null,
     incomplete_details: null,
     usage:
@@ -51,6 +65,19 @@ export const responses: Encoder = {
       event('response.in_progress', { response: response(turn, model, 'in_progress') }),
     ];
     let output_index = 0;
+    for (const item of reasoning(turn)) {
+      out.push(
+        event('response.output_item.added', { output_index, item: { ...item, summary: [] } }),
+        event('response.reasoning_summary_text.delta', {
+          output_index,
+          item_id: item.id,
+          summary_index: 0,
+          delta: turn.thoughts,
+        }),
+        event('response.output_item.done', { output_index, item }),
+      );
+      output_index++;
+    }
     if (turn.text !== undefined) {
       const at = { output_index, item_id: 'msg_1', content_index: 0 };
       out.push(
@@ -68,10 +95,14 @@ export const responses: Encoder = {
     }
     for (const tool of turn.tools ?? []) {
       const item = call(tool);
+      const [kind, field] =
+        tool.input === undefined ? ['function_call_arguments', 'arguments'] : ['custom_tool_call_input', 'input'];
+      const whole = tool.input ?? JSON.stringify(tool.arguments);
+      const at = { output_index, item_id: item.id };
       out.push(
-        event('response.output_item.added', { output_index, item: { ...item, arguments: '', status: 'in_progress' } }),
-        event('response.function_call_arguments.delta', { output_index, item_id: item.id, delta: item.arguments }),
-        event('response.function_call_arguments.done', { output_index, item_id: item.id, arguments: item.arguments }),
+        event('response.output_item.added', { output_index, item: { ...item, [field]: '', status: 'in_progress' } }),
+        event(`response.${kind}.delta`, { ...at, delta: whole }),
+        event(`response.${kind}.done`, { ...at, [field]: whole }),
         event('response.output_item.done', { output_index, item }),
       );
       output_index++;

@@ -2,6 +2,8 @@
 export interface Turn {
   readonly text?: string;
   readonly tools?: readonly ToolCall[];
+  /** What it thought before it spoke; signed, in protocols that do. */
+  readonly thoughts?: string;
   readonly usage?: { readonly input: number; readonly output: number; readonly cached?: number };
   /** In place of an answer. */
   readonly error?: {
@@ -27,7 +29,14 @@ export interface ToolCall {
   readonly id: string;
   readonly name: string;
   readonly arguments: Readonly<Record<string, unknown>>;
+  /** For a tool that takes text of any kind: Responses alone has these. */
+  readonly input?: string;
+  /** The group that the tool stands in. */
+  readonly namespace?: string;
 }
+
+/** What providers sign or encrypt their thoughts with. */
+export const SIGNATURE = Buffer.from('signed by the provider alone').toString('base64');
 
 export interface Encoder {
   /** An answer that is no stream. */

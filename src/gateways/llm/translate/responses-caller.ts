@@ -68,7 +68,10 @@ function read(body: JsonObject, naming: Naming): Prompt {
   const { reasoning, text } = body;
   return {
     turns: turns.all,
-    tools: listOf(body.tools, 'tools').flatMap((tool, i) => toolsOf(tool, `tools[${i}]`, naming)),
+    tools: [
+      ...listOf(body.tools, 'tools').flatMap((tool, i) => toolsOf(tool, `tools[${i}]`, naming)),
+      ...laterTools(body.input, naming),
+    ],
     choice: choiceOf(body.tool_choice),
     parallel: body.parallel_tool_calls === false ? false : null,
     maxOutput: numberOf(body, 'max_output_tokens'),
@@ -79,6 +82,16 @@ function read(body: JsonObject, naming: Naming): Prompt {
     effort: isObject(reasoning) ? effortOf(reasoning.effort, 'reasoning.effort') : null,
     format: isObject(text) ? formatOf(text.format) : null,
   };
+}
+
+/** Some models are told of their tools by the conversation. */
+function laterTools(input: JsonValue | undefined, naming: Naming): Tool[] {
+  if (typeof input === 'string') return [];
+  return listOf(input, 'input').flatMap((item, i) => {
+    const where = `input[${i}].tools`;
+    if (item.type !== 'additional_tools') return [];
+    return listOf(item.tools, where).flatMap((tool, j) => toolsOf(tool, `${where}[${j}]`, naming));
+  });
 }
 
 function readItem(turns: Turns, item: JsonObject, where: string): void {
@@ -109,6 +122,7 @@ function readItem(turns: Turns, item: JsonObject, where: string): void {
       turns.add('user', [{ kind: 'result', id, parts: partsOf(item.output, `${where}.output`), failed: false }]);
       return;
     }
+    case 'additional_tools':
     // Another model's thoughts, which only their own provider can read.
     case 'reasoning':
       return;
@@ -149,10 +163,13 @@ function toolsOf(tool: JsonObject, where: string, naming: Naming): Tool[] {
       toolsOf(inner, `${where}.tools[${i}]`, naming).map((one) => {
         const known = spaced(namespace, one.name);
         naming.spaces.set(known, { namespace, name: one.name });
+        if (naming.free.delete(one.name)) naming.free.add(known);
         return { ...one, name: known };
       }),
     );
   }
+  // It looks for tools that are held back; without it there are those that are not.
+  if (tool.type === 'tool_search') return [];
   const name = textOf(tool.name ?? String(tool.type), `${where}.name`);
   const description = typeof tool.description === 'string' ? tool.description : null;
   if (tool.type === 'custom') {

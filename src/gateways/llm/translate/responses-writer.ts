@@ -112,10 +112,12 @@ export class ResponsesWriter {
       return { id, type: 'message', role: 'assistant', status, content };
     }
     const { id: call_id, name } = block;
-    if (this.#naming.free.has(name))
-      return { id, type: 'custom_tool_call', status, call_id, name, input: text === null ? '' : freeInput(name, text) };
     const space = this.#naming.spaces.get(name);
     const called = { name: space?.name ?? name, ...(space === undefined ? {} : { namespace: space.namespace }) };
+    if (this.#naming.free.has(name)) {
+      const input = text === null ? '' : freeInput(name, text);
+      return { id, type: 'custom_tool_call', status, call_id, ...called, input };
+    }
     return { id, type: 'function_call', status, call_id, ...called, arguments: text === null ? '' : text || '{}' };
   }
 
