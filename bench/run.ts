@@ -4,13 +4,14 @@
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Installation, Project } from '../test/fakes/project.ts';
-import { bar, interleaved, row, timed } from './_table.ts';
+import { bar, interleaved, median, row, timed } from './_table.ts';
 
 const ROUNDS = 15;
 const LIMIT = 250;
+const RUN = ['run', '--quiet', '--'];
 const root = join(import.meta.dirname, '..');
 const site = new Installation();
 const env = {
@@ -22,7 +23,40 @@ const project = new Project(join(site.root, 'repository'));
 for (let i = 0; i < 40; i++) project.write(`src/file-${i}.ts`, `export const value = ${i};\n`);
 project.commit();
 
-async function command(program: string, ...args: string[]): Promise<void> {
+/** What a run passes through, each phase by the mark of _phases.cjs that ends it. */
+const PHASES = {
+  node: 'Node’s own start',
+  asked: 'command line read, git asked, supervisor started',
+  loaded: 'the rest loaded',
+  decided: 'log and store opened, policy decided, run recorded',
+  ran: 'sandbox made, command run, sandbox gone',
+  closed: 'run sealed, log published, everything closed',
+} as const;
+
+type Marks = Record<keyof typeof PHASES, readonly [number, number]>;
+
+async function phasesOf(program: string): Promise<Marks> {
+  const file = join(site.root, 'phases.json');
+  const hook = join(import.meta.dirname, '_phases.cjs');
+  const watched = { ...env, NODE_OPTIONS: `--require ${hook}`, CORDON_BENCH_PHASES: file };
+  await command(program, [...RUN, 'true'], watched);
+  return JSON.parse(readFileSync(file, 'utf8'));
+}
+
+/** Where the milliseconds of a run go; medians of several. */
+async function showPhases(program: string): Promise<void> {
+  const runs: Marks[] = [];
+  for (let round = 0; round < ROUNDS; round++) runs.push(await phasesOf(program));
+  let before: keyof Marks | null = null;
+  for (const name of Object.keys(PHASES) as (keyof Marks)[]) {
+    const from = before;
+    const took = (at: 0 | 1) => median(runs.map((run) => run[name][at] - (from === null ? 0 : run[from][at])));
+    row(`  ${PHASES[name]}`, `${took(0).toFixed(0)} ms`, `${took(1).toFixed(0)} ms of them the main thread worked`);
+    before = name;
+  }
+}
+
+async function command(program: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<void> {
   const child = spawn(program, args, { env, cwd: project.dir, stdio: ['ignore', 'ignore', 'pipe'] });
   let complaint = '';
   child.stderr.on('data', (chunk) => {
@@ -45,12 +79,11 @@ try {
   const withPeer = existsSync(srt) && spawnSync(srt, ['true'], { env, cwd: project.dir }).status === 0;
   const medians = await interleaved(
     {
-      checkout: () => timed(() => command(join(root, 'cordon'), 'run', '--quiet', '--', 'true')),
-      built: () => timed(() => command(join(installed, 'cordon'), 'run', '--quiet', '--', 'true')),
-      change: () =>
-        timed(() => command(join(installed, 'cordon'), 'run', '--quiet', '--', 'sh', '-c', 'echo two > new.txt')),
-      node: () => timed(() => command(process.execPath, '-e', '0')),
-      ...(withPeer ? { srt: () => timed(() => command(srt, 'true')) } : {}),
+      checkout: () => timed(() => command(join(root, 'cordon'), [...RUN, 'true'], env)),
+      built: () => timed(() => command(join(installed, 'cordon'), [...RUN, 'true'], env)),
+      change: () => timed(() => command(join(installed, 'cordon'), [...RUN, 'sh', '-c', 'echo two > new.txt'], env)),
+      node: () => timed(() => command(process.execPath, ['-e', '0'], env)),
+      ...(withPeer ? { srt: () => timed(() => command(srt, ['true'], env)) } : {}),
     },
     ROUNDS,
   );
@@ -65,6 +98,8 @@ try {
   );
   row('cordon run -- true, from the checkout', `${ms('checkout').toFixed(0)} ms`, 'types stripped at each start');
   row('cordon run with a change that is committed and delivered', `${ms('change').toFixed(0)} ms`);
+  console.log('  where its time goes, once more and with a look at it:');
+  await showPhases(join(installed, 'cordon'));
 } finally {
   site.dispose();
   rmSync(site.root, { recursive: true, force: true });
