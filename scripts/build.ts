@@ -79,10 +79,13 @@ function loadedWith(roots: readonly string[]): Set<string> {
 
 const source = (file: string) => join(root, 'src', file);
 /** What a plain run loads when git has been asked and the supervisor was started, and what comes before that. */
-const RUN = ['compose.ts', 'runs/pipeline.ts', 'store/drivers/sqlite.ts'].map(source);
+const RUN = ['compose.ts', 'runs/pipeline.ts'].map(source);
 const VERB = ['cli/run.ts', 'config/load.ts', 'config/paths.ts'].map(source);
 /** Of Node's own, what every start has loaded anyway. */
 const CHEAP = /^node:(buffer|child_process|crypto|events|fs|os|path|timers|url|util)(\/promises)?$/;
+
+/** What has a file of its own that brings more with it. */
+const HEAVY = /src\/(audit\/|sandbox\/(?!supervisor-|toolbox-digests)|base\/file-lock)/;
 
 interface Parts {
   /** What `cordon run` needs to know what it is to do. It needs nothing but base and itself. */
@@ -109,7 +112,8 @@ function findParts(): Parts {
   const others = [...entries, source('main.ts')].filter((id) => !loadedWith([id]).has(source('runs/pipeline.ts')));
   const theirs = loadedWith(others);
   const isOwn = (id: string) => id.startsWith(source(''));
-  const isCheap = (id: string) => [...loadedWith([id])].every((part) => isOwn(part) || CHEAP.test(part));
+  const isCheap = (id: string) =>
+    [...loadedWith([id])].every((part) => (isOwn(part) && !HEAVY.test(part)) || CHEAP.test(part));
   return {
     light: new Set(run.filter((id) => verb.has(id) && isCheap(id))),
     common: new Set(run.filter((id) => !verb.has(id) && theirs.has(id) && isCheap(id))),
