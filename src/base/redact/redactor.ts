@@ -95,6 +95,18 @@ export class Redactor {
     return this.needles();
   }
 
+  /** False when nothing but shapes is looked for. */
+  get hasValues(): boolean {
+    return this.needles().patterns.length > 0;
+  }
+
+  /** Where known values stand, by their first byte; shapes of credentials are not looked for. `end` is behind the last byte. */
+  valuesIn(data: Buffer): readonly { readonly name: string; readonly at: number; readonly end: number }[] {
+    const found: { name: string; at: number; end: number }[] = [];
+    searchValues(data, true, this.needles(), (name, at, end) => found.push({ name, at, end }), NOTHING);
+    return found.sort((a, b) => a.at - b.at || b.end - a.end);
+  }
+
   /** The same of any of several texts, each by itself, in one search. */
   matchesAny(texts: readonly string[]): boolean {
     return this.matches(texts.join(BETWEEN));

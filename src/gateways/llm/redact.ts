@@ -1,4 +1,5 @@
 import type { Redactor } from '../../base/redact/index.ts';
+import { redactAcross } from './redact-across.ts';
 import { ModelRefusal } from './refusal.ts';
 import type { JsonObject, JsonValue } from './wire/wire.ts';
 
@@ -15,7 +16,7 @@ export interface Redacted {
 /**
  * Takes secrets out of a request before it leaves. What is searched is the bytes that would be sent, so that no way of writing JSON hides
  * anything; what is replaced are the texts in it. Throws `ModelRefusal` where the policy refuses such prompts, and where a secret would be
- * left all the same (in a name, across two texts). `raw`: what the caller sent, to be sent on where it is the same.
+ * left all the same (in a name). `raw`: what the caller sent, to be sent on where it is the same.
  */
 export function redactRequest(
   body: JsonObject,
@@ -25,11 +26,15 @@ export function redactRequest(
 ): Redacted {
   const bytes = bytesOf(body, raw);
   const { knowledge } = redactor;
-  if (!redactor.matches(bytes)) return { bytes, body, marks: {}, knowledge };
   const marks: Record<string, number> = {};
-  const clean = replaced(body, redactor, (name) => {
+  const mark = (name: string) => {
     marks[name] = (marks[name] ?? 0) + 1;
-  }) as JsonObject;
+  };
+  const found = redactor.matches(bytes);
+  const single = found ? (replaced(body, redactor, mark) as JsonObject) : body;
+  const across = redactAcross(single, redactor, mark);
+  if (!found && across === null) return { bytes, body, marks, knowledge };
+  const clean = across ?? single;
   const what = Object.keys(marks).join(', ') || 'a secret';
   if (mode === 'refuse')
     throw new ModelRefusal('secret', 403, 'secret_in_prompt', `the prompt holds ${what} (llm_policy.secrets: refuse)`);
