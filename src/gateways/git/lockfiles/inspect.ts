@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ObjectReader } from '../../../base/git-objects.ts';
 import { safeText } from '../../../base/term.ts';
 import { type DependencyRules, type PushDependencies, refusePackage } from '../../../policy/index.ts';
@@ -5,10 +6,11 @@ import type { RecordedQuery } from '../../egress/packages/record.ts';
 import type { Changes } from '../changes.ts';
 import type { Finding } from '../checks.ts';
 import type { TreeEntry, TreeWalker } from '../trees.ts';
-import { type Format, formatOf, readFormat } from './formats.ts';
+import { type Format, formatOf } from './formats.ts';
 import { lostLocks } from './lost.ts';
 import type { Origin } from './origins.ts';
-import type { LockEntry, Reading } from './reading.ts';
+import { type Found, readApart } from './read-apart.ts';
+import type { LockEntry } from './reading.ts';
 
 /** What the policy says of packages, and what this run knows of them. */
 export interface LockRules {
@@ -32,14 +34,16 @@ export interface LockRequest extends LockRules {
 /** Sentences that a decision rests on; what is more is counted. */
 const SAID = 100;
 const MOST_ORIGINS = 1000;
-/** Bytes of all files that are read, by their weight: half a minute at the worst. */
+/** Entries that are looked at before others of the run have their turn. */
+const TURN = 5_000;
+/** Bytes of all files that are read, by their weight: half a minute at the worst, beside everything else. */
 const MOST_BYTES = 128 * 1024 * 1024;
 
 interface Seen {
   readonly path: string;
   readonly commit: string;
   readonly format: Format;
-  readonly reading: Reading;
+  readonly reading: Found;
   /** True for what the branch ends with. */
   readonly last: boolean;
 }
@@ -62,7 +66,7 @@ export async function inspectLockfiles(request: LockRequest): Promise<PushDepend
       const last = (await entryAt(walker, head, path))?.oid === oid;
       if (bytes === null) report.problem(path, commit, null, `is larger than ${format.most} bytes: it is not read`);
       else if (left < 0) report.problem(path, commit, null, 'is not read: there are too many lock files in one push');
-      else seen.push({ path, commit, format, last, reading: readFormat(format, path, bytes) });
+      else seen.push({ path, commit, format, last, reading: await readApart(format, path, bytes) });
     }
   }
   for (const [path, commit] of changes.links)
@@ -74,8 +78,12 @@ export async function inspectLockfiles(request: LockRequest): Promise<PushDepend
   const before = request.rules.recorded === null ? new Set<string>() : await identitiesBefore(request);
   const hashes = new Map<string, { entry: LockEntry; at: string }>();
   for (const each of seen) {
-    report.file(each, before);
-    if (each.last) for (const entry of each.reading.entries) report.agree(each, entry, hashes);
+    await report.file(each, before);
+    if (!each.last) continue;
+    for (const [i, entry] of each.reading.entries.entries()) {
+      if (i % TURN === 0) await nextTurn();
+      report.agree(each, entry, hashes);
+    }
   }
   return report.result();
 }
@@ -89,7 +97,7 @@ async function identitiesBefore({ changes, walker, base, reader }: LockRequest):
     const entry = await entryAt(walker, base, path);
     const bytes = entry?.mode.startsWith('100') ? await reader.read(entry.oid, 'blob', format.most) : null;
     if (bytes === null) continue;
-    for (const each of readFormat(format, path, bytes).entries) before.add(identity(each));
+    for (const each of (await readApart(format, path, bytes)).entries) before.add(identity(each));
   }
   return before;
 }
@@ -137,13 +145,14 @@ class Report {
     this.#evidence(path, commit, line, text);
   }
 
-  file({ path, commit, reading }: Seen, before: ReadonlySet<string>): void {
+  async file({ path, commit, reading }: Seen, before: ReadonlySet<string>): Promise<void> {
     this.#any = true;
     for (const { line, package: of, what } of reading.problems)
       this.problem(path, commit, line, of === null ? what : `${of} ${what}`);
     if (reading.more > 0) this.problem(path, commit, null, `has ${reading.more} problems more`);
     for (const { line, what, origin } of reading.places) this.#origin(origin, path, commit, line, what);
-    for (const entry of reading.entries) {
+    for (const [i, entry] of reading.entries.entries()) {
+      if (i % TURN === 0) await nextTurn();
       const label = `${entry.name}@${entry.version}`;
       for (const origin of entry.origins) this.#origin(origin, path, commit, entry.line, label);
       this.#name(entry, path, commit, label);
