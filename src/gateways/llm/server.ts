@@ -299,8 +299,9 @@ const runEnded = () => new ModelRefusal('cancelled', 499, 'run_ended', 'the run 
 function passing({ headers }: IncomingMessage, redactor: Redactor): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const name of ['anthropic-version', 'anthropic-beta']) {
+    if (headers[name] === undefined) continue;
     // Names with a date, and nothing else: a header is no place to carry words out by.
-    const values = String(headers[name] ?? '')
+    const values = String(headers[name])
       .split(',')
       .map((value) => value.trim());
     const known = values.filter((value) => /^(?:[a-z0-9-]{1,64}-)?\d{4}-\d\d-\d\d$/.test(value)).slice(0, 32);

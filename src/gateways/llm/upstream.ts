@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { getCACertificates } from 'node:tls';
+import { urlToHttpOptions } from 'node:url';
 import type { ModelLimits } from './limits.ts';
 import type { UpstreamRequest } from './providers/provider.ts';
 import { ModelRefusal } from './refusal.ts';
@@ -18,6 +19,7 @@ export class Transport {
   readonly #limits: ModelLimits;
   readonly #http: HttpAgent;
   readonly #https: HttpsAgent;
+  readonly #targets = new WeakMap<URL, ReturnType<typeof urlToHttpOptions>>();
 
   constructor({ limits, extraCa, proxy }: TransportOptions) {
     this.#limits = limits;
@@ -35,7 +37,8 @@ export class Transport {
   send({ url, headers, body }: UpstreamRequest, signal: AbortSignal): Promise<IncomingMessage> {
     const secure = url.protocol === 'https:';
     return new Promise((resolve, reject) => {
-      const request = (secure ? httpsRequest : httpRequest)(url, {
+      const request = (secure ? httpsRequest : httpRequest)({
+        ...this.#target(url),
         method: 'POST',
         agent: secure ? this.#https : this.#http,
         headers: { ...headers, 'content-length': body.length, 'accept-encoding': 'identity' },
@@ -69,6 +72,15 @@ export class Transport {
       });
       request.end(body);
     });
+  }
+
+  /** Drivers ask one address again and again: taking it apart once is enough. */
+  #target(url: URL): ReturnType<typeof urlToHttpOptions> {
+    const known = this.#targets.get(url);
+    if (known !== undefined) return known;
+    const target = urlToHttpOptions(url);
+    this.#targets.set(url, target);
+    return target;
   }
 
   close(): void {
