@@ -1,5 +1,5 @@
 /** Wires the system for one machine: the only file that reads every driver table. */
-import { readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openContentStore } from './audit/content.ts';
 import { type AuditLog, openAuditLog } from './audit/log.ts';
@@ -135,10 +135,16 @@ async function organisationPolicy(file: string): Promise<Source | null> {
 async function closeLost(paths: Paths, store: Store, log: AuditLog): Promise<void> {
   const lost = await closeLostRuns(store, systemClock, async (run) => {
     await removeStale((id) => id !== run.id);
-    await rm(join(paths.runs, run.id, 'quarantine.git'), { recursive: true, force: true });
+    await clearFolder(join(paths.runs, run.id));
     return recordLoss(paths, log, run);
   });
   if (lost.length > 0) await log.flush();
+}
+
+/** Of a run's folder only what is meant to be kept stays: not what was pushed, nor a recording that nobody has encrypted. */
+async function clearFolder(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) if (name !== 'artifacts') await rm(join(folder, name), { recursive: true, force: true });
 }
 
 /** Records the loss, unless the run's end is in the log already: then only its row was left behind. */

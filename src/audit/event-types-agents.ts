@@ -1,5 +1,17 @@
 import * as z from 'zod';
-import { count, digest, type Spec, text } from './event-fields.ts';
+import { count, digest, runId, type Spec, text, word } from './event-fields.ts';
+
+/** A part of what an agent is told to do: whose word it is, and which text. */
+export const promptPart = () =>
+  z.strictObject({
+    /** `requester`, or where it came from in short. */
+    from: text,
+    kind: word.optional(),
+    by: text.nullable().optional(),
+    source: text.nullable().optional(),
+    bytes: count,
+    digest: digest.optional(),
+  });
 
 /** Agents: where they came from, what they said, and the tools that Cordon carried out for them. */
 export const agentSpecs = {
@@ -32,8 +44,10 @@ export const agentSpecs = {
         lock: digest.nullable(),
         model: text,
         /** Where the parts of the prompt came from, in order. */
-        prompt: z.array(z.strictObject({ from: text, bytes: count })),
+        prompt: z.array(promptPart()),
       }),
+    /** Of the built-in agent: all that it takes to begin this run again, its policy documents. */
+    content: 'optional',
   },
   /** What an agent said it did, in order; its own words, cut. All of it is in what was kept of its output. */
   'agent.message': {
@@ -82,6 +96,41 @@ export const agentSpecs = {
       }),
     content: 'optional',
   },
+  /** What a tool left in the workspace, so that the run can go on if its process dies. The files are content. */
+  'workspace.kept': {
+    phase: 'fact',
+    resource: () =>
+      z.strictObject({
+        /** Names that are other than they were the last time. */
+        files: count,
+        gone: count,
+        bytes: count,
+        /** Files that hold what may be a secret, and are not kept for that. */
+        withheld: count,
+        /** Why it is not all of it, and no more will be; null when it is. */
+        cut: text.nullable(),
+      }),
+    content: 'optional',
+  },
+  /** A run goes on where a lost one was. The conversation so far is content. */
+  'agent.resumed': {
+    phase: 'fact',
+    resource: () =>
+      z.strictObject({
+        run: runId,
+        /** Of the lost run, and of those that it went on from. */
+        steps: count,
+        toolCalls: count,
+        requests: count,
+        tokens: count,
+        nanoUsd: count,
+        /** Calls of which it is not known whether they were done, or what of them is left; in words. */
+        uncertain: z.array(text),
+        /** Names of the workspace that were put back. */
+        files: count,
+      }),
+    content: 'optional',
+  },
   /** What an agent that is talked with is told; its name and version as it says them. */
   'agent.prompted': {
     phase: 'fact',
@@ -89,7 +138,7 @@ export const agentSpecs = {
       z.strictObject({
         name: text.nullable(),
         version: text.nullable(),
-        prompt: z.array(z.strictObject({ from: text, bytes: count })),
+        prompt: z.array(promptPart()),
       }),
   },
   /** A tool that was asked about before it is used, and what was said. */

@@ -13,7 +13,7 @@ import {
   time,
   word,
 } from './event-fields.ts';
-import { agentSpecs } from './event-types-agents.ts';
+import { agentSpecs, promptPart } from './event-types-agents.ts';
 import { mcpSpecs } from './event-types-mcp.ts';
 import { modelSpecs } from './event-types-models.ts';
 import { secretSpecs } from './event-types-secrets.ts';
@@ -40,9 +40,13 @@ export const specs = {
         paths: z.array(text),
         agent: z.strictObject({ kind: word, argv: z.array(text), maxSteps: count.optional() }),
         task: text.nullable(),
+        /** What came with it from others. */
+        context: z.array(promptPart()).optional(),
         model: text.nullable().optional(),
         /** The run whose recording answers in place of the world. */
         replayOf: text.optional(),
+        /** The lost run that this one goes on from. */
+        resumes: text.optional(),
         policyFile: text.nullable(),
         grants: z.strictObject({ net: z.array(text), commands: z.array(text), secrets: z.array(text) }),
         approvals: word,

@@ -8,6 +8,7 @@ import { parseSize } from '../base/size.ts';
 import type { Settings } from '../config/schema.ts';
 import type { Limits } from '../policy/limits.ts';
 import { parseRemote, type RemoteName } from '../policy/remotes.ts';
+import type { ContextPart } from '../runs/context-parts.ts';
 import type { AgentRequest, Principal, RunRequest } from '../runs/request.ts';
 
 /** The options of `cordon run` as commander hands them over. */
@@ -17,6 +18,7 @@ export interface RunOptions {
   readonly base: string;
   readonly branch?: string;
   readonly path: readonly string[];
+  readonly context?: readonly string[];
   readonly agent?: string;
   readonly policy?: string;
   readonly allowNet: readonly string[];
@@ -40,6 +42,8 @@ export interface RequestSurroundings {
   readonly cwd: string;
   readonly interactive: boolean;
   readonly settings: Settings;
+  /** What `--context` named. */
+  readonly context?: readonly ContextPart[];
   readonly login?: string;
 }
 
@@ -70,6 +74,7 @@ export function toRunRequest(
     paths: options.path,
     agent: agentOf(options, command, task),
     task: task ?? null,
+    ...contextOf(surroundings.context ?? [], task),
     model: modelOption(options.model),
     policyFile: options.policy === undefined ? null : resolve(cwd, options.policy),
     grants: { net: options.allowNet, commands: options.allowCommand, secrets: options.secret },
@@ -80,6 +85,19 @@ export function toRunRequest(
     limits: limits(options, settings),
     record: options.record ?? settings.run.record ?? true,
   };
+}
+
+function contextOf(context: readonly ContextPart[], task: string | undefined): Pick<RunRequest, 'context'> {
+  if (context.length === 0) return {};
+  if (task === undefined || task.trim() === '') {
+    throw new UsageError(
+      '--context comes with a task, and there is none: what it says is data, not what is to be done',
+      {
+        remedy: 'say what is to be done: cordon run --context issue.txt "fix what issue.txt describes" -- CMD…',
+      },
+    );
+  }
+  return { context };
 }
 
 function agentOf(options: RunOptions, command: readonly string[], task: string | undefined): AgentRequest {

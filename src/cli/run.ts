@@ -39,6 +39,7 @@ export function command(context: Context): Command {
     .option('--base <ref>', 'start from this commit, branch or tag', 'HEAD')
     .option('--branch <name>', 'deliver to this branch (default: cordon/<run id>)')
     .option('--path <glob>', 'only this is checked out and may change; repeatable', collect, [])
+    .option('--context <file>', 'text that comes with the task as data, - for standard input; repeatable', collect, [])
     .addOption(
       new Option(
         '--agent <name>',
@@ -84,7 +85,10 @@ async function run(context: Context, out: Output, task: string | undefined, opti
   const { loadSettings } = await import('../config/load.ts');
   const settings = await loadSettings(resolvePaths(context.env).configFile);
   const { cwd, interactive } = context;
-  const request = toRunRequest(task, context.rest, options, { cwd, interactive, settings });
+  const data = options.context?.length
+    ? await (await import('./context-files.ts')).readContext(options.context, cwd)
+    : [];
+  const request = toRunRequest(task, context.rest, options, { cwd, interactive, settings, context: data });
   const result = await runRequested(context, out, request, settings);
   context.exitCode = exitCodeOf(result.status);
   if (options.observe === true) {

@@ -1,3 +1,4 @@
+import { originOf } from '../agents/task.ts';
 import type { AuditEvent } from '../audit/event.ts';
 import { formatDuration } from '../base/duration.ts';
 import { clip, columns, safeText, shellLine } from '../base/term.ts';
@@ -57,10 +58,12 @@ function heading(run: RunRecord, story: RunStory, out: Output): string[] {
     ],
     ['repository', `${safeText(run.repository)} at ${run.base?.slice(0, 12) ?? 'an unknown commit'}`],
     ...(request.task === null ? [] : [['task', safeText(request.task)] as [string, string]]),
+    ...(request.context ?? []).map((part): [string, string] => ['with', safeText(`${originOf(part)}, as data`)]),
     ['agent', safeText(shellLine(agentWords(request.agent)))],
     ['model', modelText(story, request.model ?? null)],
     ...(result?.agent == null ? [] : [['said', safeText(result.agent.summary)] as [string, string]]),
     ['credentials', credentialNames(story, out)],
+    ...resumptionRows(run, request),
     ['policy', policyText(run, story)],
     ...packagesRow(story, out),
     ['delivered', delivered(run)],
@@ -68,6 +71,15 @@ function heading(run: RunRecord, story: RunStory, out: Output): string[] {
   return [
     `${bold(run.id)}  ${markedStatus(stateOf(run), out)} ${safeText(why)}`,
     ...columns(rows.map(([name, value]) => [dim(name), value])),
+  ];
+}
+
+/** Where the work of a lost run comes from, and how it goes on. */
+function resumptionRows(run: RunRecord, { resumes, agent, record }: RunRequest): [string, string][] {
+  const lost = stateOf(run) === 'lost' && agent.kind === 'builtin' && record;
+  return [
+    ...(resumes === undefined ? [] : [['goes on from', resumes] as [string, string]]),
+    ...(lost ? [['to go on', `cordon runs resume ${run.id}`] as [string, string]] : []),
   ];
 }
 

@@ -65,6 +65,11 @@ export function command(context: Context): Command {
       ),
   );
   runs.addCommand(
+    one('resume', 'go on with a run of the built-in agent whose process died').action(
+      async (id: string, options: OutputOptions) => (await import('./runs-resume.ts')).resume(context, id, options),
+    ),
+  );
+  runs.addCommand(
     newCommand('prune')
       .description('delete what is kept of runs whose retention is over: output, prompts, answers, recordings')
       .argument('[run]', 'only of this one, whether its time is over or not')

@@ -28,7 +28,7 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'runs',
-    summary: 'look at runs: list, show, logs, commands, diff, artifacts, replay, prune, cancel',
+    summary: 'look at runs: list, show, logs, commands, diff, artifacts, replay, resume, prune, cancel',
     load: () => import('./runs.ts'),
   },
   { name: 'policy', summary: 'check, explain, test and compare policies', load: () => import('./policy.ts') },

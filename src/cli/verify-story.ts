@@ -62,7 +62,9 @@ function told({ commit, held, proof }: Verdict, { style: { bold, dim, green } }:
 
 function origin({ change: { task } }: Proof): string {
   if (task.digest === null) return '';
-  return `, on a ${task.origin.kind} (${task.digest.slice(0, 'sha256:'.length + 12)}…)`;
+  const { kind, uri } = task.origin;
+  const what = `${kind === 'issue' ? 'an' : 'a'} ${kind}${uri === null ? '' : ` ${safeText(uri)}`}`;
+  return `, on ${what} (${task.digest.slice(0, 'sha256:'.length + 12)}…)`;
 }
 
 function summary(good: readonly Verdict[], { style: { bold, green, dim } }: Output): string[] {

@@ -13,7 +13,7 @@ import type { AgentFollower, AgentVerdict, RunAgent } from './agent.ts';
 import { StepRecord } from './agent-steps.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import { openProfileAgent, type Talking } from './profile-agent.ts';
-import { promptParts, promptTexts } from './prompt.ts';
+import { promptParts, promptTexts, recordedPart } from './prompt.ts';
 import type { RunRequest } from './request.ts';
 import type { RunScope } from './scope.ts';
 import type { System } from './system.ts';
@@ -43,10 +43,10 @@ function follower(scope: RunScope, Talk: ConversationClass, how: Talking): Agent
     show: (stream, chunk) => stream === 'stderr' && io.onOutput(stream, chunk),
     talk(stdin, { sandbox, env, signal }) {
       talking = new Talk(stdin, {
-        prompt: promptTexts(parts, request.requester.id),
+        prompt: promptTexts(parts, scope),
         cwd: '/workspace',
         onPrompt({ name, version }) {
-          const prompt = parts.map(({ from, text }) => ({ from, bytes: Buffer.byteLength(text) }));
+          const prompt = parts.map(recordedPart);
           scope.run.log.enqueue(
             { type: 'agent.prompted', action: null, resource: { name, version, prompt } },
             'requester',

@@ -14,6 +14,7 @@ export class StepRecord {
   #steps = 0;
   #toolCalls = 0;
   #tokens = { input: 0, output: 0 };
+  #closed = false;
   /** The agent's own verdict. */
   end: Extract<AgentStep, { kind: 'end' }> | null = null;
 
@@ -34,14 +35,16 @@ export class StepRecord {
     }
   };
 
-  /** Records how it ended. `unread`: lines that were no part of its stream. */
+  /** Records how it ended, once. `unread`: lines that were no part of its stream. */
   close(reason: string | null, unread: number): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#scope.run.log.enqueue({
       type: 'agent.ended',
       action: null,
       resource: {
         ok: reason === null,
-        reason,
+        reason: reason?.slice(0, 1_000) ?? null,
         steps: this.#steps,
         toolCalls: this.#toolCalls,
         unrecorded: Math.max(0, this.#steps - MAX_STEPS),

@@ -18,6 +18,7 @@ import { git, gitBytes, gitDiscovering, gitText } from '../base/git.ts';
 import { refText } from '../policy/index.ts';
 import type { ExtraRef } from './deliver.ts';
 import type { Arrival, Judgement } from './judge.ts';
+import { taskOrigin } from './prompt.ts';
 import type { AttestationResult } from './request.ts';
 import { agentWords } from './request.ts';
 import type { RunScope } from './scope.ts';
@@ -117,13 +118,10 @@ async function signingOf(
 }
 
 function work({ request }: RunScope): Pick<Change, 'task' | 'agent'> {
-  const { task, agent, model } = request;
+  const { agent, model } = request;
   const [program = agent.kind] = agentWords(agent);
   return {
-    task: {
-      digest: task === null ? null : digest(task),
-      origin: { kind: task === null ? 'command' : 'prompt', uri: null },
-    },
+    task: taskOrigin(request),
     agent: { kind: agent.kind, program, commandDigest: digest(canonicalJson(agent.argv)), model },
   };
 }

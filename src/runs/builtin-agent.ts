@@ -3,8 +3,9 @@ import { PassThrough } from 'node:stream';
 import { ChatModel } from '../agents/builtin/chat-client.ts';
 import { DEFAULT_MAX_STEPS, type Outcome, runLoop } from '../agents/builtin/loop.ts';
 import { ModelError } from '../agents/builtin/model.ts';
-import { firstMessage, PROMPT_VERSION, type TaskPart } from '../agents/builtin/prompt.ts';
-import { digest } from '../base/digest.ts';
+import { PROMPT_VERSION } from '../agents/builtin/prompt.ts';
+import { boundary, framed, type TaskPart } from '../agents/task.ts';
+import type { Json } from '../base/canonical-json.ts';
 import {
   AgentFailedError,
   CordonError,
@@ -16,11 +17,15 @@ import {
 import type { ExitStatus } from '../sandbox/sandbox.ts';
 import type { AgentBench, AgentExecution, AgentVerdict, RunAgent } from './agent.ts';
 import { AgentJournal } from './agent-journal.ts';
+import { goOn } from './go-on.ts';
+import { keepContent, keepsContent } from './keep-content.ts';
 import type { RunGateway } from './models.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
-import { type ProjectNotes, projectNotes } from './project-notes.ts';
+import { projectNotes } from './project-notes.ts';
+import { promptParts, recordedPart } from './prompt.ts';
 import type { RunRequest } from './request.ts';
 import type { RunScope } from './scope.ts';
+import { WorkspaceKeeper } from './workspace-keeper.ts';
 
 /** Milliseconds that an interrupted loop has to record what it was at. */
 const PATIENCE = 2_000;
@@ -39,7 +44,8 @@ class BuiltinAgent implements RunAgent {
   readonly tools = [];
   readonly #maxSteps: number;
   #gateway: (RunGateway & { readonly model: string }) | null = null;
-  #notes: Promise<ProjectNotes | null> = Promise.resolve(null);
+  #notes: Promise<TaskPart | null> = Promise.resolve(null);
+  #journal: AgentJournal | null = null;
   #verdict: AgentVerdict = { ok: false, reason: 'the built-in agent did not come to an end' };
 
   constructor(maxSteps: number) {
@@ -78,16 +84,26 @@ class BuiltinAgent implements RunAgent {
   }
 
   follow({ io }: RunScope): ReturnType<RunAgent['follow']> {
-    return { show: io.onOutput, verdict: () => this.#verdict };
+    return {
+      show: io.onOutput,
+      verdict: (stopped) => {
+        const said = this.#verdict;
+        this.#journal?.close(stopped ?? (said.ok ? null : said.reason));
+        return said;
+      },
+    };
   }
 
   async #work(scope: RunScope, { sandbox, env, signal }: AgentBench, write: (line: string) => void): Promise<Outcome> {
     const gateway = this.#gateway;
     if (gateway === null) throw new TypeError('it was not planned');
     const [socketPath, parts] = await Promise.all([gateway.open(), this.#parts(scope)]);
-    const task = firstMessage(parts, digest(JSON.stringify(parts)).slice('sha256:'.length, 'sha256:'.length + 16));
+    const task = framed(parts, boundary(parts, scope.offered.seed)).join('\n\n');
     await record(scope, gateway.model, parts);
-    const journal = new AgentJournal(scope, write);
+    const keeper = keepsContent(scope) && scope.tape === null ? new WorkspaceKeeper(scope, sandbox, signal) : null;
+    const resumed = scope.resumption === null ? undefined : await goOn(scope, sandbox, scope.resumption, keeper);
+    const journal = new AgentJournal(scope, write, keeper);
+    this.#journal = journal;
     const outcome = await runLoop({
       model: new ChatModel({ socketPath, token: gateway.token, model: gateway.model }),
       guest: sandbox,
@@ -100,18 +116,15 @@ class BuiltinAgent implements RunAgent {
       sleep,
       beforeToolCall: journal.beforeToolCall,
       journal,
+      resumed,
     });
     journal.ended(outcome);
     return outcome;
   }
 
   async #parts(scope: RunScope): Promise<readonly TaskPart[]> {
-    const { requester, task } = scope.request;
     const notes = await this.#notes;
-    return [
-      { from: requester.id, kind: 'task', text: task ?? '' },
-      ...(notes === null ? [] : [{ ...notes, kind: 'instructions' } as const]),
-    ];
+    return [...promptParts(scope.request), ...(notes === null ? [] : [notes])];
   }
 
   #judge({ run }: RunScope, { end, success, summary, steps }: Outcome): void {
@@ -161,13 +174,13 @@ function asCordonError(cause: unknown): CordonError {
 }
 
 /** Where each part of what it is told came from, before it is told. */
-async function record({ run }: RunScope, model: string, parts: readonly TaskPart[]): Promise<void> {
-  const prompt = parts.map(({ from, kind, text }) => ({
-    from: kind === 'task' ? 'requester' : from,
-    bytes: Buffer.byteLength(text),
-  }));
+async function record(scope: RunScope, model: string, parts: readonly TaskPart[]): Promise<void> {
+  const { run } = scope;
+  const prompt = parts.map(recordedPart);
   const itself = { agent: 'builtin', version: PROMPT_VERSION, source: 'built-in', tree: null, lock: null } as const;
-  await run.log.append({ type: 'agent.prepared', action: null, resource: { ...itself, model, prompt } }, 'requester');
+  const resource = { ...itself, model, prompt };
+  const begun = await keepContent(scope, { documents: scope.documents } as unknown as Json);
+  await run.log.append({ type: 'agent.prepared', action: null, resource, ...begun }, 'requester');
 }
 
 /** When the work has settled; once the signal is aborted it is waited for no longer than its patience. */

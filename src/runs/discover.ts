@@ -6,6 +6,7 @@ import type { Source } from '../policy/index.ts';
 import { ObjectQuestions } from './object-questions.ts';
 import type { Tape } from './recording/tape.ts';
 import type { RunRequest } from './request.ts';
+import type { Resumption } from './resumption.ts';
 import { openRepository, type Repository } from './workspace.ts';
 
 const POLICY_FILE = '.cordon/policy.yaml';
@@ -17,6 +18,8 @@ export interface Found {
   readonly document: Source | null;
   /** Answers in place of the world: the run is a replay. */
   readonly tape?: Tape;
+  /** The lost run whose work goes on. */
+  readonly resumption?: Resumption;
 }
 
 /**

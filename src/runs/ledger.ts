@@ -8,6 +8,7 @@ import type { Redactor } from '../base/redact/index.ts';
 import type { Decision } from '../policy/index.ts';
 import type { Sandbox, Toolbox } from '../sandbox/sandbox.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
+import { promptParts, recordedPart } from './prompt.ts';
 import { moveRun } from './registry.ts';
 import {
   type AgentResult,
@@ -268,8 +269,10 @@ function requestRecord(request: RunRequest, repository: Repository) {
       ...(agent.maxSteps === undefined ? {} : { maxSteps: agent.maxSteps }),
     },
     task: task?.slice(0, 8192) ?? null,
+    ...(request.context?.length ? { context: promptParts(request).slice(1).map(recordedPart) } : {}),
     model: request.model,
     ...(request.replayOf === undefined ? {} : { replayOf: request.replayOf }),
+    ...(request.resumes === undefined ? {} : { resumes: request.resumes }),
     policyFile,
     grants: { net: [...grants.net], commands: [...grants.commands], secrets: [...grants.secrets] },
     approvals,

@@ -122,6 +122,7 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     redactor,
     translate,
     budgets: sharedBudgets(scope),
+    ...(scope.resumption === null ? {} : { spent: scope.resumption.spent }),
     clock: system.clock,
     network,
     onNotice: (message) => scope.io.onProgress({ step: message }),

@@ -30,6 +30,8 @@ import { agentWords, type RunRequest, type RunResult } from './request.ts';
 import { RunScope } from './scope.ts';
 import type { RunIo, System } from './system.ts';
 
+export type Settle = (found: Found, system: System) => Promise<{ readonly found: Found; readonly system: System }>;
+
 /**
  * Runs a request to its end. Resolves with the result whatever becomes of the agent; throws only before the run exists:
  * a document or the workspace cannot be used (`DocumentError`, `WorkspaceError`), the branch that was named is taken
@@ -40,14 +42,17 @@ export async function executeRun(
   request: RunRequest,
   person: RunIo,
   discovery: Promise<Found | null> = discover(request),
+  /** Has the last word on what is run: under which documents, and from where it goes on (resume.ts). */
+  settle: Settle = async (found, system) => ({ found, system }),
 ): Promise<RunResult> {
   const redactor = new Redactor();
-  const [system, io] = [redactedSystem(machine, redactor), redactedIo(person, redactor)];
-  const found = (await discovery) ?? (await fetchRemote(system, request, io, redactor));
+  const [opened, io] = [redactedSystem(machine, redactor), redactedIo(person, redactor)];
+  const first = (await discovery) ?? (await fetchRemote(opened, request, io, redactor));
   try {
+    const { found, system } = await settle(first, opened);
     return await runIn(found, system, request, io, redactor);
   } finally {
-    found.repository.remote?.close();
+    first.repository.remote?.close();
   }
 }
 

@@ -13,6 +13,7 @@ import { openRunMcp, type RunMcp } from './mcp.ts';
 import { openRunModels, type RunModels } from './models.ts';
 import { openNetwork, type RunNetwork } from './network.ts';
 import { ORIGIN, ORIGIN_PLACE, type Origin, openOrigin, runQuarantine } from './origin.ts';
+import { taskFile } from './prompt.ts';
 import { PushReview } from './push-review.ts';
 import { offeredEnv, openRecorder } from './recording/run.ts';
 import type { RunScope } from './scope.ts';
@@ -72,7 +73,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     homeFiles: plan.home,
     gitSign: signs,
     files: {
-      task: `${request.task ?? ''}\n`,
+      task: taskFile(request, scope),
       'origin.gitconfig': ORIGIN_CONFIGURATION,
       ...(signs ? { gitconfig: SIGNING } : {}),
     },

@@ -8,7 +8,7 @@ import { GUEST_HOME } from '../sandbox/mount-plan.ts';
 import type { AgentVerdict, RunAgent } from './agent.ts';
 import { StepRecord } from './agent-steps.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
-import { promptParts, promptText } from './prompt.ts';
+import { promptParts, promptText, recordedPart } from './prompt.ts';
 import type { RunRequest } from './request.ts';
 import type { RunScope } from './scope.ts';
 import type { System } from './system.ts';
@@ -55,7 +55,7 @@ export async function openProfileAgent(
       record(scope, profile, found, gateway.model, parts);
       const session = {
         launcher: found.launcher,
-        prompt: promptText(parts, request.requester.id),
+        prompt: promptText(parts, scope),
         model: gateway.model,
         gateway,
         mcp: scope.mcp,
@@ -94,7 +94,7 @@ function record(
   model: string,
   parts: ReturnType<typeof promptParts>,
 ): void {
-  const prompt = parts.map(({ from, text }) => ({ from, bytes: Buffer.byteLength(text) }));
+  const prompt = parts.map(recordedPart);
   const resource = { agent, version, source, tree, lock, model, prompt };
   run.log.enqueue({ type: 'agent.prepared', action: null, resource }, 'requester');
 }

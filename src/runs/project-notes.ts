@@ -1,3 +1,4 @@
+import type { TaskPart } from '../agents/task.ts';
 import { git, gitBytes } from '../base/git.ts';
 import { decide } from '../policy/index.ts';
 import type { RunScope } from './scope.ts';
@@ -7,17 +8,11 @@ const NAMES = ['AGENTS.md', 'CLAUDE.md'];
 /** Bytes of it that an agent is told. */
 const MOST = 48 * 1024;
 
-export interface ProjectNotes {
-  /** `the file AGENTS.md at 1a2b3c4d5e6f`. */
-  readonly from: string;
-  readonly text: string;
-}
-
 /**
  * What the repository says to agents, read as an object of the base commit: no link is followed, and what an agent wrote does not
  * count. Null when it says nothing, or the run may not read it.
  */
-export async function projectNotes({ repository, loaded, request }: RunScope): Promise<ProjectNotes | null> {
+export async function projectNotes({ repository, loaded, request }: RunScope): Promise<TaskPart | null> {
   const readable = NAMES.filter(
     (path) =>
       (request.paths.length === 0 || request.paths.includes(path)) &&
@@ -37,6 +32,6 @@ export async function projectNotes({ repository, loaded, request }: RunScope): P
   if (file === undefined || file.size === 0 || file.size > MOST * 16) return null;
   const bytes = await gitBytes(place, ['cat-file', 'blob', file.oid], { maxOutput: MOST * 16 + 1 });
   const cut = bytes.length > MOST ? '\n[the rest is left out]' : '';
-  const from = `the file ${file.name} at ${repository.base.slice(0, 12)}`;
-  return { from, text: bytes.subarray(0, MOST).toString('utf8') + cut };
+  const source = `${file.name} at ${repository.base.slice(0, 12)}`;
+  return { kind: 'instructions', by: null, source, text: bytes.subarray(0, MOST).toString('utf8') + cut };
 }

@@ -13,6 +13,7 @@ import { type Comparison, compareRuns } from './recording/compare.ts';
 import { Tape } from './recording/tape.ts';
 import { traceOf } from './recording/trace.ts';
 import type { RunRequest, RunResult } from './request.ts';
+import { readResumption } from './resumption.ts';
 import type { RunIo, System } from './system.ts';
 
 export interface Replayed extends Comparison {
@@ -41,7 +42,11 @@ export async function replayRun(system: System, record: RunRecord, io: RunIo): P
   const request: RunRequest = { ...recorded, approvals: answers.attended ? 'prompt' : 'deny' };
   const found = await foundOf(request, tape);
   const machine = { ...system, organisation: tape.start.documents.organisation ?? system.organisation };
-  const result = await executeRun(machine, request, { ...io, ask: answers.ask }, Promise.resolve(found));
+  // What went on from a lost run begins where that one ended.
+  const resumption =
+    request.resumes === undefined ? null : await readResumption(system.home, system.content, request.resumes);
+  const begun = resumption === null ? found : { ...found, resumption };
+  const result = await executeRun(machine, request, { ...io, ask: answers.ask }, Promise.resolve(begun));
   return compared(system, record, events, result, { tape, answers });
 }
 

@@ -1,5 +1,6 @@
 import type { ProfileName } from '../agents/profiles/index.ts';
 import type { RemoteName } from '../policy/remotes.ts';
+import type { ContextPart } from './context-parts.ts';
 
 /**
  * What a run is asked to do: made by the command line (later also by the API, a webhook, a schedule), validated once,
@@ -19,6 +20,8 @@ export interface RunRequest {
   readonly paths: readonly string[];
   readonly agent: AgentRequest;
   readonly task: string | null;
+  /** Text of others that comes with the task, with where it came from: data to every agent (context-parts.ts). */
+  readonly context?: readonly ContextPart[];
   /** `provider/model`; null leaves it to the agent, or to the policy's default. */
   readonly model: string | null;
   /** A policy document instead of the repository's own. */
@@ -36,6 +39,8 @@ export interface RunRequest {
   readonly record: boolean;
   /** The run whose recording answers in place of the world: a replay. */
   readonly replayOf?: string;
+  /** The lost run whose work goes on in this one. */
+  readonly resumes?: string;
 }
 
 export interface Principal {

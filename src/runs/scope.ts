@@ -14,6 +14,7 @@ import type { Recorder } from './recording/recorder.ts';
 import type { Offered } from './recording/run.ts';
 import type { Tape } from './recording/tape.ts';
 import type { RunRequest } from './request.ts';
+import type { Resumption } from './resumption.ts';
 import type { RunIo, System } from './system.ts';
 import type { Notice, Repository } from './workspace.ts';
 
@@ -42,6 +43,8 @@ export class RunScope {
   recorder: Recorder | null = null;
   /** Answers in place of the world; null but in a replay. */
   readonly tape: Tape | null;
+  /** The lost run whose work goes on in this one. */
+  readonly resumption: Resumption | null;
   /** The clock and the randomness that the agent is offered. */
   readonly offered: Offered;
   /** As they were read: a recording holds them. */
@@ -65,8 +68,9 @@ export class RunScope {
     agent: RunAgent,
   ) {
     this.agent = agent;
-    const { repository, document, tape } = found;
+    const { repository, document, tape, resumption } = found;
     this.tape = tape ?? null;
+    this.resumption = resumption ?? null;
     this.offered = tape?.start ?? {
       epoch: Math.floor(system.clock.now() / 1000),
       seed: randomBytes(16).toString('hex'),

@@ -4,6 +4,7 @@ import type { Json } from '../base/canonical-json.ts';
 import { digest } from '../base/digest.ts';
 import { decide } from '../policy/index.ts';
 import { decideCrossing } from './crossing.ts';
+import { keepContent } from './keep-content.ts';
 import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
 
@@ -11,8 +12,6 @@ import type { RunScope } from './scope.ts';
 export const EXCERPT = 240;
 /** Characters of a call that a person is shown. */
 const LONGEST_QUESTION = 4_000;
-/** Bytes of one answer, call or result that are kept. */
-const MOST = 8 * 1024 * 1024;
 
 export interface GateCall {
   readonly server: string;
@@ -106,14 +105,8 @@ export class ToolGate {
     );
   }
 
-  /** Beside the log, encrypted; nothing where the run or its policy keeps no content. */
-  async keep(value: Json): Promise<{ content?: ContentRef }> {
-    const { request, loaded, system, run } = this.#scope;
-    if (!request.record || loaded.policy.llm.content === 'none') return {};
-    // Redacted as values: in JSON's text an escape could hide where a secret begins.
-    const bytes = Buffer.from(JSON.stringify(run.log.redacted(value)));
-    const options = { mediaType: 'application/json', maxBytes: Math.max(MOST, bytes.length) };
-    return { content: await system.content.put(run.id, bytes, options) };
+  keep(value: Json): Promise<{ content?: ContentRef }> {
+    return keepContent(this.#scope, value);
   }
 }
 

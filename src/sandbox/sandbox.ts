@@ -1,5 +1,6 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { Limits } from '../policy/limits.ts';
+import type { WorkspaceEntry } from './workspace-state.ts';
 
 /**
  * The port to what isolates a run.
@@ -227,6 +228,11 @@ export interface Sandbox {
   sibling(toolbox: Toolbox): Promise<Sandbox>;
   /** What changed below `/workspace`, read by trusted code without following a link; `.git` is one entry. Only when quiet. */
   changes(): AsyncIterable<FileChange>;
+  /**
+   * What `/workspace` holds over its checkout, `.git` left out, read without following a link also while the guest is at work: no more
+   * than the guest's word, to be put back into a sandbox. Throws `LimitError` beyond its bounds.
+   */
+  state(): Iterable<WorkspaceEntry>;
   /** One regular file of the workspace, at most `limit` bytes; refuses links, devices and paths that leave it. */
   copyOut(path: string, limit: number): Promise<Buffer>;
   /** Idempotent. Resolves when everything is gone. */

@@ -77,6 +77,13 @@ const events = (runId: string): any[] =>
     .split('\n')
     .map((line) => JSON.parse(line));
 
+/** What the record says of how far it came, without what differs by model. */
+// biome-ignore lint/suspicious/noExplicitAny: events of all types
+const ended = (told: any[]) =>
+  told
+    .filter(({ type }) => type === 'agent.ended')
+    .map(({ resource: { ok, reason, steps, toolCalls } }) => ({ ok, reason, steps, toolCalls }));
+
 test('a task becomes a change: looked at, made, checked, delivered and proved', async () => {
   play(
     { ...shell('./test.sh'), text: 'I look at what fails.' },
@@ -120,8 +127,10 @@ test('the model is told whose word is whose', async () => {
   const [system, first] = upstream.heard[0]?.body.messages ?? [];
   expect(system.role).toBe('system');
   const [task, notes] = first.content.split('end ---');
-  expect(task).toMatch(/from user:\S+ ---\nThis is the task\.\n\nlook around/);
-  expect(notes).toMatch(/from the file AGENTS.md at [0-9a-f]{12} ---\nNotes of the repository[\s\S]*Run .\/test.sh/);
+  expect(task).toMatch(/begin: the task, from user:\S+ ---\nThis is the task\.\n\nlook around/);
+  expect(notes).toMatch(
+    /begin: a file, at "AGENTS.md at [0-9a-f]{12}" ---\nNotes of the repository[\s\S]*Run .\/test.sh/,
+  );
 }, 60_000);
 
 test('a call that the policy forbids is told to the model, and the run goes on', async () => {
@@ -225,6 +234,8 @@ test('a budget that is spent ends it with exit code 5', async () => {
   const { status, result } = await run('go on', ...policy(', budget: {requests: 2}}\n'));
   expect(status).toBe(5);
   expect(result.stopReason).toContain('the budget of this run is 2 requests');
+  const end = { ok: false, reason: expect.stringContaining('the budget of this run'), steps: 2, toolCalls: 2 };
+  expect(ended(events(result.runId))).toEqual([end]);
   expect(upstream.heard).toHaveLength(2);
 }, 60_000);
 
@@ -268,6 +279,7 @@ test('an interruption ends it, in the middle of a command', async () => {
   expect(told.filter(({ type }) => type === 'tool.ended').length).toBe(
     told.filter(({ type }) => type === 'tool.requested').length,
   );
+  expect(ended(told)).toEqual([{ ok: false, reason: 'cancelled by the requester', steps: 1, toolCalls: 1 }]);
   expect(site.verify()).toEqual([]);
   expect(site.leftovers()).toEqual([]);
 }, 60_000);
@@ -305,6 +317,8 @@ test('a time limit ends it while the model thinks', async () => {
   const { status, result } = await run('think', '--timeout', '1s');
   expect(status).toBe(5);
   expect(result.stopReason).toContain('ran longer than');
+  const end = { ok: false, reason: expect.stringContaining('ran longer than'), steps: 0, toolCalls: 0 };
+  expect(ended(events(result.runId))).toEqual([end]);
   expect(site.verify()).toEqual([]);
 }, 60_000);
 

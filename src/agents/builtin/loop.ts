@@ -4,6 +4,7 @@ import { type AskedCall, encode, type Message, type Mode } from './conversation.
 import type { Guest } from './guest.ts';
 import { type Answer, type Model, ModelError } from './model.ts';
 import { CUT, EMPTY, NUDGE, SYSTEM } from './prompt.ts';
+import type { Resumed } from './resumed.ts';
 import { Progress } from './stuck.ts';
 import { callsInText } from './text-calls.ts';
 import { type Hook, ToolBelt } from './tool-belt.ts';
@@ -33,12 +34,14 @@ export interface LoopOptions {
   /** Every tool call passes here first. */
   readonly beforeToolCall: Hook;
   readonly journal: Journal;
+  /** Where a loop whose process died was. */
+  readonly resumed?: Resumed | undefined;
 }
 
 /** Keeps the transcript as it comes about. What it could not keep has not happened: the loop ends when it throws. */
 export interface Journal {
   /** The model's answer, before any of its calls is made. */
-  answered(step: number, answer: Answer): Promise<void>;
+  answered(step: number, answer: Answer, mode: Mode): Promise<void>;
   /** What the model is told besides results, and what was done to its conversation. */
   told(step: number, text: string): Promise<void>;
   /** A call that was none: an unknown tool, or arguments that cannot be read. */
@@ -102,15 +105,30 @@ class Loop {
     this.#bench = { guest, env, signal, shown: this.#window.shown, cwd: '/workspace', kept: 0, plan: [] };
     this.#belt = new ToolBelt(this.#bench, options);
     this.#messages = [{ kind: 'user', text: options.task, pinned: true }];
+    if (options.resumed !== undefined) this.#takeUp(options.resumed);
+  }
+
+  #takeUp({ messages, steps, toolCalls, plan, words, results }: Resumed): void {
+    this.#messages = [...this.#messages, ...messages];
+    this.#steps = steps;
+    this.#belt.calls = toolCalls;
+    this.#bench.plan = plan;
+    if (words) this.#mode = 'words';
+    for (const message of messages)
+      if (message.kind === 'assistant') for (const { id } of message.calls) this.#ids.add(id);
+    // What went round in circles before goes on to.
+    for (const { tool, arguments: args, ok, text } of results) this.#progress.note(tool, args, { ok, text });
   }
 
   async run(): Promise<Outcome> {
+    const { resumed } = this.#options;
+    if (resumed?.finished != null) return this.#end('finished', resumed.finished.success, resumed.finished.summary);
     for (;;) {
       if (this.#steps >= this.#options.maxSteps)
         return this.#end('steps', false, `it was not done after ${this.#steps} steps`);
       const answer = await this.#ask();
       this.#steps++;
-      await this.#options.journal.answered(this.#steps, answer);
+      await this.#options.journal.answered(this.#steps, answer, this.#mode);
       this.#add({ kind: 'assistant', text: answer.text, calls: answer.calls });
       const ended = answer.calls.length === 0 ? await this.#remind(answer) : await this.#carryOut(answer);
       if (ended !== null) return ended;

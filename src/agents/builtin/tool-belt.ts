@@ -59,7 +59,7 @@ export class ToolBelt {
     const permission = await beforeToolCall({ step, id: call.id, tool: tool.name, input, brief });
     if (!permission.permitted) {
       journal.shown({ tool: tool.name, brief, ok: false, note: `not permitted: ${permission.reason}`, ms: 0 });
-      return failure(`This call is not permitted: ${permission.reason}`);
+      return failure(notPermitted(permission.reason));
     }
     const start = clock.monotonic();
     let result = failure('interrupted');
@@ -73,6 +73,15 @@ export class ToolBelt {
     }
   }
 }
+
+/** Why a call is none; null for one that can be made. */
+export function whyUnreadable(call: AskedCall): string | null {
+  const read = readCall(call);
+  return 'why' in read ? read.why : null;
+}
+
+/** As the model reads it. */
+export const notPermitted = (reason: string) => `This call is not permitted: ${reason}`;
 
 function readCall(
   call: AskedCall,

@@ -70,9 +70,11 @@ function plus(a: Spent, b: Spent, sign: 1 | -1 = 1): Spent {
 export class RunBudget implements Budget {
   readonly name = 'this run';
   readonly limits: Amounts;
-  #used = NOTHING;
+  #used: Spent;
 
-  constructor(limits: Amounts) {
+  /** `used`: before, by a process of this run's work that died. */
+  constructor(limits: Amounts, used: Spent = NOTHING) {
+    this.#used = used;
     this.limits = limits;
   }
 

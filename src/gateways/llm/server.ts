@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../base/clock.ts';
 import type { Redactor } from '../../base/redact/index.ts';
 import type { EffectivePolicy } from '../../policy/index.ts';
+import type { Spent } from './amounts.ts';
 import { parseBody, readBody } from './body.ts';
 import { type Budget, Budgets, RunBudget } from './budget.ts';
 import { Catalog } from './catalog.ts';
@@ -38,6 +39,8 @@ export interface ModelsOptions {
   readonly replay?: ModelReplay;
   /** Besides the run's own. */
   readonly budgets?: readonly Budget[];
+  /** What the run used before, in a process that died. */
+  readonly spent?: Spent;
   readonly clock: Clock;
   readonly limits?: Partial<ModelLimits>;
   /** How this machine's network lets anything out. */
@@ -92,10 +95,13 @@ class ModelServer implements Models {
     this.#gateway = {
       policy,
       catalog: new Catalog({ providers, aliases, preferred, chosen }),
-      budgets: new Budgets([new RunBudget(policy.llm.budget), ...(options.budgets ?? [])], (budget, percent) => {
-        options.log.budget({ budget, percent });
-        onNotice(`${percent} % of the budget of ${budget} for language models is used`);
-      }),
+      budgets: new Budgets(
+        [new RunBudget(policy.llm.budget, options.spent), ...(options.budgets ?? [])],
+        (budget, percent) => {
+          options.log.budget({ budget, percent });
+          onNotice(`${percent} % of the budget of ${budget} for language models is used`);
+        },
+      ),
       decide: options.decide,
       log: {
         requested: (event) => options.log.requested(event),

@@ -41,6 +41,7 @@ import type {
 import { GIT_SIGN } from '../sandbox.ts';
 import { buildFilter, notifiedByDefault, seccompArch } from '../seccomp.ts';
 import { supervisorThread } from '../supervisor-client.ts';
+import { type WorkspaceEntry, workspaceState } from '../workspace-state.ts';
 import { fixedControls } from './bubblewrap-controls.ts';
 import { probeControls } from './bubblewrap-probe.ts';
 
@@ -297,6 +298,7 @@ class BubblewrapSandbox implements Sandbox {
       quiesce: () => cell.quiesce(),
       sibling: (other) => this.sibling(other),
       changes: () => this.changes(),
+      state: () => this.state(),
       copyOut: (path, limit) => this.copyOut(path, limit),
       destroy: () => cell.quiesce(),
     };
@@ -311,6 +313,10 @@ class BubblewrapSandbox implements Sandbox {
 
   async *changes(): AsyncIterable<FileChange> {
     yield* workspaceChanges(this.#views(), this.#spec.limits.disk);
+  }
+
+  state(): Iterable<WorkspaceEntry> {
+    return workspaceState(this.#views());
   }
 
   async copyOut(path: string, limit: number): Promise<Buffer> {
