@@ -24,6 +24,9 @@ export function approvalPrompt(context: Context, out: Output): ((question: Quest
         signal: signal === undefined ? context.signal : AbortSignal.any([context.signal, signal]),
       });
       return /^y(es)?$/i.test(answer.trim());
+    } catch (error) {
+      if (signal?.aborted) process.stderr.write(`\n  ${dim('taken back: an answer would come too late now')}\n`);
+      throw error;
     } finally {
       reader.close();
     }

@@ -10,9 +10,12 @@ import type { RunIo } from './system.ts';
 export class ApprovalDeniedError extends CordonError {
   /** True when nobody answered in time: asked again, somebody may. */
   readonly expired: boolean;
-  constructor(message: string, remedy: string, expired = false) {
+  /** Why there is no yes, in a few words. */
+  readonly why: string;
+  constructor(message: string, remedy: string, why: string, expired = false) {
     super('approval_denied', ExitCode.approval, message, { remedy });
     this.expired = expired;
+    this.why = why;
   }
 }
 
@@ -80,10 +83,11 @@ export async function decideAsk(
   if (answer === 'approved')
     return { seq, asked: cause, by: request.requester.id, subjectDigest, at: timestamp(clock.now()) };
   const late = hold?.signal.aborted ? 'who asked for it is gone' : `nobody gave it within ${formatDuration(most)}`;
-  const why = answer === 'denied' ? 'it was not given' : late;
+  const why = present ? (answer === 'denied' ? 'it was not given' : late) : absent;
   throw new ApprovalDeniedError(
-    `${what} needs an approval, and ${present ? why : absent}: ${decision.reason}`,
+    `${what} needs an approval, and ${why}: ${decision.reason}`,
     present ? whatNext(answer, hold) : unattended(decision),
+    why,
     answer === 'expired',
   );
 }

@@ -1,7 +1,7 @@
 /** What the policy says of a crossing that the agent is about to make, with a person asked where it asks. */
 import type { Narrow } from '../gateways/egress/ledger.ts';
 import { type Decision, decide, type PolicyAction, subject } from '../policy/index.ts';
-import { decideAsk } from './ask.ts';
+import { ApprovalDeniedError, decideAsk } from './ask.ts';
 import type { RunScope } from './scope.ts';
 
 /** What a person is asked, where it is more than the policy's own subject: then the answer is bound to all of it. */
@@ -31,7 +31,8 @@ export async function decideCrossing(
   try {
     await decideAsk(decision, action.action, what, request, run.log, io, scope.system.clock, hold);
     return { ...decision, effect: 'permit' };
-  } catch {
-    return { ...decision, effect: 'deny' };
+  } catch (error) {
+    const why = error instanceof ApprovalDeniedError ? `; ${error.why}` : '';
+    return { ...decision, effect: 'deny', reason: `${decision.reason}${why}` };
   }
 }

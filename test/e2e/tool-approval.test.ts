@@ -1,0 +1,118 @@
+/** A rule asks about a tool call, and a person answers at a terminal: real pty, real sandbox, a scripted model. */
+import { spawn, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { digest } from '../../src/base/digest.ts';
+import { ModelServer } from '../fakes/models/server.ts';
+import type { Turn } from '../fakes/models/turn.ts';
+import { Installation, Project } from '../fakes/project.ts';
+
+const site = new Installation();
+const cordon = join(import.meta.dirname, '../../cordon');
+let upstream: ModelServer;
+let project: Project;
+let turns: readonly Turn[] = [];
+const finish: Turn = { tools: [{ id: 'end', name: 'finish', arguments: { summary: 'so far' } }] };
+const shell = (id: string, command: string): Turn => ({ tools: [{ id, name: 'shell', arguments: { command } }] });
+
+beforeAll(async () => {
+  upstream = await new ModelServer(() => turns[upstream.heard.length - 1] ?? finish).start();
+  project = new Project(join(site.root, 'repository'));
+  project.write('a.txt', 'one\n').commit('first');
+  spawnSync(cordon, ['secrets', 'set', 'ACME_KEY'], { env: site.env, input: 'sk-a-key-for-the-provider-12' });
+  const options = ['--driver', 'openai-compatible', '--base-url', `${upstream.url}/v1`, '--key', 'ACME_KEY'];
+  expect(site.cordon('providers', 'add', 'acme', ...options, '--model', 'small-1').status).toBe(0);
+}, 60_000);
+afterAll(async () => {
+  await upstream.close();
+  site.dispose();
+});
+beforeEach(() => {
+  upstream.heard.length = 0;
+});
+
+const ASK = '@ask forbid (principal, action == Action::"tool.call", resource == Tool::"builtin/shell");';
+function policy(more: string): string {
+  const file = join(site.root, 'policy.yaml');
+  writeFileSync(file, `version: 1\nllm_policy: {allowed_providers: [acme], models: ["small-*"]}\n${more}\n`);
+  return file;
+}
+
+/** Types an answer at each question; null leaves it alone. Resolves with all that stood on the terminal. */
+async function atTerminal(file: string, answers: readonly (string | null)[]): Promise<string> {
+  const line = `${cordon} run -w ${project.dir} --policy ${file} --model acme/small-1 'do it'; echo "code=$?"`;
+  const terminal = spawn('script', ['-qec', line, '/dev/null'], {
+    env: { ...site.env, SHELL: '/bin/sh' },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  let text = '';
+  let asked = 0;
+  for await (const piece of terminal.stdout) {
+    text += piece;
+    for (; asked < text.split('allow it? [y/N]').length - 1; asked++) {
+      const answer = answers[asked] ?? null;
+      if (answer !== null) terminal.stdin.write(`${answer}\r`);
+    }
+  }
+  return text;
+}
+// biome-ignore lint/suspicious/noExplicitAny: events of all types
+const events = (): any[] => {
+  const [{ id }] = JSON.parse(site.cordon('runs', 'list', '--json').stdout).runs;
+  return site
+    .cordon('audit', 'show', '--run', id, '--json')
+    .stdout.trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+};
+// biome-ignore lint/suspicious/noControlCharactersInRegex: what a terminal is told besides the words
+const plain = (text: string) => text.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, '').replaceAll('\r', '');
+
+test('yes is for that very call, no is told to the model, and both are in the record', async () => {
+  const clears = 'printf "\u001b[2J"; echo no > no.txt';
+  turns = [shell('a', 'echo yes > yes.txt'), shell('b', clears), finish];
+  const text = await atTerminal(policy(`rules: |\n  ${ASK}`), ['y', 'n']);
+  const shown = plain(text);
+  expect(shown).toContain('code=0');
+  expect(shown).toContain('? tool.call of builtin/shell {"command":"echo yes > yes.txt"}');
+  expect(shown).toMatch(/asks first: a rule asks .*\n\s+rule .*policy\.yaml:4/);
+  // What the model wrote to clear the screen is shown, not done.
+  expect(shown).toContain('? tool.call of builtin/shell {"command":"printf \\"\\u001b[2J\\"; echo no > no.txt"}');
+  expect(text).not.toContain('\u001b[2J');
+  expect(upstream.heard[2]?.body.messages.at(-1).content).toMatch(/This call is not permitted: .*; it was not given$/);
+
+  const told = events();
+  const branch = told.find(({ type }) => type === 'run.stopped').outcome.branch;
+  const tree = project.git('ls-tree', '--name-only', branch);
+  expect(tree).toContain('yes.txt');
+  expect(tree).not.toContain('no.txt');
+  const decided = told.filter(({ type }) => type === 'approval.decided');
+  expect(decided.map(({ outcome }) => outcome.answer)).toEqual(['approved', 'denied']);
+  const of = (command: string) =>
+    digest(JSON.stringify({ action: 'tool.call', server: 'builtin', tool: 'shell', input: { command } }));
+  expect(decided.map(({ resource }) => resource.subjectDigest)).toEqual([of('echo yes > yes.txt'), of(clears)]);
+  expect(site.verify()).toEqual([]);
+}, 90_000);
+
+test('a question that nobody answers in time is taken back, and the work goes on without the call', async () => {
+  turns = [shell('a', 'echo late > late.txt'), finish];
+  const text = await atTerminal(
+    policy(
+      'approvals: [{when: tool.call, if: \'context.tool == "shell"\', approvers: ["role:security"], expires: 1s}]',
+    ),
+    [null],
+  );
+  expect(plain(text)).toContain('code=0');
+  const told = events();
+  expect(told.find(({ type }) => type === 'approval.decided').outcome.answer).toBe('expired');
+  expect(told.filter(({ type }) => type === 'tool.ended').map(({ outcome }) => outcome.result)).toEqual([
+    'denied',
+    'done',
+  ]);
+  expect(plain(text)).toContain('taken back: an answer would come too late now');
+  expect(upstream.heard[1]?.body.messages.at(-1).content).toMatch(
+    /not permitted: .*; nobody gave it within 1(\.0)? s$/,
+  );
+  expect(site.verify()).toEqual([]);
+}, 90_000);
