@@ -196,7 +196,10 @@ function tokensText(tokens: Extract<AuditEvent, { type: 'llm.response' }>['outco
 
 function useText(use: Extract<AuditEvent, { type: 'secret.granted' }>['resource']['use']): string {
   if (use.kind === 'header') return use.host;
-  if (use.kind === 'provider') return `the model provider ${use.provider}`;
+  if (use.kind === 'provider')
+    return use.provider.startsWith('mcp:')
+      ? `the MCP server ${use.provider.slice(4)}`
+      : `the model provider ${use.provider}`;
   return use.kind === 'env' ? `the sandbox as ${use.variable}` : `the sandbox as the file ${use.path}`;
 }
 

@@ -5,6 +5,7 @@ import { hostRule } from './host-rules.ts';
 import { canonicalHost } from './hosts.ts';
 import { isServerName, TAKEN } from './mcp-names.ts';
 import { type Parsed, parsed, refused, shown } from './parsed.ts';
+import { canonicalRequestPath } from './request-paths.ts';
 
 /** `mcp_servers` of the policy document (docs/mcp.md). */
 
@@ -38,6 +39,12 @@ function parseUrl(value: string): Parsed<McpUrl> {
     return refused(`${shown(value)} holds more than an address`, 'a credential is a secret: write `secret: NAME`');
   const host = canonicalHost(url.hostname);
   if (!host.ok) return host;
+  const path = canonicalRequestPath(url.pathname);
+  if (!path.ok || path.value !== url.pathname)
+    return refused(
+      `${shown(value)} has a path that can be read in more than one way`,
+      'write it without .., // and %2e',
+    );
   const port = url.port === '' ? 443 : Number(url.port);
   return parsed({ text: url.href, host: host.value, port, path: `${url.pathname}${url.search}` });
 }

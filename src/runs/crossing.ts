@@ -15,7 +15,7 @@ const EVER = 2 ** 31 - 1;
 
 /** `until`: aborted when nobody waits for the answer any more. */
 export async function decideCrossing(
-  scope: RunScope,
+  scope: Pick<RunScope, 'run' | 'loaded' | 'request' | 'io' | 'system'>,
   action: PolicyAction,
   narrow?: Narrow,
   question?: Question,

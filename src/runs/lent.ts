@@ -17,7 +17,7 @@ export interface LentSecrets {
   readonly lent: readonly { readonly host: string; readonly signal: AbortSignal }[];
 }
 
-const NOTHING: LentSecrets = { hook: null, env: {}, files: {}, lent: [] };
+export const NO_SECRETS: LentSecrets = { hook: null, env: {}, files: {}, lent: [] };
 
 function lends({ documents, mcp }: EffectivePolicy): boolean {
   if (mcp.servers.some(({ how }) => (how.kind === 'url' ? how.secret !== null : how.secrets.length > 0))) return true;
@@ -39,7 +39,7 @@ export async function learnValues(
 
 /** Grants what the policy lends. Throws as `grantSecrets` (secrets.ts). */
 export async function lendSecrets(scope: RunScope): Promise<LentSecrets> {
-  return lends(scope.loaded.policy) ? (await import('./secrets.ts')).grantSecrets(scope) : NOTHING;
+  return lends(scope.loaded.policy) ? (await import('./secrets.ts')).grantSecrets(scope) : NO_SECRETS;
 }
 
 /** The name of a secret whose placeholder stands in a text that is about to leave; that is recorded as an alarm. */

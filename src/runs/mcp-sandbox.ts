@@ -5,10 +5,13 @@ import type { ContentRef } from '../audit/event.ts';
 import { defaultMcpLimits } from '../gateways/mcp/limits.ts';
 import { StdioUpstream } from '../gateways/mcp/stdio.ts';
 import { brief } from '../gateways/mcp/text.ts';
-import type { Upstream } from '../gateways/mcp/upstream.ts';
+import type { Sightings, Upstream } from '../gateways/mcp/upstream.ts';
 import type { Limits, McpServer } from '../policy/index.ts';
 import { guestEnvironment } from '../sandbox/guest-etc.ts';
-import type { Execution, ExitStatus, Sandbox, SandboxEvent } from '../sandbox/sandbox.ts';
+import type { Execution, ExitStatus, Sandbox, SandboxEvent, SandboxSpec } from '../sandbox/sandbox.ts';
+import type { ServerKey } from './mcp-keys.ts';
+import { sightings } from './mcp-sightings.ts';
+import { openServerNetwork, type RunNetwork } from './network.ts';
 import type { RunScope } from './scope.ts';
 
 type Program = Extract<McpServer['how'], { kind: 'command' }>;
@@ -20,9 +23,8 @@ const MiB = 1024 ** 2;
 const MOST: Partial<Limits> = { memory: 1024 * MiB, disk: 1024 * MiB, pids: 256 };
 /** Bytes of a server's standard error that are kept. */
 const STDERR = 64 * 1024;
-/** Programs of one server that are recorded, and other events of it. */
+/** Programs of one server that are recorded. */
 const COMMANDS = 200;
-const SIGHTINGS = 20;
 
 /** Throws what the sandbox throws, and the signal's reason. */
 export async function startServer(
@@ -30,28 +32,47 @@ export async function startServer(
   server: McpServer,
   program: Program,
   checkout: string,
+  keys: readonly ServerKey[],
   { attempt, signal }: { readonly attempt: number; readonly signal: AbortSignal },
 ): Promise<Upstream> {
   const { system, run, loaded } = scope;
+  const secrets: Record<string, string> = {};
+  for (const key of keys) secrets[key.name] = await key.value();
   const dir = join(scope.dir, `mcp-${server.name}-${attempt}`);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   signal.throwIfAborted();
   const folder = system.mcpFolders[server.name];
-  const sandbox = await system.sandbox.create({
+  // Nothing listens for one that may connect to nowhere: what it tries is refused by its own kernel.
+  const network = server.network.some(({ side }) => side === 'grant')
+    ? await openServerNetwork(scope, server, dir)
+    : null;
+  const spec: SandboxSpec = {
     runId: `${run.id}-mcp`,
     runDir: dir,
     workspace: program.workspace ? { kind: 'checkout', dir: checkout } : { kind: 'empty' },
     toolbox: { kind: 'usr' },
     limits: atMost(loaded.policy.limits),
     ...(folder === undefined ? {} : { tools: [{ host: folder, guest: FOLDER, folder: true }] }),
-    etc: { 'resolv.conf': 'nameserver 127.0.0.1\n' },
+    etc: { 'resolv.conf': 'nameserver 127.0.0.1\n', ...network?.etc },
+    hostFiles: network?.hostFiles ?? {},
+  };
+  const sandbox = await system.sandbox.create(spec).catch(async (error: unknown) => {
+    await network?.close();
+    await rm(dir, { recursive: true, force: true });
+    throw error;
   });
-  const home = new ServerHome(scope, server.name, sandbox, dir);
+  const home = new ServerHome(scope, server.name, sandbox, { dir, network });
   try {
     signal.throwIfAborted();
+    if (network !== null) await network.start(await sandbox.listen(network.places));
     const { CORDON_RUN_ID: _, ...base } = guestEnvironment(run.id);
-    const execution = await sandbox.exec({ argv: program.argv, env: { ...base, ...program.env }, stdin: 'pipe' });
-    return home.serve(execution);
+    const env = { ...base, ...network?.env, ...program.env, ...secrets };
+    const upstream = home.serve(await sandbox.exec({ argv: program.argv, env, stdin: 'pipe' }));
+    for (const key of keys)
+      key.signal?.addEventListener('abort', () => void home.close(`its secret ${key.name} was taken back`), {
+        once: true,
+      });
+    return upstream;
   } catch (error) {
     await home.close('it could not be started');
     throw error;
@@ -70,19 +91,25 @@ class ServerHome {
   readonly #scope: RunScope;
   readonly #name: string;
   readonly #sandbox: Sandbox;
-  readonly #dir: string;
+  readonly #around: { readonly dir: string; readonly network: RunNetwork | null };
+  readonly #sightings: Sightings;
   readonly #watched: Promise<void>;
   readonly #stderr: Buffer[] = [];
   #stderrBytes = 0;
   #commands = 0;
-  #sightings = 0;
   #closed: Promise<void> | null = null;
 
-  constructor(scope: RunScope, name: string, sandbox: Sandbox, dir: string) {
+  constructor(
+    scope: RunScope,
+    name: string,
+    sandbox: Sandbox,
+    around: { readonly dir: string; readonly network: RunNetwork | null },
+  ) {
     this.#scope = scope;
     this.#name = name;
     this.#sandbox = sandbox;
-    this.#dir = dir;
+    this.#around = around;
+    this.#sightings = sightings(scope, name);
     this.#watched = this.#watch();
   }
 
@@ -96,10 +123,7 @@ class ServerHome {
       this.#name,
       { stdin, stdout, exit, kill: () => this.close('it was ended with the run') },
       defaultMcpLimits,
-      {
-        asked: (method) => this.#sighted('request', brief(method, 100)),
-        garbage: (detail) => this.#sighted('garbage', brief(detail)),
-      },
+      this.#sightings,
     );
     void upstream.ended.then((why) => this.close(why));
     return upstream;
@@ -126,12 +150,6 @@ class ServerHome {
     }
   }
 
-  #sighted(what: 'request' | 'garbage', detail: string): void {
-    if (++this.#sightings > SIGHTINGS) return;
-    const resource = { server: this.#name, what, detail };
-    this.#scope.run.log.enqueue({ type: 'mcp.refused', action: null, resource });
-  }
-
   async #watch(): Promise<void> {
     const started = new Map<number, readonly string[]>();
     for await (const event of this.#sandbox.events) {
@@ -140,7 +158,7 @@ class ServerHome {
         const argv = started.get(event.id);
         started.delete(event.id);
         if (argv !== undefined) this.#command(argv, event);
-      } else if (event.type === 'limit') this.#sighted('garbage', `limit ${event.limit}: ${event.detail}`);
+      } else if (event.type === 'limit') this.#sightings.garbage(`limit ${event.limit}: ${event.detail}`);
     }
   }
 
@@ -161,7 +179,8 @@ class ServerHome {
   async #end(reason: string): Promise<void> {
     await this.#sandbox.destroy();
     await this.#watched;
-    await rm(this.#dir, { recursive: true, force: true });
+    await this.#around.network?.close();
+    await rm(this.#around.dir, { recursive: true, force: true });
     const content = await this.#kept();
     const resource = { server: this.#name, reason: reason.slice(0, 1_000), stderrBytes: this.#stderrBytes };
     await this.#scope.run.log.append({ type: 'mcp.stopped', action: null, resource, ...content });

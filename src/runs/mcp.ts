@@ -7,13 +7,14 @@ import type { McpServer } from '../policy/index.ts';
 import { decide, refText } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import { placeholderIn } from './lent.ts';
+import { ServerKeys } from './mcp-keys.ts';
+import { MCP_PORT } from './program-settings.ts';
 import { mcpRecorder, mcpReplay } from './recording/run.ts';
 import type { RunScope } from './scope.ts';
 import { ToolGate } from './tool-gate.ts';
 
 /** On the sandbox's own loopback. */
-const PORT = 4142;
-const ADDRESS = `http://127.0.0.1:${PORT}`;
+const ADDRESS = `http://127.0.0.1:${MCP_PORT}`;
 /** Events of one kind that say what a server or a guest did wrong: enough to see what it was. */
 const MOST_TOLD = 50;
 
@@ -42,10 +43,11 @@ export async function openRunMcp(scope: RunScope, token: string | null, checkout
   ]);
   const own = token ?? ownToken(scope);
   const gate = new ToolGate(scope);
+  const made = { checkout, keys: new ServerKeys(scope) };
   const { policy } = scope.loaded;
   const mcp = new Mcp({
     servers: servers.map(({ name, timeout, calls }) => ({ name, timeout, calls })),
-    open: (name, attempt, signal) => openServer(scope, serverOf(servers, name), checkout, { attempt, signal }),
+    open: (name, attempt, signal) => openServer(scope, serverOf(servers, name), made, { attempt, signal }),
     mayCall: (server, tool) => decide(policy, { action: 'tool.call', server, tool }).effect !== 'deny',
     judge: (call, until) => gate.judge({ ...call, step: null, input: call.args, brief: briefOf(call) }, until),
     holdsSecret: (server, args) => holdsSecret(scope, server, args),
@@ -55,13 +57,13 @@ export async function openRunMcp(scope: RunScope, token: string | null, checkout
     recorder: mcpRecorder(scope),
     replay: mcpReplay(scope),
   });
-  const listener = new McpServer({ mcp, token: own, hosts: [`127.0.0.1:${PORT}`, `localhost:${PORT}`] });
+  const listener = new McpServer({ mcp, token: own, hosts: [`127.0.0.1:${MCP_PORT}`, `localhost:${MCP_PORT}`] });
   scope.mcp = servers.map(({ name }) => ({ name, url: `${ADDRESS}/${name}`, token: own }));
   let closing: Promise<void> | null = null;
   return {
     mcp,
     env: { CORDON_MCP_URL: ADDRESS, CORDON_MCP_TOKEN: own },
-    places: [{ port: PORT, how: 'tcp' }],
+    places: [{ port: MCP_PORT, how: 'tcp' }],
     async start(sockets) {
       await Promise.all(sockets.map((fd) => listener.attach({ fd })));
     },
@@ -85,15 +87,24 @@ function serverOf(servers: readonly McpServer[], name: string): McpServer {
   return server;
 }
 
+interface Start {
+  readonly attempt: number;
+  readonly signal: AbortSignal;
+}
+
 async function openServer(
   scope: RunScope,
   server: McpServer,
-  checkout: string,
-  start: { readonly attempt: number; readonly signal: AbortSignal },
+  { checkout, keys }: { readonly checkout: string; readonly keys: ServerKeys },
+  start: Start,
 ): Promise<Upstream> {
-  if (server.how.kind === 'url') throw new RangeError('not yet');
-  const { startServer } = await import('./mcp-sandbox.ts');
-  return startServer(scope, server, server.how, checkout, start);
+  const { how } = server;
+  if (how.kind === 'url') {
+    const key = how.secret === null ? null : keys.of(server, how.secret);
+    return (await import('./mcp-remote.ts')).reachServer(scope, server, how, key);
+  }
+  const own = how.secrets.map((name) => keys.of(server, name));
+  return (await import('./mcp-sandbox.ts')).startServer(scope, server, how, checkout, own, start);
 }
 
 function briefOf({ args }: McpCall): string {

@@ -8,15 +8,16 @@ import type { Egress, ListenerKind } from '../gateways/egress/egress.ts';
 import type { EgressLog } from '../gateways/egress/ledger.ts';
 import type { DependencyEvent } from '../gateways/egress/packages/hook.ts';
 import { isAddress } from '../policy/hosts.ts';
-import type { EffectivePolicy } from '../policy/index.ts';
+import { type EffectivePolicy, type McpServer, policyOfServer } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import { decideCrossing } from './crossing.ts';
-import type { LentSecrets } from './lent.ts';
+import { type LentSecrets, NO_SECRETS } from './lent.ts';
 import { MODELS_PORT } from './models.ts';
 import { ORIGIN_PLACE } from './origin.ts';
 import {
   BUNDLE,
   javaVariables,
+  MCP_PORT,
   PROXY_PORT,
   programFiles,
   proxyVariables,
@@ -39,7 +40,12 @@ const LISTENERS: readonly (ListeningPlace & { readonly kind: ListenerKind })[] =
 /** Of other ports that hosts are permitted on, so many are served: each is one that no program in the run can listen on. */
 const MORE_PORTS = 16;
 /** What other gateways of a run listen on. */
-const TAKEN: ReadonlySet<number> = new Set([...LISTENERS.map(({ port }) => port), ORIGIN_PLACE.port, MODELS_PORT]);
+const TAKEN: ReadonlySet<number> = new Set([
+  ...LISTENERS.map(({ port }) => port),
+  ORIGIN_PLACE.port,
+  MODELS_PORT,
+  MCP_PORT,
+]);
 
 /** Programs that know no proxy connect to a name's own port. Addresses stand for themselves, and are reached by the proxy. */
 function furtherListeners(policy: EffectivePolicy): typeof LISTENERS {
@@ -71,16 +77,64 @@ export interface RunNetwork {
   close(): Promise<void>;
 }
 
+/** Whose way out it is: the agent's, or an MCP server's of its own. */
+interface Whose {
+  readonly policy: EffectivePolicy;
+  /** Where its certificates are written. */
+  readonly dir: string;
+  /** Null for the agent. */
+  readonly server: string | null;
+}
+
 /** The run's folder exists. Throws when the certificates cannot be written. */
 export async function openNetwork(scope: RunScope, secrets: LentSecrets): Promise<RunNetwork> {
-  const network = new Network(scope, secrets);
+  const { policy } = scope.loaded;
+  const network = new Network(scope, secrets, { policy, dir: scope.dir, server: null });
   await network.prepare();
   return network;
+}
+
+/** Of an MCP server in a sandbox of its own, whose folder exists. */
+export async function openServerNetwork(scope: RunScope, server: McpServer, dir: string): Promise<RunNetwork> {
+  const policy = policyOfServer(scope.loaded.policy, server);
+  const network = new Network(scope, NO_SECRETS, { policy, dir, server: server.name });
+  await network.prepare();
+  return network;
+}
+
+/** Of an MCP server that is asked from here. */
+export function serverEgress(scope: RunScope, server: McpServer): Promise<Egress> {
+  const policy = policyOfServer(scope.loaded.policy, server);
+  return openWayOut(scope, NO_SECRETS, { policy, dir: scope.dir, server: server.name });
+}
+
+async function openWayOut(scope: RunScope, { hook, lent }: LentSecrets, whose: Whose): Promise<Egress> {
+  const { openEgress } = await import('../gateways/egress/egress.ts');
+  const { system, loaded, run, request, io } = scope;
+  // What came for a server is in its answers, which are recorded.
+  const tape = whose.server === null ? egressTape(scope) : null;
+  const judged = { run, request, io, system, loaded: { ...loaded, policy: whose.policy } };
+  const egress = await openEgress({
+    policy: whose.policy,
+    decide: (action, narrow) => decideCrossing(judged, action, narrow),
+    log: egressLog(scope, whose.server),
+    clock: system.clock,
+    runId: run.id,
+    onBroken: () => scope.stop.abort(new AuditUnavailableError('what the run sent could not be recorded')),
+    ...system.network,
+    ...(hook === null ? {} : { secrets: hook }),
+    ...(tape === null ? {} : { tape }),
+  });
+  if (whose.server === null) scope.packages = egress.packages;
+  // A tunnel that carries the value must not outlive the permission to use it.
+  for (const { host, signal } of lent) signal.addEventListener('abort', () => egress.revoke({ host }), { once: true });
+  return egress;
 }
 
 class Network implements RunNetwork {
   readonly #scope: RunScope;
   readonly #secrets: LentSecrets;
+  readonly #whose: Whose;
   readonly env: Record<string, string> = proxyVariables();
   readonly hostFiles: Record<string, string> = {};
   readonly places: typeof LISTENERS;
@@ -92,14 +146,15 @@ class Network implements RunNetwork {
   #attaching: Promise<void> | null = null;
   #closed = false;
 
-  constructor(scope: RunScope, secrets: LentSecrets) {
+  constructor(scope: RunScope, secrets: LentSecrets, whose: Whose) {
     this.#scope = scope;
     this.#secrets = secrets;
-    this.places = [...LISTENERS, ...furtherListeners(scope.loaded.policy)];
+    this.#whose = whose;
+    this.places = [...LISTENERS, ...furtherListeners(whose.policy)];
   }
 
   async prepare(): Promise<void> {
-    if (this.#scope.loaded.policy.network.length === 0) return;
+    if (this.#whose.policy.network.length === 0) return;
     const egress = await this.#open();
     const { caBundle } = egress;
     await this.#give(BUNDLE, caBundle);
@@ -112,37 +167,14 @@ class Network implements RunNetwork {
   }
 
   async #give(path: string, content: string | Buffer): Promise<void> {
-    const file = join(this.#scope.dir, basename(path));
+    const file = join(this.#whose.dir, basename(path));
     this.hostFiles[path] = file;
     await writeFile(file, content, { mode: 0o644 });
   }
 
   #open(): Promise<Egress> {
-    this.#egress ??= this.#load();
+    this.#egress ??= openWayOut(this.#scope, this.#secrets, this.#whose);
     return this.#egress;
-  }
-
-  async #load(): Promise<Egress> {
-    const { openEgress } = await import('../gateways/egress/egress.ts');
-    const { system, loaded, run } = this.#scope;
-    const { hook, lent } = this.#secrets;
-    const tape = egressTape(this.#scope);
-    const egress = await openEgress({
-      policy: loaded.policy,
-      decide: (action, narrow) => decideCrossing(this.#scope, action, narrow),
-      log: egressLog(this.#scope),
-      clock: system.clock,
-      runId: run.id,
-      onBroken: () => this.#scope.stop.abort(new AuditUnavailableError('what the run sent could not be recorded')),
-      ...system.network,
-      ...(hook === null ? {} : { secrets: hook }),
-      ...(tape === null ? {} : { tape }),
-    });
-    this.#scope.packages = egress.packages;
-    // A tunnel that carries the value must not outlive the permission to use it.
-    for (const { host, signal } of lent)
-      signal.addEventListener('abort', () => egress.revoke({ host }), { once: true });
-    return egress;
   }
 
   async start(sockets: readonly ListeningSocket[]): Promise<void> {
@@ -191,14 +223,14 @@ class Network implements RunNetwork {
   }
 }
 
-function egressLog({ run }: RunScope): EgressLog {
+function egressLog({ run }: RunScope, server: string | null): EgressLog {
   return {
     decided: ({ host, port, method, path, decision }) =>
       run.log.append(
         {
           type: 'network.decided',
           action: method === null ? 'net.connect' : 'net.request',
-          resource: { host, port, method, path },
+          resource: { host, port, method, path, ...(server === null ? {} : { server }) },
           decision: recorded(decision),
         },
         'agent',

@@ -4,6 +4,8 @@ import { ORIGIN } from './origin.ts';
 const HOST = '127.0.0.1';
 /** The port of proxies by custom. */
 export const PROXY_PORT = 3128;
+/** Of the gateway to MCP servers. */
+export const MCP_PORT = 4142;
 const PROXY = `http://${HOST}:${PROXY_PORT}`;
 export const BUNDLE = '/run/cordon/ca.pem';
 export const TRUSTSTORE = '/run/cordon/ca.jks';

@@ -79,8 +79,8 @@ export type RunStatus =
 /** A secret that was lent to a run. */
 export interface LentCredential {
   readonly name: string;
-  /** In `env` and `file` the value itself was in the sandbox. */
-  readonly use: 'header' | 'env' | 'file';
+  /** In `env` and `file` the value itself was in the sandbox; `provider` is an MCP server. */
+  readonly use: 'header' | 'env' | 'file' | 'provider';
   /** `authorization of packages.acme.example`, `$NPM_TOKEN`, `/run/secrets/key`. */
   readonly where: string;
 }

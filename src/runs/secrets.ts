@@ -12,6 +12,7 @@ import {
   placeOf,
   REVOKED,
   RunSecrets,
+  type SecretUse,
   shownUse,
 } from '../secrets/index.ts';
 import { decideAsk } from './ask.ts';
@@ -21,9 +22,9 @@ import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
 import type { System } from './system.ts';
 
-interface Declared {
+interface Declared<Use extends SecretUse = GuestUse> {
   readonly name: string;
-  readonly use: GuestUse;
+  readonly use: Use;
 }
 
 /**
@@ -106,14 +107,24 @@ async function newLender(scope: RunScope): Promise<Lender> {
   return lender;
 }
 
+/** For an MCP server itself: in its requests, or in its own sandbox. Throws as {@link grantSecrets}. */
+export async function lendToServer(
+  scope: RunScope,
+  name: string,
+  { server, host }: { readonly server: string; readonly host: string },
+): Promise<Grant> {
+  const use = { kind: 'provider', provider: `mcp:${server}`, host } as const;
+  return (await lend(scope, await openLender(scope), { name, use })).grant;
+}
+
 /** One secret, decided upon, asked for where the policy asks, and granted. */
 async function lend(
   scope: RunScope,
   lender: Lender,
-  { name, use }: Declared,
+  { name, use }: Declared<SecretUse>,
 ): Promise<{ grant: Grant; rules: string }> {
   const { run, loaded, request, io } = scope;
-  const host = use.kind === 'header' ? use.host : 'sandbox';
+  const host = use.kind === 'header' || use.kind === 'provider' ? use.host : 'sandbox';
   const decision = run.log.decide(loaded.policy, { action: 'secret.use', name, host });
   const refuse = async (reason: string) => {
     const resource = { secret: name, use: shownUse(use), reason };

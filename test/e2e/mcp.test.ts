@@ -1,7 +1,12 @@
 /** MCP servers that a policy names: real servers in sandboxes of their own, reached by a guest through the gateway. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openWorld, type World } from '../fakes/https-world.ts';
+import { type Remote, remoteServer } from '../fakes/mcp/http-server.ts';
 import { type AnyEvent, McpSite } from '../fakes/mcp/site.ts';
 
+const CORDON = join(import.meta.dirname, '../../cordon');
 const SERVER = 'command: [/usr/bin/node, /run/cordon/mcp/server.mjs]';
 let site: McpSite;
 
@@ -38,3 +43,88 @@ test('a guest lists the permitted tools and calls one; every step is in the log'
   expect(site.verify()).toEqual([]);
   expect(site.leftovers()).toEqual([]);
 }, 60_000);
+
+describe('servers of the network', () => {
+  const KEY = 'tracker-token-that-nobody-may-see-77';
+  let world: World;
+  let remote: Remote;
+  let net: McpSite;
+
+  beforeAll(async () => {
+    net = new McpSite(`security: {allowed_network_hosts: []}
+mcp_servers:
+  tracker: {url: "https://mcp.acme.example/mcp?team=1", secret: TRACKER_TOKEN, tools: [list_issues, get_echo]}
+  docs: {${SERVER}, hosts: ["pages.acme.example"], secrets: [TRACKER_TOKEN], tools: ["get_*"]}
+`);
+    remote = remoteServer();
+    world = await openWorld(net.root, {
+      'mcp.acme.example': remote.serve,
+      'pages.acme.example': (_, response) => response.end(),
+    });
+    net.configure(`network: {ca_file: ${world.caFile}, proxy: "${world.proxy}"}\n`);
+    const { status } = spawnSync(CORDON, ['secrets', 'set', 'TRACKER_TOKEN'], { env: net.env, input: KEY });
+    expect(status).toBe(0);
+  });
+  afterAll(() => {
+    world.close();
+    net.dispose();
+  });
+
+  test('are reached from outside, with the credential; the guest has neither the way nor the secret', async () => {
+    const { result, stdout, stderr } = await net.script(`call tracker list_issues '{"state":"open"}' > issues
+      call tracker get_echo > echo; call tracker delete_issue > deleted
+      env | grep -c TRACKER_TOKEN > variables; curl -sS -m 5 https://mcp.acme.example/mcp > direct 2>&1 && exit 9
+      grep -q 'three issues are open' issues && grep -q 'secret:TRACKER_TOKEN' echo && ! grep -q ${KEY} echo &&
+      grep -q 'not permitted' deleted && [ "$(cat variables)" = 0 ]`);
+    expect(result.status, stdout + stderr).toBe('succeeded');
+    expect(remote.called).toEqual(['list_issues open']);
+    expect(new Set(remote.shown)).toEqual(new Set([`Bearer ${KEY}`]));
+    expect(world.asked.filter((one) => !one.startsWith('mcp.acme.example:443'))).toEqual([]);
+    const events = net.events(result.runId);
+    expect(JSON.stringify(events)).not.toContain(KEY);
+    const crossings = kept(events, 'network.decided').filter(({ resource }) => resource.server === 'tracker');
+    expect(crossings.length).toBeGreaterThan(2);
+    expect(crossings[0]).toMatchObject({
+      resource: { host: 'mcp.acme.example', method: 'POST', path: '/mcp' },
+      decision: { effect: 'permit' },
+    });
+    expect(kept(events, 'secret.granted')[0].resource.use).toMatchObject({ kind: 'provider', provider: 'mcp:tracker' });
+    expect(kept(events, 'tool.ended').map(({ outcome }) => outcome.result)).toEqual(['done', 'done', 'denied']);
+    expect(net.verify()).toEqual([]);
+  }, 60_000);
+
+  test('a server that ended its session is spoken to anew', async () => {
+    const done = net.script(`call tracker list_issues '{"state":"a"}' > one; touch waiting
+      until [ -e /workspace/never ] || call tracker list_issues '{"state":"b"}' | grep -q 'are b'; do sleep 0.1; done`);
+    await expect.poll(() => remote.called.includes('list_issues a'), { timeout: 30_000 }).toBe(true);
+    remote.forget();
+    const { result, stdout, stderr } = await done;
+    expect(result.status, stdout + stderr).toBe('succeeded');
+  }, 60_000);
+
+  test('a program reaches its own hosts and no others, with its own secret', async () => {
+    const { result, stdout, stderr } =
+      await net.script(`call docs get_page '{"host":"pages.acme.example","port":443}' > own
+      call docs get_page '{"host":"mcp.acme.example","port":443}' > other
+      call docs get_page '{"host":"127.0.0.1","port":4142}' > gateway
+      call docs get_env > env; cat own other gateway env
+      grep -q '"connected"' own && ! grep -q '"connected"' other && ! grep -q '"connected"' gateway &&
+      grep -q 'secret:TRACKER_TOKEN' env && ! grep -q CORDON_MCP env && ! grep -q CORDON_RUN_ID env`);
+    expect(result.status, stdout + stderr).toBe('succeeded');
+    expect(stdout + stderr).not.toContain(KEY);
+  }, 60_000);
+
+  test('a replay answers from the recording, and dials nothing', async () => {
+    const { result } = await net.script(
+      `call tracker list_issues '{"state":"replayed"}' > issues; call docs get_escape > e; cat issues`,
+    );
+    const before = [remote.called.length, world.asked.length];
+    const replayed = await net.type('runs', 'replay', '--json', result.runId).done;
+    const verdict = JSON.parse(replayed.stdout) as { verdict: string; replay: string };
+    expect(verdict.verdict, replayed.stdout + replayed.stderr).toBe('exact');
+    expect([remote.called.length, world.asked.length]).toEqual(before);
+    const events = net.events(verdict.replay);
+    expect(kept(events, 'mcp.start')).toEqual([]);
+    expect(new Set(kept(events, 'mcp.replayed').map(({ resource }) => resource.fit))).toEqual(new Set(['exact']));
+  }, 60_000);
+});

@@ -4,6 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, getCACertificates, rootCertificates, type SecureContext } from 'node:tls';
 import type { Clock } from '../../base/clock.ts';
 import type { EffectivePolicy } from '../../policy/index.ts';
+import type { OwnRequest, OwnResponse } from './ask.ts';
 import { type Authority, createAuthority, ONE_HANDSHAKE } from './authority.ts';
 import { type Connector, openDialer, type Resolver, systemConnector, systemResolver } from './dial.ts';
 import { answerDns, serveDns } from './dns.ts';
@@ -13,6 +14,7 @@ import { defaultEgressLimits, type EgressLimits } from './limits.ts';
 import { Names } from './names.ts';
 import type { Packages } from './packages/packages.ts';
 import type { PackageRecord } from './packages/record.ts';
+import { Refusal } from './refusal.ts';
 import { serveProxy, serveTransparent } from './serve.ts';
 import { type EgressTape, playingDialer } from './tape.ts';
 import { throughProxy, type UpstreamProxy } from './upstream-proxy.ts';
@@ -55,6 +57,8 @@ export interface Egress {
   attach(listening: Listening, kind: ListenerKind): Promise<number>;
   /** Ends what a host or a policy line permitted: open connections at once, new ones from now on. Returns how many were cut. */
   revoke(revocation: Revocation): number;
+  /** A request of the trusted side's own (ask.ts). */
+  ask(request: OwnRequest, signal: AbortSignal): Promise<OwnResponse>;
   /** What programs in the run must trust: the machine's roots, this run's authority, the extra ones. PEM. */
   readonly caBundle: string;
   /** Names the policy lists one by one → the address that stands for each inside the run. */
@@ -222,6 +226,12 @@ class EgressGateway implements Egress {
 
   revoke(revocation: Revocation): number {
     return this.#ledger.revoke(revocation);
+  }
+
+  async ask(request: OwnRequest, signal: AbortSignal): Promise<OwnResponse> {
+    if (this.#closed) throw new Refusal('closed', 'the run is ending');
+    const { askHost } = await import('./ask.ts');
+    return askHost(this.#gateway, request, signal);
   }
 
   async close(): Promise<void> {

@@ -5,6 +5,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Mcp } from './gateway.ts';
 import {
   Code,
@@ -48,6 +49,7 @@ export class McpServer {
   readonly #servers: Server[] = [];
   readonly #open = new Set<Promise<void>>();
   readonly #over = new AbortController();
+  readonly #spent = new WeakSet<Socket>();
 
   constructor(options: McpServerOptions) {
     this.#options = options;
@@ -72,6 +74,12 @@ export class McpServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // What lies behind a refused request on its connection is no request.
+    const { socket } = request;
+    if (this.#spent.has(socket)) {
+      socket.destroy();
+      return;
+    }
     request.on('error', () => {});
     response.on('error', () => {});
     const gone = new AbortController();
@@ -82,6 +90,7 @@ export class McpServer {
       const signal = AbortSignal.any([gone.signal, this.#over.signal]);
       await this.#answer(server, message, request, response, signal);
     } catch (error) {
+      this.#spent.add(socket);
       if (error instanceof Turned) {
         this.#options.mcp.log.unjudged({ what: error.what, server: null, detail: brief(error.message) });
         reply(response, error.status, failure(null, Code.invalid, error.message));

@@ -26,6 +26,8 @@ export class McpSite extends Installation {
   /** The server's program and what it is made of, as a user of the machine would have installed it. */
   readonly folder = join(this.root, 'server');
 
+  readonly #settings: string;
+
   constructor(policy: string, folders: readonly string[] = ['docs']) {
     super();
     mkdirSync(this.folder);
@@ -34,9 +36,15 @@ export class McpSite extends Installation {
     cpSync(join(import.meta.dirname, 'stdio-server.mjs'), join(this.folder, 'server.mjs'));
     mkdirSync(join(this.root, '.config/cordon'), { recursive: true });
     const named = folders.map((name) => `${name}: ${this.folder}`).join(', ');
-    writeFileSync(join(this.root, '.config/cordon/config.yaml'), `version: 1\nmcp_folders: {${named}}\n`);
+    this.#settings = `version: 1\nmcp_folders: {${named}}\n`;
+    this.configure('');
     this.project.write('readme.txt', 'of the repository\n').write('.cordon/policy.yaml', `version: 1\n${policy}`);
     this.project.commit('first');
+  }
+
+  /** Further lines of the user's settings. */
+  configure(more: string): void {
+    writeFileSync(join(this.root, '.config/cordon/config.yaml'), this.#settings + more);
   }
 
   events(run: string): AnyEvent[] {
@@ -53,7 +61,8 @@ export class McpSite extends Installation {
   }
 }
 
-const PRELUDE = `mcp() { curl -sS --noproxy '*' -w '\\n' -H "Authorization: Bearer $CORDON_MCP_TOKEN" -H 'Content-Type: application/json' \\
+const PRELUDE = `printf 'Authorization: Bearer %s\\n' "$CORDON_MCP_TOKEN" > /tmp/token
+mcp() { curl -sS --noproxy '*' -w '\\n' -H @/tmp/token -H 'Content-Type: application/json' \\
   -d "{\\"jsonrpc\\":\\"2.0\\",\\"id\\":1,\\"method\\":\\"$2\\",\\"params\\":\${3:-{\\}}}" "$CORDON_MCP_URL/$1"; }
 call() { mcp "$1" tools/call "{\\"name\\":\\"$2\\",\\"arguments\\":\${3:-{\\}}}"; }
 `;

@@ -142,7 +142,8 @@ export class Fetcher {
 
 const line = ({ name, value }: Header) => `${name}: ${value}`;
 
-async function finalResponse(link: Link, crossing: Crossing): Promise<ResponseHead> {
+/** The answer behind what a server says on its way to it. */
+export async function finalResponse(link: Link, crossing: Crossing): Promise<ResponseHead> {
   for (let interim = 0; interim <= MAX_INTERIM; interim++) {
     const bytes = await link.inlet.readHead(() => {});
     if (bytes === null) throw new Refusal('upstream_ended', `${link.key} closed the connection`);
