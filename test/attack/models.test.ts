@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { brotliCompressSync, constants, gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
 import { sharedBudgets } from '../../src/runs/shared-budget.ts';
 import { openStore } from '../../src/store/index.ts';
@@ -231,6 +231,7 @@ describe('requests that are too much', () => {
 
   test.each([
     ['gzip', gzipSync(Buffer.alloc(64 << 20, ' '))],
+    ['br', brotliCompressSync(Buffer.alloc(64 << 20, ' '), { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } })],
     ['zstd', zstdCompressSync(Buffer.alloc(64 << 20, ' '))],
   ])('a bomb in %s', async (encoding, bomb) => {
     const { url, models, upstream } = await scene([], { llm: 'max_request: 1mb' });
