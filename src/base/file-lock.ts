@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
 import { type Clock, systemClock } from './clock.ts';
 import { StorageError } from './errors.ts';
+import { type LockHolder, lockHolders } from './lock-holders.ts';
 
 const LOCK_SH = 1;
 const LOCK_EX = 2;
@@ -72,9 +73,7 @@ export class FileLock {
       await sleep(attempt < 4 ? 1 : 1 + (attempt % 4));
       if (this.tryAcquire(mode)) return;
       if (this.#clock.monotonic() >= deadline) {
-        throw new StorageError(`${this.path} has been held by another process for more than ${timeout} ms`, {
-          remedy: `find the holder with "fuser ${this.path}"; ending it releases the lock`,
-        });
+        throw heldTooLong(this.path, timeout, lockHolders(this.#fd));
       }
     }
   }
@@ -89,4 +88,17 @@ export class FileLock {
     closeSync(this.#fd);
     this.#fd = -1;
   }
+}
+
+function heldTooLong(path: string, timeout: number, holders: readonly LockHolder[]): StorageError {
+  const [first] = holders;
+  const text = ({ pid, name, stopped }: LockHolder) => `process ${pid} (${name}${stopped ? ', which is stopped' : ''})`;
+  const who = first === undefined ? 'another process' : holders.map(text).join(', ');
+  const remedy =
+    first === undefined
+      ? `find the holder with "fuser ${path}"; ending it releases the lock`
+      : first.stopped
+        ? `let it go on (kill -CONT ${first.pid}) or end it (kill -KILL ${first.pid}): either releases the lock`
+        : `see what it does; ending it (kill ${first.pid}) releases the lock`;
+  return new StorageError(`${path} has been held by ${who} for more than ${timeout} ms`, { remedy });
 }
