@@ -89,6 +89,7 @@ function protocolOf(url: string): Protocol {
 
 async function answer(turn: Turn, { protocol, model, stream }: Heard, response: ServerResponse): Promise<void> {
   const encoder = encoders[protocol];
+  if (turn.thinks !== undefined) await new Promise((resolve) => setTimeout(resolve, turn.thinks));
   if (turn.raw !== undefined) {
     response.writeHead(turn.raw.status, turn.raw.headers).end(turn.raw.body);
     return;

@@ -13,6 +13,8 @@ export interface Turn {
   };
   /** Pieces of text that go out one by one. */
   readonly pieces?: number;
+  /** Milliseconds before anything is said. */
+  readonly thinks?: number;
   /** Milliseconds before each event. */
   readonly drip?: number;
   /** After so many events the stream ends with an error of the protocol's own. */
