@@ -2,6 +2,7 @@ import { ConflictError, ExitCode } from '../base/errors.ts';
 import { clip, safeText } from '../base/term.ts';
 import { loadSettings } from '../config/load.ts';
 import { resolvePaths } from '../config/paths.ts';
+import type { EffectivePolicy } from '../policy/index.ts';
 import type { Replayed } from '../runs/replay.ts';
 import type { RunRequest } from '../runs/request.ts';
 import type { RunRecord } from '../store/index.ts';
@@ -102,12 +103,15 @@ async function redecide(context: Context, id: string, file: string, out: Output)
   const decided = await decidedOf(context, run);
   if (decided === null) throw new ConflictError(`the record of run ${run} does not say what it asked its policy`);
   const { organisation } = await readDocuments(context, {});
-  const policy = await compilePolicy({
+  const input = {
     repository: await readSource(context, file),
     ...(organisation === undefined ? {} : { organisation }),
     request: { ...request.grants, limits: request.limits, paths: request.paths },
-  });
+  };
+  const listed = await filesOf(await compilePolicy(input));
+  const policy = await compilePolicy({ ...input, resolved: listed.resolved });
   const changed = decided.flatMap(({ effect, action }) => {
+    if (action.action === 'command.execute' && listed.companions.has(action.sha256)) return [];
     const now = decide(policy, action);
     return now.effect === effect
       ? []
@@ -122,9 +126,20 @@ async function redecide(context: Context, id: string, file: string, out: Output)
   out.line(
     bold(changed.length === 0 ? 'nothing would change' : `${changed.length} of ${decided.length} answers would change`),
     ...changed.map(
-      ({ action, subject: what, before, after, reason }) =>
-        `  ${action} ${safeText(what)}: ${before} → ${after} ${dim(safeText(reason))}`,
+      ({ subject: what, before, after, reason }) =>
+        `  ${safeText(what)}: ${before} → ${after} ${dim(safeText(reason))}`,
     ),
     ...(changed.length === 0 ? [dim(`${decided.length} answers compared`)] : []),
   );
+}
+
+/** What a policy's list of commands stands for on this machine, as for a run: the files behind the names, and what these bring along. */
+async function filesOf({ commands }: EffectivePolicy) {
+  const companions = new Set<string>();
+  if (commands === null) return { resolved: new Map(), companions };
+  const { resolveCommand, resolveToolbox } = await import('../sandbox/toolbox.ts');
+  const toolbox = await resolveToolbox(commands);
+  if (toolbox.kind === 'list')
+    for (const { companionOf, sha256 } of toolbox.executables) if (companionOf !== null) companions.add(sha256);
+  return { resolved: new Map(commands.map(({ path }) => [path, resolveCommand(path)])), companions };
 }

@@ -3,6 +3,7 @@ import type { Forge } from './forge.ts';
 
 export * from './forge.ts';
 export { type Mirror, type MirrorRequest, type MirrorUpdate, mirrorId, openMirror } from './mirror.ts';
+export { type KeptMirror, openKeptMirror } from './mirror-kept.ts';
 
 /** One line for each driver. */
 const drivers = {

@@ -23,7 +23,11 @@ export async function decideCrossing(
 ): Promise<Decision> {
   const { run, loaded, request, io } = scope;
   const ruled = decide(loaded.policy, action);
-  const judged = run.log.count(ruled.effect === 'deny' || narrow === undefined ? ruled : await narrow(ruled), action);
+  const judged = run.log.count(
+    ruled.effect === 'deny' || narrow === undefined ? ruled : await narrow(ruled),
+    action,
+    ruled,
+  );
   if (judged.effect !== 'ask') return judged;
   const { what, subjectDigest } = question ?? { what: subject(action), subjectDigest: judged.subjectDigest };
   const decision = { ...judged, subjectDigest };

@@ -6,10 +6,11 @@ import type { AuditEvent, ContentRef } from '../audit/event.ts';
 import { readEvents } from '../audit/read.ts';
 import { ConflictError, NotFoundError } from '../base/errors.ts';
 import type { RunRecord } from '../store/index.ts';
-import { discover, type Found } from './discover.ts';
 import { executeRun } from './pipeline.ts';
 import { RecordedAnswers, type ReplayedApproval } from './recording/answers.ts';
 import { type Comparison, compareRuns } from './recording/compare.ts';
+import { findAgain } from './recording/found.ts';
+import { NotReplayableError } from './recording/not-replayable.ts';
 import { Tape } from './recording/tape.ts';
 import { traceOf } from './recording/trace.ts';
 import type { RunRequest, RunResult } from './request.ts';
@@ -28,7 +29,7 @@ export interface Replayed extends Comparison {
 }
 
 /**
- * Throws `ConflictError` for a run that cannot be replayed (it never started, it goes on, its recording was deleted or it kept none), and
+ * Throws `ConflictError` for a run that never started or goes on, `NotReplayableError` where its recording or its commit is not there, and
  * what `executeRun` throws before a run exists.
  */
 export async function replayRun(system: System, record: RunRecord, io: RunIo): Promise<Replayed> {
@@ -40,7 +41,7 @@ export async function replayRun(system: System, record: RunRecord, io: RunIo): P
   const tape = await tapeOf(system, record, recorded, events);
   const answers = new RecordedAnswers(record.id, events, tape.own);
   const request: RunRequest = { ...recorded, approvals: answers.attended ? 'prompt' : 'deny' };
-  const found = await foundOf(request, tape);
+  const found = await findAgain(system, record, request, tape);
   const machine = { ...system, organisation: tape.start.documents.organisation ?? system.organisation };
   // What went on from a lost run begins where that one ended.
   const resumption =
@@ -56,13 +57,7 @@ function* eventsOf(system: System, run: string): Generator<AuditEvent> {
 
 /** The same request; its answers and approvals come from the record, and nothing of it is delivered. */
 function requestOf(record: RunRecord): RunRequest {
-  const request = record.request as unknown as RunRequest;
-  if (request.repo != null) {
-    throw new ConflictError(`run ${record.id} was made on a remote repository, which a replay does not fetch`, {
-      remedy: 'replay runs of local repositories',
-    });
-  }
-  return { ...request, base: record.base ?? request.base, record: false, replayOf: record.id };
+  return { ...(record.request as unknown as RunRequest), record: false, replayOf: record.id };
 }
 
 async function tapeOf(
@@ -77,16 +72,14 @@ async function tapeOf(
       return await Tape.read(system.content.read(record.id, recorded.content as ContentRef));
     } catch (cause) {
       if (!(cause instanceof NotFoundError)) throw cause;
-      throw new ConflictError(`the recording of run ${record.id} was deleted by retention (content deleted)`, {
-        cause,
-      });
+      throw new NotReplayableError(record.id, 'content deleted', 'retention has deleted its recording', { cause });
     }
   }
   const heard = events.some(
     (event) => event.type === 'llm.request' || event.type === 'network.decided' || event.type === 'mcp.start',
   );
-  if (heard || request.policyFile !== null) {
-    throw new ConflictError(`run ${record.id} kept no recording`, {
+  if (heard || request.policyFile !== null || request.repo !== null) {
+    throw new NotReplayableError(record.id, 'recording missing', 'it kept no recording', {
       remedy: 'runs keep one unless they are started with --no-record, or the settings say so',
     });
   }
@@ -94,16 +87,10 @@ async function tapeOf(
   const seed = randomBytes(16).toString('hex');
   return Tape.blank({
     documents: { organisation: null, repository: null },
+    branch: null,
     epoch: Math.floor(record.created / 1000),
     seed,
   });
-}
-
-async function foundOf(request: RunRequest, tape: Tape): Promise<Found> {
-  const { repository } = tape.start.documents;
-  const found = await discover({ ...request, policyFile: null });
-  if (found === null) throw new RangeError('a replay starts from a local repository');
-  return { ...found, document: repository ?? found.document, tape };
 }
 
 async function compared(

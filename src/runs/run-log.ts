@@ -60,9 +60,10 @@ export class RunLog {
     return this.count(decide(policy, action), action);
   }
 
-  count(decision: Decision, action: PolicyAction): Decision {
+  /** `ruled`: what the policy alone says, where more than the policy was heard. */
+  count(decision: Decision, action: PolicyAction, ruled: Decision = decision): Decision {
     this.decisions[decision.effect]++;
-    if (this.#decided.length < MAX_DECIDED) this.#decided.push({ effect: decision.effect, action });
+    if (this.#decided.length < MAX_DECIDED) this.#decided.push({ effect: ruled.effect, action });
     return decision;
   }
 

@@ -1,5 +1,5 @@
 /** What Cordon makes of agents, good and hostile: shell scripts in the place of one, on a PATH as npm would install it. */
-import { appendFileSync, chmodSync, readFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentSite, fakeAgent } from '../fakes/agents.ts';
@@ -106,4 +106,23 @@ test('what cannot be started says what to type', async () => {
   expect([unknown.status, unknown.stderr]).toEqual([2, expect.stringContaining('claude-code')]);
   expect(site.cordon('agents', 'install', 'pi@../../x').status).toBe(2);
   expect(readFileSync(program, 'utf8')).toContain('#!/bin/sh');
+}, 60_000);
+
+test('another version of the agent is told by its replay, though it did the same', async () => {
+  becomes(`echo x > x.txt; ${DONE}`);
+  const { result, stderr } = await run();
+  expect(result.status, stderr).toBe('succeeded');
+  const manifest = join(site.root, 'global/lib/node_modules/@openai/codex/package.json');
+  writeFileSync(manifest, JSON.stringify({ name: '@openai/codex', version: '9.9.10' }));
+  const { stdout, status } = await site.type('runs', 'replay', result.runId, '--json').done;
+  expect(JSON.parse(stdout)).toMatchObject({
+    verdict: 'tree-equal',
+    divergences: [
+      {
+        ...{ class: 'agent', at: 'agent' },
+        ...{ expected: expect.stringMatching(/^codex 9\.9\.9\b/), actual: expect.stringMatching(/^codex 9\.9\.10\b/) },
+      },
+    ],
+  });
+  expect(status).toBe(0);
 }, 60_000);

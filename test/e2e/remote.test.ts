@@ -476,3 +476,38 @@ describe('inside', () => {
     expect(stderr).toMatch(/"message":"cordon: files of Git LFS .*allowed_network_hosts/);
   });
 });
+
+describe('a replay', () => {
+  test('starts from the mirror that is kept, and asks the forge nothing', async () => {
+    const { result } = await run('cat README.md; git branch --show-current; echo three >> README.md');
+    // The branch moves on, and the commit of then stays what is replayed.
+    user.commit('later');
+    user.git('push', '-q', bare.dir, 'main');
+    const before = forge.requests.length;
+    const { status, stdout, stderr } = await site.type('runs', 'replay', result.runId, '--json').done;
+    expect(status, stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ verdict: 'exact', divergences: [] });
+    expect(stderr).toContain('│ main');
+    expect(forge.requests).toHaveLength(before);
+    expect(events('mirror.fetch').filter(({ resource }) => url.includes(resource.repository))).toHaveLength(1);
+
+    const mirrors = join(site.home, 'mirrors');
+    for (const name of readdirSync(mirrors)) rmSync(join(mirrors, name), { recursive: true });
+    const gone = await site.type('runs', 'replay', result.runId).done;
+    expect(gone.status).toBe(2);
+    expect(gone.stderr).toMatch(/cannot be replayed \(recording missing\): this machine keeps no mirror of localhost/);
+    expect(gone.stderr).toContain('cordon run --repo https://localhost');
+    expect(forge.requests).toHaveLength(before);
+  }, 120_000);
+
+  test('of a commit that the mirror no longer has says so', async () => {
+    const { result } = await run('echo three >> README.md');
+    const mirrors = join(site.home, 'mirrors');
+    const name = readdirSync(mirrors).find((one) => one.includes(`app-${count}-`) && !/\.(lock|use)$/.test(one));
+    const packs = join(mirrors, name ?? '', 'objects/pack');
+    for (const pack of readdirSync(packs)) rmSync(join(packs, pack));
+    const { status, stderr } = await site.type('runs', 'replay', result.runId).done;
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/\(recording missing\): its commit [0-9a-f]{40} is no longer in the mirror/);
+  }, 120_000);
+});

@@ -24,10 +24,32 @@ export async function recordedActions(context: Context, runs: number): Promise<r
   return last.flat();
 }
 
-/** What one run asked; null when its record does not say. */
+/** What one run asked, and every file that it executed; null when its record does not say. */
 export async function decidedOf(context: Context, run: string): Promise<readonly Decided[] | null> {
-  for await (const decided of decisions(context, run)) return decided;
+  for await (const decided of decisions(context, run)) return [...decided, ...(await executed(context, run))];
   return null;
+}
+
+/** Most commands are let run by what is mounted, and nobody is asked: each file that ran is a question to another policy. */
+async function executed(context: Context, run: string): Promise<readonly Decided[]> {
+  const { readEvents } = await import('../../audit/read.ts');
+  const { withoutOwn } = await import('../../runs/recording/trace.ts');
+  const commands: { readonly id: number; readonly parent: number; readonly argv: readonly string[] }[] = [];
+  const files = new Map<number, { readonly path: string; readonly sha256: string }>();
+  const types = ['command.started', 'command.exited'] as const;
+  for (const { event } of readEvents(resolvePaths(context.env).audit, { run, types })) {
+    if (event.type === 'command.started') commands.push(event.resource);
+    if (event.type !== 'command.exited' || event.outcome.how.kind === 'failed') continue;
+    const { id, path, sha256 } = event.resource;
+    if (sha256 !== null) files.set(id, { path, sha256 });
+  }
+  const ran = new Map<string, Decided>();
+  for (const { id } of withoutOwn(commands)) {
+    const file = files.get(id);
+    if (file === undefined || file.path.startsWith('/run/cordon/')) continue; // the sandbox's own, and the agent's
+    ran.set(JSON.stringify(file), { effect: 'permit', action: { action: 'command.execute', ...file } });
+  }
+  return [...ran.values()];
 }
 
 async function* decisions(context: Context, run?: string): AsyncGenerator<readonly Decided[]> {

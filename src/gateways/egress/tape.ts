@@ -59,7 +59,8 @@ export async function playBack(
     ([name]) => !/^(content-length|transfer-encoding|connection|keep-alive)$/i.test(name),
   );
   const length = bare ? [] : [['Content-Length', String(body.length)] as const];
-  const lines = [...fields, ...length].map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  const end = head.keepAlive ? [] : [['Connection', 'close'] as const];
+  const lines = [...fields, ...length, ...end].map(([name, value]) => `${name}: ${value}\r\n`).join('');
   await send(guest.stream, Buffer.from(`HTTP/1.1 ${answer.status} ${answer.reason}\r\n${lines}\r\n`, 'latin1'));
   crossing.down(body.length);
   if (!bare && answer.complete) await send(guest.stream, body);

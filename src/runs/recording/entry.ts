@@ -4,7 +4,7 @@ import { z } from 'zod';
  * A run's recording: what came from outside, so that the run can be run again without it. One JSON object a line, beside the log as
  * content, encrypted with the run's key. What is in it went through the run's redactor.
  *
- *   {"k":"start","documents":{"organisation":…,"repository":…},"epoch":…,"seed":…}   always the first
+ *   {"k":"start","documents":{"organisation":…,"repository":…},"branch":…,"epoch":…,"seed":…}   always the first
  *   {"k":"part","id":…,"digest":…,"leaves":[[path,digest,text,[[kind,word]…]]…]}            before the first question that has it
  *   {"k":"model","wire":…,"digest":…,"like":…,"parts":[id…],"status":…,"headers":…,"pieces":[[ms,base64]…],"result":…}
  *   {"k":"http","method":…,"url":…,"status":…,"reason":…,"headers":[[name,value]…],"pieces":…,"result":…}
@@ -19,6 +19,8 @@ const pieces = z.array(z.tuple([z.int().nonnegative(), z.base64()]));
 const startSchema = z.strictObject({
   k: z.literal('start'),
   documents: z.strictObject({ organisation: document, repository: document }),
+  /** The branch that the base was named by; null when it was none. */
+  branch: z.string().nullable(),
   /** Seconds since 1970 and 32 hex digits, as they were offered to the agent. */
   epoch: z.int().nonnegative(),
   seed: z.string().regex(/^[0-9a-f]{32}$/),

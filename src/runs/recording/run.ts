@@ -26,10 +26,10 @@ export async function openRecorder(scope: RunScope): Promise<void> {
   const { policy } = scope.loaded;
   tape?.own.push(run.id);
   const heard = policy.network.length > 0 || policy.llm.providers.length > 0 || policy.mcp.servers.length > 0;
-  const loose = request.policyFile !== null || documents.organisation !== null;
+  const loose = request.policyFile !== null || request.repo !== null || documents.organisation !== null;
   if (!request.record || tape !== null || !(heard || loose)) return;
   const { Recorder } = await import('./recorder.ts');
-  const start: Omit<StartEntry, 'k'> = { documents, ...offered };
+  const start: Omit<StartEntry, 'k'> = { documents, branch: scope.repository.baseBranch, ...offered };
   const own = [run.id];
   const recorder = new Recorder({
     file: join(dir, 'recording.jsonl'),

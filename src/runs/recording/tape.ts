@@ -43,8 +43,18 @@ export class Tape {
   /** Which word of the recorded run is which now. */
   readonly renaming = new Renaming();
 
-  private constructor(start: StartEntry, models: Recorded[], http: Map<string, HttpEntry[]>, mcp: McpEntry[]) {
+  /** Nothing was recorded, for there was nothing to record. */
+  readonly blank: boolean;
+
+  private constructor(
+    start: StartEntry,
+    models: Recorded[],
+    http: Map<string, HttpEntry[]>,
+    mcp: McpEntry[],
+    blank = false,
+  ) {
     this.#mcp = mcp;
+    this.blank = blank;
     this.start = start;
     this.#models = models;
     this.#http = http;
@@ -74,7 +84,7 @@ export class Tape {
 
   /** Of a run that asked nobody for anything: everything else can be found again. */
   static blank(start: Omit<StartEntry, 'k'>): Tape {
-    return new Tape({ k: 'start', ...start }, [], new Map(), []);
+    return new Tape({ k: 'start', ...start }, [], new Map(), [], true);
   }
 
   /** Questions that were recorded and not asked again. */

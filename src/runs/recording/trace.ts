@@ -51,7 +51,8 @@ function endText(how: Extract<AuditEvent, { type: 'command.exited' }>['outcome']
   return how.kind === 'signalled' ? `signal ${how.signal}` : how.kind;
 }
 
-function withoutOwn(all: readonly RanCommand[]): RanCommand[] {
+/** Without what Cordon runs itself: the git that commits what was left, and all below it. Parents come before their children. */
+export function withoutOwn<T extends Pick<RanCommand, 'id' | 'parent' | 'argv'>>(all: readonly T[]): T[] {
   const left = new Set<number>();
   return all.filter(({ id, parent, argv }) => {
     const own = left.has(parent) || (parent === 0 && OWN_GIT.every((word, i) => argv[i] === word));
