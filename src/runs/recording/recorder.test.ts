@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-const start = { documents: { organisation: null, repository: null }, epoch: 0, seed: '0'.repeat(32) };
+const start = { branch: null, documents: { organisation: null, repository: null }, epoch: 0, seed: '0'.repeat(32) };
 
 function open(redactor: Redactor): Recorder {
   return new Recorder({ file: join(dir, 'recording'), redactor, start, own: [], drawn: [], monotonic: () => 0 });
