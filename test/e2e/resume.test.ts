@@ -276,3 +276,30 @@ describe('refused, with the reason:', () => {
     expect(stderr).toContain('you are user:somebody-else');
   }, 60_000);
 });
+
+test('the policy of now may be wider than the one it began under, and must not be stricter', async () => {
+  upstream.heard.length = 0;
+  const file = join(site.root, 'policy.yaml');
+  const write = (models: string, more = '') =>
+    writeFileSync(file, `version: 1\nllm_policy: {allowed_providers: [acme], models: [${models}]}\n${more}`);
+  write('"small-*"');
+  const asked = untilAsked([edit('x.txt', 'x\n')]);
+  const running = start('do it', '--policy', file);
+  await asked;
+  const lost = await kill(running);
+  write('"small-*"', 'limits: {wall_clock: 5m}\n');
+  const narrow = await resume(lost);
+  expect(narrow.status, narrow.stderr).toBe(3);
+  expect(narrow.stderr).toMatch(/stricter than the one it ran under: .*limits\.wall_clock/);
+  write(
+    '"small-*"',
+    'rules: |\n  forbid (principal, action == Action::"tool.call", resource == Tool::"builtin/edit");\n',
+  );
+  const forbidden = await resume(lost);
+  expect(forbidden.stderr).toMatch(/builtin\/edit: permit then, deny now/);
+  write('"small-*", "large-*"');
+  upstream.heard.length = 0;
+  script = () => finish('done');
+  const { status, stderr } = await resume(lost);
+  expect(status, stderr).toBe(0);
+}, 120_000);
