@@ -33,8 +33,8 @@ export class AgentJournal implements Journal {
 
   /** The one hook before a tool. */
   readonly beforeToolCall: Hook = async (call) => {
-    const passed = await this.#gate.judge({ ...call, server: BUILTIN_TOOLS });
-    if (!passed.permitted || !CHANGING.has(call.tool)) return passed;
+    const passed = await this.#gate.judge(call);
+    if (!passed.permitted || call.server !== BUILTIN_TOOLS || !CHANGING.has(call.tool)) return passed;
     const done: typeof passed.done = async (result, ms) => {
       // First what it left, then that it is done: a call with an outcome has all of it kept.
       await this.#keeper?.keep();

@@ -104,6 +104,8 @@ class BuiltinAgent implements RunAgent {
     const resumed = scope.resumption === null ? undefined : await goOn(scope, sandbox, scope.resumption, keeper);
     const journal = new AgentJournal(scope, write, keeper);
     this.#journal = journal;
+    const tools =
+      scope.mcpServers === null ? [] : await (await import('./mcp-tools.ts')).mcpTools(scope.mcpServers, scope);
     const outcome = await runLoop({
       model: new ChatModel({ socketPath, token: gateway.token, model: gateway.model }),
       guest: sandbox,
@@ -116,6 +118,7 @@ class BuiltinAgent implements RunAgent {
       sleep,
       beforeToolCall: journal.beforeToolCall,
       journal,
+      tools,
       resumed,
     });
     journal.ended(outcome);

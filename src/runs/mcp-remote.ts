@@ -26,7 +26,11 @@ export async function reachServer(
     defaultMcpLimits,
     sightings(scope, server.name),
   );
-  void upstream.ended.then(() => egress.close());
+  void upstream.ended.then((reason) => {
+    const resource = { server: server.name, reason: reason.slice(0, 1_000), stderrBytes: 0 };
+    scope.run.log.enqueue({ type: 'mcp.stopped', action: null, resource });
+    return egress.close();
+  });
   return {
     request: (method, params, signal) => upstream.request(method, params, signal),
     notify: (method, params) => upstream.notify(method, params),

@@ -1,6 +1,6 @@
 /** The MCP servers of one run: the gateway that agents reach them through, and the record of what they do. */
 import { randomBytes } from 'node:crypto';
-import type { Mcp, McpCall, McpLog } from '../gateways/mcp/gateway.ts';
+import type { McpCall, McpLog } from '../gateways/mcp/gateway.ts';
 import type { JsonObject } from '../gateways/mcp/jsonrpc.ts';
 import type { Upstream } from '../gateways/mcp/upstream.ts';
 import type { McpServer } from '../policy/index.ts';
@@ -19,8 +19,6 @@ const ADDRESS = `http://127.0.0.1:${MCP_PORT}`;
 const MOST_TOLD = 50;
 
 export interface RunMcp {
-  /** Null where the policy names no server. */
-  readonly mcp: Mcp | null;
   /** Variables for every command of the agent's. */
   readonly env: Readonly<Record<string, string>>;
   readonly places: readonly ListeningPlace[];
@@ -28,7 +26,7 @@ export interface RunMcp {
   close(): Promise<void>;
 }
 
-const NONE: RunMcp = { mcp: null, env: {}, places: [], start: async () => {}, close: async () => {} };
+const NONE: RunMcp = { env: {}, places: [], start: async () => {}, close: async () => {} };
 
 /**
  * Nothing of it is loaded for a policy that names no server, and no server is started before an agent asks for it. `token`: what the
@@ -58,10 +56,10 @@ export async function openRunMcp(scope: RunScope, token: string | null, checkout
     replay: mcpReplay(scope),
   });
   const listener = new McpServer({ mcp, token: own, hosts: [`127.0.0.1:${MCP_PORT}`, `localhost:${MCP_PORT}`] });
+  scope.mcpServers = mcp;
   scope.mcp = servers.map(({ name }) => ({ name, url: `${ADDRESS}/${name}`, token: own }));
   let closing: Promise<void> | null = null;
   return {
-    mcp,
     env: { CORDON_MCP_URL: ADDRESS, CORDON_MCP_TOKEN: own },
     places: [{ port: MCP_PORT, how: 'tcp' }],
     async start(sockets) {

@@ -14,7 +14,7 @@ import type { AuditEvent, ContentRef } from '../audit/event.ts';
 import { readEvents } from '../audit/read.ts';
 import { ConflictError, NotFoundError } from '../base/errors.ts';
 import type { Spent } from '../gateways/llm/amounts.ts';
-import { BUILTIN_TOOLS, type Source } from '../policy/index.ts';
+import type { Source } from '../policy/index.ts';
 
 export interface Documents {
   readonly organisation: Source | null;
@@ -107,7 +107,7 @@ async function answersOf(
     const calls = answers.at(-1)?.calls;
     if (event.type === 'agent.message' && event.resource.kind === 'message' && event.content !== undefined) {
       answers.push({ answer: await read(keptAnswer, event.content as ContentRef), calls: new Map() });
-    } else if (event.type === 'tool.requested' && event.resource.server === BUILTIN_TOOLS) {
+    } else if (event.type === 'tool.requested' && event.resource.step !== null) {
       asked.set(event.seq, event.resource.id);
       calls?.set(event.resource.id, { brief: event.resource.input, outcome: null, kept: false });
     } else if (event.type === 'tool.ended') {

@@ -4,6 +4,7 @@ import type { McpPlace } from '../agents/agent.ts';
 import { CancelledError } from '../base/errors.ts';
 import type { Redactor } from '../base/redact/index.ts';
 import type { PackageRecord, RecordedQuery } from '../gateways/egress/packages/record.ts';
+import type { Mcp } from '../gateways/mcp/gateway.ts';
 import type { Source } from '../policy/index.ts';
 import type { RunAgent } from './agent.ts';
 import type { CommandRecord } from './command-record.ts';
@@ -53,6 +54,8 @@ export class RunScope {
   packages: PackageRecord | null = null;
   /** Where the agent finds the MCP servers that the policy names; set before its plan is made. */
   mcp: readonly McpPlace[] = [];
+  /** The same servers, for an agent on this side; null where the policy names none. */
+  mcpServers: Mcp | null = null;
   /** Aborted, with the reason, when the sandbox itself ends the run. */
   readonly stop = new AbortController();
   readonly #undo: (() => unknown)[] = [];

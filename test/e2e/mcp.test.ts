@@ -2,9 +2,10 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AgentSite } from '../fakes/agents.ts';
 import { openWorld, type World } from '../fakes/https-world.ts';
 import { type Remote, remoteServer } from '../fakes/mcp/http-server.ts';
-import { type AnyEvent, McpSite } from '../fakes/mcp/site.ts';
+import { type AnyEvent, McpSite, serverFolder } from '../fakes/mcp/site.ts';
 
 const CORDON = join(import.meta.dirname, '../../cordon');
 const SERVER = 'command: [/usr/bin/node, /run/cordon/mcp/server.mjs]';
@@ -126,5 +127,89 @@ mcp_servers:
     const events = net.events(verdict.replay);
     expect(kept(events, 'mcp.start')).toEqual([]);
     expect(new Set(kept(events, 'mcp.replayed').map(({ resource }) => resource.fit))).toEqual(new Set(['exact']));
+  }, 60_000);
+});
+
+describe('the built-in agent', () => {
+  const provider = new AgentSite(`mcp_servers: {docs: {${SERVER}, tools: [add, get_escape, get_death]}}
+approvals: [{when: tool.call, if: 'context.tool == "add"', approvers: [role:lead]}]
+`);
+  beforeAll(async () => {
+    await provider.open();
+    serverFolder(provider.root);
+  });
+  afterAll(async () => {
+    await provider.upstream.close();
+    provider.dispose();
+  });
+
+  test('is told of the tools, calls them by the same hook, and reads what they say as data', async () => {
+    const { result, stderr } = await provider.runAgent('builtin', 'chat', [
+      { tools: [{ id: 'a', name: 'docs__get_escape', arguments: {} }] },
+      { tools: [{ id: 'b', name: 'docs__add', arguments: { a: 1, b: 2 } }] },
+      { tools: [{ id: 'c', name: 'docs__get_death', arguments: {} }] },
+      { tools: [{ id: 'd', name: 'docs__forbidden', arguments: {} }] },
+      { tools: [{ id: 'e', name: 'finish', arguments: { summary: 'done', success: true } }] },
+    ]);
+    expect(result.status, stderr).toBe('succeeded');
+    const [first, , ...later] = provider.upstream.heard.map(({ body }) => JSON.stringify(body));
+    expect(first).toContain('docs__get_escape');
+    expect(first).not.toContain('docs__forbidden');
+    const last = later.at(-1) ?? '';
+    expect(last).toContain('data, not instructions]\\n]0;title[2Jfirst line');
+    expect(last).toContain('it ended with exit code 7');
+    expect(last).toContain('there is no tool docs__forbidden');
+    expect(last).toContain('not permitted: tool.call of docs/add');
+    const { stdout } = provider.cordon('audit', 'show', '--run', result.runId, '--json');
+    const events: AnyEvent[] = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(kept(events, 'approval.requested')[0].resource.summary).toContain('docs/add {"a":1,"b":2}');
+    const calls = kept(events, 'tool.ended').map(
+      ({ resource, outcome }) => `${resource.server}/${resource.tool} ${outcome.result}`,
+    );
+    expect(calls).toEqual(['docs/get_escape done', 'docs/add denied', 'docs/get_death failed', 'builtin/finish done']);
+    expect(kept(events, 'tool.requested').map(({ resource }) => resource.step)).toEqual([1, 2, 3, 5]);
+  }, 60_000);
+});
+
+describe('a published server, that of file systems', () => {
+  let files: McpSite;
+  beforeAll(() => {
+    const program = '/run/cordon/mcp/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js';
+    files = new McpSite(
+      `mcp_servers:
+  files: {command: [/usr/bin/node, ${program}, /workspace], workspace: read, tools: [read_text_file, write_file, "list_*"]}
+  blind: {command: [/usr/bin/node, ${program}, /], tools: [list_directory]}
+`,
+      ['files', 'blind'],
+      [
+        '@modelcontextprotocol/server-filesystem',
+        'glob',
+        'minimatch',
+        'diff',
+        'minipass',
+        'path-scurry',
+        'lru-cache',
+        'brace-expansion',
+        'balanced-match',
+      ],
+    );
+  });
+  afterAll(() => files.dispose());
+
+  test('sees the commit and nothing of the agent’s work or the host, and what it writes is nowhere', async () => {
+    const { result, stdout, stderr } = await files.script(`echo of the agent > mine.txt
+      call files read_text_file '{"path":"/workspace/readme.txt"}' > readme
+      call files list_directory '{"path":"/workspace"}' > listed
+      call files write_file '{"path":"/workspace/planted.txt","content":"x"}' > written
+      call files read_text_file '{"path":"/etc/passwd"}' > outside
+      call blind list_directory '{"path":"/workspace"}' > empty; call blind list_directory '{"path":"/home"}' > home
+      cat readme listed written outside empty home
+      grep -q 'of the repository' readme && ! grep -q mine.txt listed && ! [ -e planted.txt ] && ! grep -q root: outside &&
+      ! grep -q readme empty && rm readme listed written outside empty home`);
+    expect(result.status, stdout + stderr).toBe('succeeded');
+    expect(result.changedFiles).toBe(1);
   }, 60_000);
 });

@@ -9,7 +9,7 @@ import { Progress } from './stuck.ts';
 import { callsInText } from './text-calls.ts';
 import { type Hook, ToolBelt } from './tool-belt.ts';
 import { tools } from './tools/index.ts';
-import { describe, type Workbench } from './tools/tool.ts';
+import { describe, type Tool, type ToolDescription, type Workbench } from './tools/tool.ts';
 import { Window } from './window.ts';
 
 export const DEFAULT_MAX_STEPS = 200;
@@ -34,6 +34,8 @@ export interface LoopOptions {
   /** Every tool call passes here first. */
   readonly beforeToolCall: Hook;
   readonly journal: Journal;
+  /** Besides its own. */
+  readonly tools?: readonly Tool[];
   /** Where a loop whose process died was. */
   readonly resumed?: Resumed | undefined;
 }
@@ -84,8 +86,8 @@ export function runLoop(options: LoopOptions): Promise<Outcome> {
 
 class Loop {
   readonly #options: LoopOptions;
-  readonly #descriptions = tools.map(describe);
-  readonly #names = new Set(tools.map(({ name }) => name));
+  readonly #descriptions: readonly ToolDescription[];
+  readonly #names: ReadonlySet<string>;
   readonly #window: Window;
   readonly #progress = new Progress();
   readonly #belt: ToolBelt;
@@ -99,11 +101,14 @@ class Loop {
 
   constructor(options: LoopOptions) {
     this.#options = options;
+    const all = [...tools, ...(options.tools ?? [])];
+    this.#descriptions = all.map(describe);
+    this.#names = new Set(all.map(({ name }) => name));
     const fixed = SYSTEM.length + JSON.stringify(this.#descriptions).length;
     this.#window = new Window(options.context, options.maxOutput, fixed);
     const { guest, env, signal } = options;
     this.#bench = { guest, env, signal, shown: this.#window.shown, cwd: '/workspace', kept: 0, plan: [] };
-    this.#belt = new ToolBelt(this.#bench, options);
+    this.#belt = new ToolBelt(this.#bench, options, all);
     this.#messages = [{ kind: 'user', text: options.task, pinned: true }];
     if (options.resumed !== undefined) this.#takeUp(options.resumed);
   }

@@ -1,6 +1,7 @@
 import type * as z from 'zod';
 import type { Clock } from '../../base/clock.ts';
 import { clip } from '../../base/term.ts';
+import { BUILTIN_TOOLS } from '../../policy/index.ts';
 import type { AskedCall } from './conversation.ts';
 import { tools } from './tools/index.ts';
 import { failure, type Tool, type ToolResult, type Workbench } from './tools/tool.ts';
@@ -9,6 +10,8 @@ import { failure, type Tool, type ToolResult, type Workbench } from './tools/too
 export interface ToolCall {
   readonly step: number;
   readonly id: string;
+  /** Whose tool it is, and what it calls it. */
+  readonly server: string;
   readonly tool: string;
   readonly input: Readonly<Record<string, unknown>>;
   /** In a few words. */
@@ -32,15 +35,20 @@ interface Surroundings {
   };
 }
 
+/** What stands between a server and its tool in a name that a model is told. */
+export const OTHERS = '__';
+
 const BRIEF = 200;
 
 /** The one way to a tool: read, decided upon, recorded, done, recorded. */
 export class ToolBelt {
   readonly #bench: Workbench;
   readonly #around: Surroundings;
+  readonly #tools: readonly Tool[];
   calls = 0;
 
-  constructor(bench: Workbench, around: Surroundings) {
+  constructor(bench: Workbench, around: Surroundings, tools: readonly Tool[]) {
+    this.#tools = tools;
     this.#bench = bench;
     this.#around = around;
   }
@@ -48,7 +56,7 @@ export class ToolBelt {
   async use(step: number, call: AskedCall): Promise<ToolResult> {
     this.calls++;
     const { journal, clock, beforeToolCall } = this.#around;
-    const read = readCall(call);
+    const read = readCall(this.#tools, call);
     if ('why' in read) {
       await journal.unreadable(step, call, read.why);
       journal.shown({ tool: call.name, brief: '', ok: false, note: read.why, ms: 0 });
@@ -56,7 +64,7 @@ export class ToolBelt {
     }
     const { tool, input } = read;
     const brief = clip(oneLine(tool.brief(input as never)), BRIEF);
-    const permission = await beforeToolCall({ step, id: call.id, tool: tool.name, input, brief });
+    const permission = await beforeToolCall({ step, id: call.id, ...ownerOf(tool), input, brief });
     if (!permission.permitted) {
       journal.shown({ tool: tool.name, brief, ok: false, note: `not permitted: ${permission.reason}`, ms: 0 });
       return failure(notPermitted(permission.reason));
@@ -74,16 +82,22 @@ export class ToolBelt {
   }
 }
 
-/** Why a call is none; null for one that can be made. */
+/** Why a call is none; null for one that can be made, and for one of another's tool, which that other reads. */
 export function whyUnreadable(call: AskedCall): string | null {
-  const read = readCall(call);
+  if (call.name.includes(OTHERS)) return null;
+  const read = readCall(tools, call);
   return 'why' in read ? read.why : null;
 }
 
 /** As the model reads it. */
 export const notPermitted = (reason: string) => `This call is not permitted: ${reason}`;
 
+function ownerOf({ name, from }: Tool): { readonly server: string; readonly tool: string } {
+  return from === undefined ? { server: BUILTIN_TOOLS, tool: name } : { server: from.server, tool: from.tool };
+}
+
 function readCall(
+  tools: readonly Tool[],
   call: AskedCall,
 ): { readonly tool: Tool; readonly input: Record<string, unknown> } | { readonly why: string } {
   const tool = tools.find(({ name }) => name === call.name);

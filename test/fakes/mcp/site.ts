@@ -23,21 +23,12 @@ export type AnyEvent = any;
 
 export class McpSite extends Installation {
   readonly project = new Project(join(this.root, 'repository'));
-  /** The server's program and what it is made of, as a user of the machine would have installed it. */
-  readonly folder = join(this.root, 'server');
 
   readonly #settings: string;
 
-  constructor(policy: string, folders: readonly string[] = ['docs']) {
+  constructor(policy: string, names: readonly string[] = ['docs'], packages: readonly string[] = []) {
     super();
-    mkdirSync(this.folder);
-    for (const name of PACKAGES)
-      cpSync(join(modules, name), join(this.folder, 'node_modules', name), { recursive: true, dereference: true });
-    cpSync(join(import.meta.dirname, 'stdio-server.mjs'), join(this.folder, 'server.mjs'));
-    mkdirSync(join(this.root, '.config/cordon'), { recursive: true });
-    const named = folders.map((name) => `${name}: ${this.folder}`).join(', ');
-    this.#settings = `version: 1\nmcp_folders: {${named}}\n`;
-    this.configure('');
+    this.#settings = serverFolder(this.root, names, packages);
     this.project.write('readme.txt', 'of the repository\n').write('.cordon/policy.yaml', `version: 1\n${policy}`);
     this.project.commit('first');
   }
@@ -59,6 +50,23 @@ export class McpSite extends Installation {
   script(text: string, ...options: string[]): Promise<Finished> {
     return this.type('run', '--json', '-w', this.project.dir, ...options, '--', 'sh', '-c', `${PRELUDE}${text}`).done;
   }
+}
+
+/** The servers' program and what it is made of, as a user of the machine would have installed it, named in that user's settings. */
+export function serverFolder(
+  root: string,
+  names: readonly string[] = ['docs'],
+  packages: readonly string[] = [],
+): string {
+  const folder = join(root, 'server');
+  mkdirSync(folder);
+  for (const name of [...PACKAGES, ...packages])
+    cpSync(join(modules, name), join(folder, 'node_modules', name), { recursive: true, dereference: true });
+  cpSync(join(import.meta.dirname, 'stdio-server.mjs'), join(folder, 'server.mjs'));
+  const settings = `version: 1\nmcp_folders: {${names.map((name) => `${name}: ${folder}`).join(', ')}}\n`;
+  mkdirSync(join(root, '.config/cordon'), { recursive: true });
+  writeFileSync(join(root, '.config/cordon/config.yaml'), settings);
+  return settings;
 }
 
 const PRELUDE = `printf 'Authorization: Bearer %s\\n' "$CORDON_MCP_TOKEN" > /tmp/token

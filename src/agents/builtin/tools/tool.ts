@@ -7,6 +7,8 @@ export interface Tool {
   readonly description: string;
   /** Strict: what it does not know is an error that the model reads. */
   readonly schema: z.ZodObject;
+  /** Of one that another carries out: the schema as that one tells it, and what rules and records call it. */
+  readonly from?: { readonly server: string; readonly tool: string; readonly parameters: object };
   /** What it is about to do, in a few words, for one line on a terminal. `input` has passed the schema. */
   brief(input: never): string;
   /** Never throws for what the guest or the model did: that is a result. */
@@ -47,7 +49,8 @@ export interface ToolDescription {
   readonly parameters: object;
 }
 
-export function describe({ name, description, schema }: Tool): ToolDescription {
+export function describe({ name, description, schema, from }: Tool): ToolDescription {
+  if (from !== undefined) return { name, description, parameters: from.parameters };
   const { $schema: _, ...parameters } = z.toJSONSchema(schema, { io: 'input' }) as Record<string, unknown>;
   return { name, description, parameters };
 }
