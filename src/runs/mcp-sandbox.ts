@@ -47,7 +47,8 @@ export async function startServer(
     ? await openServerNetwork(scope, server, dir)
     : null;
   const spec: SandboxSpec = {
-    runId: `${run.id}-mcp`,
+    // Names its control group, which is nobody else's.
+    runId: `${run.id}-mcp-${server.name}-${attempt}`,
     runDir: dir,
     workspace: program.workspace ? { kind: 'checkout', dir: checkout } : { kind: 'empty' },
     toolbox: { kind: 'usr' },

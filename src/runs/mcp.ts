@@ -150,7 +150,7 @@ function mcpLog(scope: RunScope, servers: readonly McpServer[]): McpLog {
     async listed(server, { tools, digest, hidden }, changed) {
       const content = await new ToolGate(scope).keep(tools as never);
       const resource = { server, digest, tools: tools.length, hidden, changed: changed.slice(0, 100) };
-      run.log.enqueue({ type: 'mcp.tools', action: null, resource, ...content });
+      await run.log.append({ type: 'mcp.tools', action: null, resource, ...content });
       if (changed.length > 0)
         scope.warn(`the MCP server ${server} tells otherwise of ${changed.slice(0, 5).join(', ')} than it did before`);
     },

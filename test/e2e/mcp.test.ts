@@ -45,6 +45,58 @@ test('a guest lists the permitted tools and calls one; every step is in the log'
   expect(site.leftovers()).toEqual([]);
 }, 60_000);
 
+test('what a guest puts into arguments is looked at: neither a placeholder nor a value of a secret goes to a server', async () => {
+  const value = 'package-token-that-stays-outside-31';
+  const lent = new McpSite(`secrets: [{name: NPM_TOKEN, use: {host: packages.acme.example}}]
+security: {allowed_network_hosts: [packages.acme.example]}
+mcp_servers: {docs: {${SERVER}, tools: [get_files]}}
+`);
+  try {
+    expect(spawnSync(CORDON, ['secrets', 'set', 'NPM_TOKEN'], { env: lent.env, input: value }).status).toBe(0);
+    const { result, stdout, stderr } = await lent.script(`call docs get_files "{\\"dir\\":\\"$NPM_TOKEN\\"}" > one
+      call docs get_files "{\\"dir\\":\\"$(printf %s "$NPM_TOKEN" | base64 -w0)\\"}" > two
+      call docs get_files '{"dir":"x ${value} y"}' > three; cat one two three; rm one two three`);
+    expect(result.status, stdout + stderr).toBe('succeeded');
+    const events = lent.events(result.runId);
+    expect(kept(events, 'tool.ended').map(({ outcome }) => outcome.text.replace(/:.*/, ''))).toEqual([
+      'This call is refused',
+      'This call is refused',
+      'This call is refused',
+    ]);
+    expect(kept(events, 'secret.alarm')).toHaveLength(2);
+    expect(kept(events, 'mcp.start')).toEqual([]);
+    expect(JSON.stringify(events)).not.toContain(value);
+  } finally {
+    lent.dispose();
+  }
+}, 60_000);
+
+test('two servers at once, each in a sandbox of its own; one that dies takes nobody with it', async () => {
+  const two = new McpSite(
+    `mcp_servers:
+  docs: {${SERVER}, tools: [add, get_death]}
+  other: {${SERVER}, tools: [add], env: {MODE: crash}}
+  third: {${SERVER}, tools: [add, write_file, get_files]}
+`,
+    ['docs', 'other', 'third'],
+  );
+  try {
+    const { result, stdout, stderr } = await two.script(`call third write_file '{"path":"/tmp/mine"}'
+      call docs get_death; call other add '{"a":1,"b":1}'
+      call third get_files '{"dir":"/tmp"}' | tee files; call docs add '{"a":3,"b":4}' | tee sum
+      grep -q mine files && grep -q '"7"' sum; ok=$?; rm files sum; exit $ok`);
+    expect(result.status, stdout + stderr).toBe('succeeded');
+    expect(stderr).toContain('no such configuration');
+    const events = two.events(result.runId);
+    expect(kept(events, 'mcp.started').filter(({ outcome }) => outcome.result === 'failed')).toHaveLength(1);
+    expect(events.at(-1)?.type).toBe('run.stopped');
+    expect(two.verify()).toEqual([]);
+    expect(two.leftovers()).toEqual([]);
+  } finally {
+    two.dispose();
+  }
+}, 60_000);
+
 describe('servers of the network', () => {
   const KEY = 'tracker-token-that-nobody-may-see-77';
   let world: World;

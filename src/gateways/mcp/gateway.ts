@@ -36,7 +36,7 @@ export type Judged =
   | { readonly permitted: false; readonly reason: string };
 
 export interface McpLog extends SessionLog {
-  listed(server: string, listing: Listing, changed: readonly string[]): void;
+  listed(server: string, listing: Listing, changed: readonly string[]): Promise<void>;
   unjudged(event: { readonly what: string; readonly server: string | null; readonly detail: string }): void;
 }
 
@@ -111,7 +111,7 @@ export class Mcp {
     const listing = this.#options.redact(readListing(values, (tool) => mayCall(server, tool), this.limits));
     const changed = before === undefined ? [] : changedTools(before, listing);
     this.#listings.set(server, listing);
-    if (before?.digest !== listing.digest) log.listed(server, listing, changed);
+    if (before?.digest !== listing.digest) await log.listed(server, listing, changed);
     return listing.tools;
   }
 

@@ -39,6 +39,8 @@ export class Session {
   #closed = false;
   #up: Promise<Upstream> | null = null;
   readonly #over = new AbortController();
+  /** Starts and ends that are under way: what is recorded of them belongs to the run. */
+  readonly #pending = new Set<Promise<unknown>>();
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -83,7 +85,7 @@ export class Session {
 
   #server(): Promise<Upstream> {
     if (this.#closed) throw new McpFault('cancelled', 'the run has ended');
-    this.#up ??= this.#start();
+    this.#up ??= this.#track(this.#start());
     return this.#up;
   }
 
@@ -122,20 +124,23 @@ export class Session {
   #ended(why: string, up: Upstream): void {
     this.#up = null;
     this.#options.log.stopped(this.#options.name, why);
-    void up.close().catch(() => {});
+    void this.#track(up.close().catch(() => {}));
   }
 
+  #track<T>(work: Promise<T>): Promise<T> {
+    const tracked = work.finally(() => this.#pending.delete(tracked));
+    tracked.catch(() => {}); // whoever waits for it hears of it
+    this.#pending.add(tracked);
+    return tracked;
+  }
+
+  /** Resolves when nothing of it is left, and nothing more is recorded. Idempotent. */
   async close(): Promise<void> {
-    if (this.#closed) return;
     this.#closed = true;
-    const up = await Promise.race([this.#up?.catch(() => null), this.#abandoned()]);
-    await up?.close();
-  }
-
-  /** One that is just being started is told that nobody waits for it, and then is waited for. */
-  async #abandoned(): Promise<Upstream | null> {
     this.#over.abort(new McpFault('cancelled', 'the run has ended'));
-    return (await this.#up?.catch(() => null)) ?? null;
+    const up = await this.#up?.catch(() => null);
+    await up?.close();
+    while (this.#pending.size > 0) await Promise.allSettled([...this.#pending]);
   }
 }
 

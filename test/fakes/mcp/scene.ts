@@ -61,7 +61,7 @@ export class McpScene {
         starting: async () => ++this.starts,
         started: async (_token, _server, { reason }) => tell('started', reason ?? 'done'),
         stopped: (_server, reason) => tell('stopped', reason),
-        listed: (_server, { digest }, changed) => tell('listed', `${digest} ${changed.join(',')}`),
+        listed: async (_server, { digest }, changed) => tell('listed', `${digest} ${changed.join(',')}`),
         unjudged: ({ what, detail }) => tell(what, detail),
       },
       clock: systemClock,
