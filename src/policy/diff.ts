@@ -82,6 +82,8 @@ function linesOf(document: PolicyDocument | undefined): Map<string, string> {
     if (Array.isArray(value)) {
       if (value.length === 0) lines.set(key, '[]');
       for (const item of value) lines.set(`${key}: ${entryText(item)}`, '');
+    } else if (value !== null && typeof value === 'object' && 'text' in value && 'host' in value) {
+      lines.set(key, String(value.text)); // a URL, as it was written
     } else if (value !== null && typeof value === 'object') {
       for (const [name, inner] of Object.entries(value)) walk(inner, key === '' ? name : `${key}.${name}`);
     } else lines.set(key, String(value).trim());

@@ -180,6 +180,17 @@ mcp_servers:
     expect(kept(events, 'mcp.start')).toEqual([]);
     expect(new Set(kept(events, 'mcp.replayed').map(({ resource }) => resource.fit))).toEqual(new Set(['exact']));
   }, 60_000);
+
+  test('a secret that is taken back while a run goes on is shown to nobody any more', async () => {
+    const done = net.script(`call tracker list_issues '{"state":"before"}'
+      until call tracker list_issues '{"state":"after"}' | tee last | grep -q '"isError":true'; do sleep 0.1; done; cat last; rm last`);
+    await expect.poll(() => remote.called.includes('list_issues after'), { timeout: 30_000 }).toBe(true);
+    const revoked = await net.type('secrets', 'revoke', 'TRACKER_TOKEN').done;
+    expect(revoked.status, revoked.stderr).toBe(0);
+    const { result, stdout, stderr } = await done;
+    expect(result.status, stdout + stderr).toBe('succeeded');
+    expect(stdout + stderr).toMatch(/revoked|taken/);
+  }, 60_000);
 });
 
 describe('the built-in agent', () => {
