@@ -14,6 +14,8 @@ export interface AgentProfile {
   readonly program: string;
   readonly package: AgentPackage;
   plan(session: AgentSession): AgentPlan;
+  /** Why it goes without the MCP servers of the policy, where it does. */
+  readonly withoutMcp?: string;
   /** How it speaks the Agent Client Protocol. Left out where it does not. */
   acp?(session: AgentSession): AcpPlan;
   /**

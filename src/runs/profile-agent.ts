@@ -53,6 +53,10 @@ export async function openProfileAgent(
       if (gateway?.model == null) throw new UsageError('no provider has a model that the policy permits', MODEL);
       const parts = promptParts(request);
       record(scope, profile, found, gateway.model, parts);
+      if (profile.withoutMcp !== undefined && scope.mcp.length > 0) {
+        const names = scope.mcp.map((place) => place.name).join(', ');
+        scope.io.onProgress({ step: `note: ${profile.withoutMcp}: it goes without ${names}` });
+      }
       const session = {
         launcher: found.launcher,
         prompt: promptText(parts, scope),

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Replayed } from '../../src/runs/replay.ts';
 import { AgentSite, writesTheAnswer } from '../fakes/agents.ts';
 
 const AGENTS = [
@@ -27,13 +28,21 @@ function talk(agent: string, provider: string, ...more: string[]) {
   const escalation = { sandbox_permissions: 'require_escalated', justification: 'to write the answer' };
   site.script = (heard) => {
     const turn = writesTheAnswer(heard);
-    if (agent === 'codex-acp' && turn.tools?.[0] !== undefined)
+    if (agent === 'codex-acp' && more.includes('--policy') && turn.tools?.[0] !== undefined)
       Object.assign(turn.tools[0].arguments as object, escalation);
     return turn;
   };
   const model = ['--model', `${provider}/small-1`];
   const options = ['--json', '-w', site.project.dir, '--agent', 'acp', ...model, ...more];
   return site.type('run', ...options, 'fix the typo in greeting.txt', '--', agent).done;
+}
+
+async function isReplayed(run: string): Promise<void> {
+  site.upstream.heard.length = 0;
+  const again = await site.type('runs', 'replay', run, '--json').done;
+  expect(site.upstream.heard).toEqual([]);
+  const { verdict, divergences } = JSON.parse(again.stdout) as Replayed;
+  expect({ verdict, divergences }, again.stderr).toEqual({ verdict: 'exact', divergences: [] });
 }
 
 function policy(rules: string): string {
@@ -62,6 +71,7 @@ describe.each(AGENTS)('$agent', ({ agent, provider }) => {
     expect(of('agent.ended')).toMatchObject([{ ok: true, reason: null }]);
     expect(of('command.started').map(({ argv }) => argv)).toContainEqual(['sed', 's/wrold/world/', 'greeting.txt']);
     expect(site.verify()).toEqual([]);
+    if (agent === 'gemini') await isReplayed(result.runId);
   }, 300_000);
 
   test('asks where the policy has rules, and hears the answer', async (context) => {

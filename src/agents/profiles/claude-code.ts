@@ -1,5 +1,10 @@
-import type { AgentProfile } from '../agent.ts';
-import { streamJson } from './shared.ts';
+import type { AgentProfile, McpPlace } from '../agent.ts';
+import { mcpByName, streamJson } from './shared.ts';
+
+/** Below the home folder: a token is no argument. */
+const SERVERS = '.claude/cordon-mcp.json';
+const servers = (mcp: readonly McpPlace[]) =>
+  JSON.stringify({ mcpServers: mcpByName(mcp, (place) => ({ type: 'http', ...place })) });
 
 /** Claude Code. Its package brings one program a platform; its install script would only link it. */
 export const claudeCode: AgentProfile = {
@@ -13,7 +18,7 @@ export const claudeCode: AgentProfile = {
     entry: (arch) => `@anthropic-ai/claude-code-linux-${arch}/claude`,
     runtime: 'native',
   },
-  plan: ({ launcher, prompt, model, gateway, extra }) => ({
+  plan: ({ launcher, prompt, model, gateway, mcp, home, extra }) => ({
     argv: [
       ...launcher,
       '-p',
@@ -24,6 +29,9 @@ export const claudeCode: AgentProfile = {
       '--dangerously-skip-permissions', // the sandbox is the boundary; its own questions have nobody to answer them
       '--model',
       model,
+      // Before another option: it takes as many files as there are.
+      ...(mcp.length === 0 ? [] : ['--mcp-config', `${home}/${SERVERS}`]),
+      '--strict-mcp-config', // none that the repository brings along
       ...extra,
     ],
     env: {
@@ -35,6 +43,7 @@ export const claudeCode: AgentProfile = {
       ANTHROPIC_DEFAULT_SONNET_MODEL: model,
       ANTHROPIC_DEFAULT_OPUS_MODEL: model,
       CLAUDE_CODE_SUBAGENT_MODEL: model,
+      ENABLE_TOOL_SEARCH: 'false', // models of other providers know nothing of tools that are told later
       IS_SANDBOX: '1',
       DISABLE_AUTOUPDATER: '1',
       DISABLE_UPDATES: '1',
@@ -44,6 +53,7 @@ export const claudeCode: AgentProfile = {
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
     },
     home: {
+      ...(mcp.length === 0 ? {} : { [SERVERS]: servers(mcp) }),
       '.claude.json': JSON.stringify({ hasCompletedOnboarding: true, autoUpdates: false }),
       '.claude/settings.json': JSON.stringify({ includeCoAuthoredBy: false, sandbox: { enabled: false } }),
     },

@@ -14,7 +14,7 @@ export const codexAcp: AgentProfile = {
     runtime: 'node',
   },
   plan: (session) => {
-    const { env, home } = codex.plan(session);
+    const { env, home } = codex.plan({ ...session, mcp: [] }); // it hands over those of its session
     return { argv: [...session.launcher, ...session.extra], env, home };
   },
   acp: () => ({

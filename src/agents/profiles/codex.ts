@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { AgentProfile, AgentStep } from '../agent.ts';
+import type { AgentProfile, AgentStep, McpPlace } from '../agent.ts';
 import { amount, parserOf, plain, some, text } from './shared.ts';
 
 const item = z.object({
@@ -67,7 +67,7 @@ export const codex: AgentProfile = {
       `@openai/codex-linux-${arch}/vendor/${arch === 'arm64' ? 'aarch64' : 'x86_64'}-unknown-linux-musl/bin/codex`,
     runtime: 'native',
   },
-  plan: ({ launcher, prompt, model, gateway, extra }) => ({
+  plan: ({ launcher, prompt, model, gateway, mcp, extra }) => ({
     argv: [
       ...launcher,
       'exec',
@@ -79,7 +79,7 @@ export const codex: AgentProfile = {
       prompt,
     ],
     env: { CORDON_MODEL_KEY: gateway.token },
-    home: { '.codex/config.toml': configuration(model, gateway.url) },
+    home: { '.codex/config.toml': configuration(model, gateway.url) + mcp.map(serverTable).join('') },
   }),
   parser: () =>
     parserOf(event, (one) => {
@@ -98,6 +98,15 @@ export const codex: AgentProfile = {
 
 /** A JSON string is a TOML string too. */
 const toml = (value: string) => JSON.stringify(value);
+
+/** A repository's own `.codex` is not read: its folder is not trusted. */
+function serverTable({ name, url, token }: McpPlace): string {
+  return `
+[mcp_servers.${toml(name)}]
+url = ${toml(url)}
+http_headers = { Authorization = ${toml(`Bearer ${token}`)} }
+`;
+}
 
 function configuration(model: string, url: string): string {
   return `model = ${toml(model)}

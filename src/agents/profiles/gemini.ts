@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { AgentProfile } from '../agent.ts';
-import { amount, parserOf, plain, some, text } from './shared.ts';
+import { amount, mcpByName, mcpNames, parserOf, plain, some, text } from './shared.ts';
 
 const event = z.object({
   type: z.string(),
@@ -27,7 +27,7 @@ export const gemini: AgentProfile = {
     entry: () => '@google/gemini-cli/bundle/gemini.js',
     runtime: 'node',
   },
-  plan: ({ launcher, prompt, model, gateway, extra }) => ({
+  plan: ({ launcher, prompt, model, gateway, mcp, extra }) => ({
     argv: [
       ...launcher,
       '-p',
@@ -38,6 +38,8 @@ export const gemini: AgentProfile = {
       'stream-json',
       '-m',
       model,
+      '--allowed-mcp-server-names',
+      mcpNames(mcp),
       ...extra,
     ],
     env: {
@@ -51,6 +53,7 @@ export const gemini: AgentProfile = {
     },
     home: {
       '.gemini/settings.json': JSON.stringify({
+        mcpServers: mcpByName(mcp, ({ url: httpUrl, headers }) => ({ httpUrl, headers, trust: true })),
         security: { auth: { selectedType: 'gemini-api-key' }, folderTrust: { enabled: false } },
         general: {
           enableAutoUpdate: false,
@@ -64,7 +67,11 @@ export const gemini: AgentProfile = {
       }),
     },
   }),
-  acp: ({ model }) => ({ args: ['--acp', '-m', model], env: {}, modes: { asks: 'default' } }),
+  acp: ({ model, mcp }) => ({
+    args: ['--acp', '-m', model, '--allowed-mcp-server-names', mcpNames(mcp)],
+    env: {},
+    modes: { asks: 'default' },
+  }),
   parser: () => {
     let said = '';
     return parserOf(event, (one) => {

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { AgentProfile, AgentStep } from '../agent.ts';
-import { amount, parserOf, plain, some, text } from './shared.ts';
+import { amount, mcpByName, parserOf, plain, some, text } from './shared.ts';
 
 const part = z.object({
   text,
@@ -61,7 +61,7 @@ export const opencode: AgentProfile = {
       arch === 'x64' ? 'opencode-linux-x64-baseline/bin/opencode' : `opencode-linux-${arch}/bin/opencode`,
     runtime: 'native',
   },
-  plan: ({ launcher, prompt, model, gateway, extra }) => ({
+  plan: ({ launcher, prompt, model, gateway, mcp, extra }) => ({
     argv: [...launcher, 'run', '--format', 'json', '--model', `cordon/${model}`, ...extra, '--', prompt],
     env: {
       OPENCODE_DISABLE_AUTOUPDATE: '1',
@@ -69,6 +69,7 @@ export const opencode: AgentProfile = {
       OPENCODE_DISABLE_DEFAULT_PLUGINS: '1',
       OPENCODE_DISABLE_LSP_DOWNLOAD: '1',
       OPENCODE_DISABLE_SHARE: '1',
+      OPENCODE_DISABLE_PROJECT_CONFIG: '1', // settings of the repository: servers, plugins, providers
       OPENCODE_PURE: '1', // it would install the packages of plugins
     },
     home: {
@@ -78,6 +79,9 @@ export const opencode: AgentProfile = {
         share: 'disabled',
         model: `cordon/${model}`,
         small_model: `cordon/${model}`,
+        // With the repository's settings its notes would not be read either.
+        instructions: ['/workspace/AGENTS.md', '/workspace/CLAUDE.md'],
+        mcp: mcpByName(mcp, (place) => ({ type: 'remote', ...place, enabled: true, oauth: false })),
         permission: { edit: 'allow', bash: 'allow', webfetch: 'deny' },
         provider: {
           cordon: {

@@ -49,6 +49,7 @@ export const pi: AgentProfile = {
     entry: () => '@earendil-works/pi-coding-agent/dist/bundle/cli.js',
     runtime: 'node',
   },
+  withoutMcp: 'pi takes no MCP servers',
   plan: ({ launcher, prompt, model, gateway, extra }) => ({
     argv: [...launcher, '--provider', 'cordon', '--model', model, '--mode', 'json', ...extra, '-p', prompt],
     env: { PI_OFFLINE: '1', PI_TELEMETRY: '0', PI_SKIP_VERSION_CHECK: '1' },

@@ -1,5 +1,5 @@
 import type { AgentProfile } from '../agent.ts';
-import { streamJson } from './shared.ts';
+import { mcpByName, mcpNames, streamJson } from './shared.ts';
 
 /** Qwen Code. It may take up to 2 GiB of memory. */
 export const qwen: AgentProfile = {
@@ -12,7 +12,7 @@ export const qwen: AgentProfile = {
     entry: () => '@qwen-code/qwen-code/cli-entry.js',
     runtime: 'node',
   },
-  plan: ({ launcher, prompt, model, gateway, extra }) => ({
+  plan: ({ launcher, prompt, model, gateway, mcp, home, extra }) => ({
     argv: [
       ...launcher,
       '-p',
@@ -25,9 +25,12 @@ export const qwen: AgentProfile = {
       'stream-json',
       '-m',
       model,
+      '--allowed-mcp-server-names',
+      mcpNames(mcp),
       ...extra,
     ],
     env: {
+      QWEN_CODE_SYSTEM_SETTINGS_PATH: `${home}/.qwen/cordon.json`,
       OPENAI_BASE_URL: `${gateway.url}/v1`,
       OPENAI_API_KEY: gateway.token,
       OPENAI_MODEL: model,
@@ -38,6 +41,10 @@ export const qwen: AgentProfile = {
       QWEN_USAGE_STATISTICS_ENABLED: 'false',
     },
     home: {
+      // Above the repository's own settings: a server of a permitted name there is not the one that is meant.
+      '.qwen/cordon.json': JSON.stringify({
+        mcpServers: mcpByName(mcp, ({ url: httpUrl, headers }) => ({ httpUrl, headers, trust: true })),
+      }),
       '.qwen/settings.json': JSON.stringify({
         security: { auth: { selectedType: 'openai' }, folderTrust: { enabled: false } },
         general: { disableAutoUpdate: true, disableUpdateNag: true, enableAutoUpdate: false },

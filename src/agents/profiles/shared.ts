@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { AgentParser, AgentStep } from '../agent.ts';
+import type { AgentParser, AgentStep, McpPlace } from '../agent.ts';
 
 /** Shapes of what agents print: whatever is not as expected reads as absent, and nothing is refused for what it has besides. */
 export const text = z.string().catch('');
@@ -112,6 +112,20 @@ function blockSteps(part: z.infer<typeof block>, assistant: boolean): AgentStep[
     default:
       return [];
   }
+}
+
+/** The servers as most settings files have them: streamable HTTP, the token in a header. */
+export function mcpByName<T extends object>(
+  mcp: readonly McpPlace[],
+  entry: (place: { readonly url: string; readonly headers: Readonly<Record<string, string>> }) => T,
+): Record<string, T> {
+  const headers = (token: string) => ({ Authorization: `Bearer ${token}` });
+  return Object.fromEntries(mcp.map(({ name, url, token }) => [name, entry({ url, headers: headers(token) })]));
+}
+
+/** Names for an allow-list that is never empty: several agents take an empty one for none at all. */
+export function mcpNames(mcp: readonly McpPlace[]): string {
+  return mcp.length === 0 ? 'none-but-those-of-the-policy' : mcp.map(({ name }) => name).join(',');
 }
 
 /** For one that is only talked with: its output is the protocol. */
