@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { EnforcementError } from '../base/errors.ts';
-import { STOP, type SupervisorNews, type SupervisorRequest, WAKEUP } from './supervisor-protocol.ts';
+import { ENDED, STOP, type SupervisorNews, type SupervisorRequest, WAKEUP } from './supervisor-protocol.ts';
 import { fileDigests } from './toolbox-digests.ts';
 
 export type CellNews = Exclude<SupervisorNews, { type: 'failed' | 'learned' }>;
@@ -17,6 +17,8 @@ export function supervisorThread(digestFile: string | null = null): Supervisor {
   return thread;
 }
 
+/** Milliseconds that the end of the process waits for the thread's: it takes one, or what is left of its start. */
+const PATIENCE = 5_000;
 const ONE = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
 
 /**
@@ -25,8 +27,8 @@ const ONE = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
  */
 export class Supervisor {
   readonly #worker: Worker;
-  /** At {@link STOP} and {@link WAKEUP}. */
-  readonly #shared = new Int32Array(new SharedArrayBuffer(8));
+  /** At {@link STOP}, {@link WAKEUP} and {@link ENDED}. */
+  readonly #shared = new Int32Array(new SharedArrayBuffer(12));
   readonly #listeners = new Map<number, (news: CellNews | { type: 'failed'; message: string }) => void>();
   #lastCell = 0;
   #failure: string | null = null;
@@ -44,10 +46,18 @@ export class Supervisor {
     this.#worker.on('error', (error) => this.#fail(`the recorder stopped: ${error.message}`));
     this.#worker.on('exit', () => this.#fail('the recorder stopped'));
     this.#worker.unref();
-    process.once('exit', () => {
-      Atomics.store(this.#shared, STOP, 1);
-      this.#wake();
-    });
+    process.once('exit', () => this.stop());
+  }
+
+  /**
+   * Ends the thread, and waits until it has. A process that ends while a thread of it is in native code, or loads it, is
+   * aborted by that code: a run that is refused at once, while the thread comes up, ended by a signal and not with its exit
+   * code. Returns whether the thread was heard to end.
+   */
+  stop(): boolean {
+    Atomics.store(this.#shared, STOP, 1);
+    this.#wake();
+    return this.#failure !== null || Atomics.wait(this.#shared, ENDED, 0, PATIENCE) !== 'timed-out';
   }
 
   /** Until the thread is up it has no descriptor to be woken by, and looks at its messages by itself when it has. */

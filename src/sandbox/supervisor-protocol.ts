@@ -1,9 +1,13 @@
 import type { Reply } from './control-protocol.ts';
 import type { SandboxEvent } from './sandbox.ts';
 
-/** Places in the memory that both threads see: the end is wanted; the descriptor that wakes the thread, 0 before there is one. */
+/**
+ * Places in the memory that both threads see: the end is wanted; the descriptor that wakes the thread, 0 before there is one;
+ * the thread has ended its work, and calls nothing native any more.
+ */
 export const STOP = 0;
 export const WAKEUP = 1;
+export const ENDED = 2;
 
 /** What the main thread asks of the supervisor thread. `cell`: a number for one process 1 and its recorder. */
 export type SupervisorRequest =

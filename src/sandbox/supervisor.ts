@@ -22,7 +22,7 @@ import {
 } from './native.ts';
 import * as processes from './process-view.ts';
 import { type ProcessView, Recorder } from './recorder.ts';
-import { STOP, type SupervisorNews, type SupervisorRequest, WAKEUP } from './supervisor-protocol.ts';
+import { ENDED, STOP, type SupervisorNews, type SupervisorRequest, WAKEUP } from './supervisor-protocol.ts';
 import { FileDigests } from './toolbox-digests.ts';
 
 const EXECVE = process.arch === 'arm64' ? 221 : 59;
@@ -279,3 +279,5 @@ while (Atomics.load(shared, STOP) === 0) {
   }
   if (urgent || systemClock.monotonic() - flushed >= GATHER) flush();
 }
+Atomics.store(shared, ENDED, 1);
+Atomics.notify(shared, ENDED);
