@@ -1,7 +1,8 @@
 /** The MCP servers of one run: the gateway that agents reach them through, and the record of what they do. */
 import { randomBytes } from 'node:crypto';
-import type { McpCall, McpLog } from '../gateways/mcp/gateway.ts';
+import { Mcp, type McpCall, type McpLog } from '../gateways/mcp/gateway.ts';
 import type { JsonObject } from '../gateways/mcp/jsonrpc.ts';
+import { McpServer as Listener } from '../gateways/mcp/server.ts';
 import type { Upstream } from '../gateways/mcp/upstream.ts';
 import type { McpServer } from '../policy/index.ts';
 import { decide, refText } from '../policy/index.ts';
@@ -26,19 +27,12 @@ export interface RunMcp {
   close(): Promise<void>;
 }
 
-const NONE: RunMcp = { env: {}, places: [], start: async () => {}, close: async () => {} };
-
 /**
- * Nothing of it is loaded for a policy that names no server, and no server is started before an agent asks for it. `token`: what the
+ * For a policy that names servers. None is started before an agent asks for it. `token`: what the
  * run shows its model gateway; null where it has none. `checkout`: the files that the run starts from.
  */
 export async function openRunMcp(scope: RunScope, token: string | null, checkout: string): Promise<RunMcp> {
   const { servers } = scope.loaded.policy.mcp;
-  if (servers.length === 0) return NONE;
-  const [{ Mcp }, { McpServer }] = await Promise.all([
-    import('../gateways/mcp/gateway.ts'),
-    import('../gateways/mcp/server.ts'),
-  ]);
   const own = token ?? ownToken(scope);
   const gate = new ToolGate(scope);
   const made = { checkout, keys: new ServerKeys(scope) };
@@ -55,7 +49,7 @@ export async function openRunMcp(scope: RunScope, token: string | null, checkout
     recorder: mcpRecorder(scope),
     replay: mcpReplay(scope),
   });
-  const listener = new McpServer({ mcp, token: own, hosts: [`127.0.0.1:${MCP_PORT}`, `localhost:${MCP_PORT}`] });
+  const listener = new Listener({ mcp, token: own, hosts: [`127.0.0.1:${MCP_PORT}`, `localhost:${MCP_PORT}`] });
   scope.mcpServers = mcp;
   scope.mcp = servers.map(({ name }) => ({ name, url: `${ADDRESS}/${name}`, token: own }));
   let closing: Promise<void> | null = null;

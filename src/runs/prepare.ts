@@ -9,7 +9,7 @@ import { branchInside, prepareCheckout } from './checkout.ts';
 import { CommandRecord } from './command-record.ts';
 import { lendSecrets } from './lent.ts';
 import { lockRules } from './lock-rules.ts';
-import { openRunMcp, type RunMcp } from './mcp.ts';
+import type { RunMcp } from './mcp.ts';
 import { openRunModels, type RunModels } from './models.ts';
 import { openNetwork, type RunNetwork } from './network.ts';
 import { ORIGIN, ORIGIN_PLACE, type Origin, openOrigin, runQuarantine } from './origin.ts';
@@ -55,7 +55,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   // What is never delivered needs no signature, and gets none.
   const signs = scope.branch !== null;
   const models = await openRunModels(scope);
-  const mcp = await openRunMcp(scope, models.gateway?.token ?? null, checkout.dir);
+  const mcp = await openMcp(scope, models.gateway?.token ?? null, checkout.dir);
   const plan = scope.agent.plan(scope, models.gateway);
   const sandbox = await system.sandbox.create({
     runId: run.id,
@@ -93,6 +93,14 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
   }
   const env = { ...offeredEnv(scope.offered), ...network.env, ...models.env, ...mcp.env, ...secrets.env, ...plan.env };
   return { sandbox, origin, network, mcp, launch: { argv: plan.argv, env } };
+}
+
+const NO_MCP: RunMcp = { env: {}, places: [], start: async () => {}, close: async () => {} };
+
+/** Nothing of it is loaded for a policy that names no server. */
+async function openMcp(scope: RunScope, token: string | null, checkout: string): Promise<RunMcp> {
+  if (scope.loaded.policy.mcp.servers.length === 0) return NO_MCP;
+  return (await import('./mcp.ts')).openRunMcp(scope, token, checkout);
 }
 
 /** One request for all sockets, since each is a way to the sandbox's helper and back. */
