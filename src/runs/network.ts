@@ -37,8 +37,10 @@ const LISTENERS: readonly (ListeningPlace & { readonly kind: ListenerKind })[] =
   { port: 53, how: 'tcp', kind: 'dns-tcp' },
 ];
 
-/** Of other ports that hosts are permitted on, so many are served: each is one that no program in the run can listen on. */
+/** Of other ports that hosts are permitted on, so many are served, */
 const MORE_PORTS = 16;
+/** each at the addresses of so many names. */
+const MORE_ADDRESSES = 16;
 /** What other gateways of a run listen on. */
 const TAKEN: ReadonlySet<number> = new Set([
   ...LISTENERS.map(({ port }) => port),
@@ -47,11 +49,23 @@ const TAKEN: ReadonlySet<number> = new Set([
   MCP_PORT,
 ]);
 
-/** Programs that know no proxy connect to a name's own port. Addresses stand for themselves, and are reached by the proxy. */
-function furtherListeners(policy: EffectivePolicy): typeof LISTENERS {
-  const named = policy.network.filter(({ side, pattern }) => side === 'grant' && !isAddress(pattern.host));
-  const ports = new Set(named.map(({ pattern }) => pattern.port).filter((port) => !TAKEN.has(port)));
-  return [...ports].slice(0, MORE_PORTS).map((port) => ({ port, how: 'tcp-any', kind: 'any' }));
+/**
+ * Programs that know no proxy connect to a name's own port. Listening is at the addresses that stand for names alone, so that
+ * programs of the run can have the port on 127.0.0.1; where the names cannot be listed, everywhere. Names that are not
+ * permitted on that port are answered too, while there is room. Addresses stand for themselves, and are reached by the proxy.
+ */
+function furtherListeners(policy: EffectivePolicy, names: Egress['names']): typeof LISTENERS {
+  const granted = policy.network.filter(({ side, pattern }) => side === 'grant' && !isAddress(pattern.host));
+  const ports = new Set(granted.map(({ pattern }) => pattern.port).filter((port) => !TAKEN.has(port)));
+  return [...ports].slice(0, MORE_PORTS).flatMap((port) => {
+    const here = granted.map(({ pattern }) => pattern).filter((pattern) => pattern.port === port);
+    const own = new Set(here.map(({ host }) => host));
+    if (here.some(({ wildcard }) => wildcard) || own.size > MORE_ADDRESSES)
+      return [{ port, how: 'tcp-any', kind: 'any' } as const];
+    const addresses = [...own, ...names.keys()].flatMap((name) => names.get(name) ?? []);
+    const first = [...new Set(addresses)].slice(0, MORE_ADDRESSES);
+    return first.map((address) => ({ port, how: address as ListeningPlace['how'], kind: 'any' }) as const);
+  });
 }
 
 const JAVA = '/usr/bin/java';
@@ -137,7 +151,7 @@ class Network implements RunNetwork {
   readonly #whose: Whose;
   readonly env: Record<string, string> = proxyVariables();
   readonly hostFiles: Record<string, string> = {};
-  readonly places: typeof LISTENERS;
+  places: typeof LISTENERS = LISTENERS;
   etc: Record<string, string> = {};
   /** Listening descriptors that nobody serves yet. */
   #waiting: { readonly fd: number; readonly kind: ListenerKind }[] = [];
@@ -150,13 +164,13 @@ class Network implements RunNetwork {
     this.#scope = scope;
     this.#secrets = secrets;
     this.#whose = whose;
-    this.places = [...LISTENERS, ...furtherListeners(whose.policy)];
   }
 
   async prepare(): Promise<void> {
     if (this.#whose.policy.network.length === 0) return;
     const egress = await this.#open();
-    const { caBundle } = egress;
+    const { caBundle, names } = egress;
+    this.places = [...LISTENERS, ...furtherListeners(this.#whose.policy, names)];
     await this.#give(BUNDLE, caBundle);
     Object.assign(this.env, trustVariables(), ageVariables(this.#scope));
     this.etc = programFiles();

@@ -201,10 +201,13 @@ export type SandboxEvent =
       readonly stopped: boolean;
     };
 
-/** On the sandbox's loopback. `tcp-any` also takes connections to 198.18.0.0/15, addresses that stand for names. */
+/**
+ * On the sandbox's loopback. `tcp-any` also takes connections to 198.18.0.0/15, addresses that stand for names; one of these
+ * in its place takes those to it alone, and leaves the port free on 127.0.0.1.
+ */
 export interface ListeningPlace {
   readonly port: number;
-  readonly how: 'tcp' | 'tcp-any' | 'udp';
+  readonly how: 'tcp' | 'tcp-any' | 'udp' | `198.${18 | 19}.${number}.${number}`;
 }
 
 /** A descriptor for `net.Server#listen` or `dgram.Socket#bind`, from then on theirs; until then to be closed by whoever asked. */

@@ -595,6 +595,22 @@ export function sandboxConformance(driver: SandboxDriver): void {
         for (const server of servers) server.close();
       });
 
+      test('a port at one address that stands for a name is free at the others', async () => {
+        const cage = await scene.create();
+        const [one = -1, two = -1] = await cage.sandbox.listen([
+          { port: 8443, how: '198.18.0.7' },
+          { port: 8443, how: '198.19.255.254' },
+        ]);
+        const servers = [await serve(one, 'seven'), await serve(two, 'last')];
+        const at = (address: string) => `(exec 3<>/dev/tcp/${address}/8443 && cat <&3)`;
+        expect(await cage.bash(`${at('198.18.0.7')}; ${at('198.19.255.254')}`)).toBe('sevenlast');
+        for (const address of ['127.0.0.1', '198.18.0.8'])
+          await expect(cage.bash(at(address))).rejects.toThrow('refused');
+        const own = await serve(await listen(cage, 8443), 'own');
+        expect(await cage.bash(at('127.0.0.1'))).toBe('own');
+        for (const server of [...servers, own]) server.close();
+      });
+
       test('all or none: where one port is taken, the others are free again', async () => {
         const cage = await scene.create();
         const taken = await serve(await listen(cage, 91), 'taken');

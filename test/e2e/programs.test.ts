@@ -22,6 +22,7 @@ security:
     - {host: git.acme.example, methods: [GET, POST], paths: ["/shared.git/**"]}
     - plain.acme.example
     - plain.acme.example:8443
+    - {host: plain.acme.example, port: 3000}
     - {host: plain.acme.example, port: 8080}
     - {host: registry.acme.example, port: 9443, methods: [GET], paths: ["/open"]}
 `;
@@ -68,6 +69,7 @@ beforeAll(async () => {
     'evil.acme.example': hello,
     'plain.acme.example:8443': hello,
     'plain.acme.example:8080': hello,
+    'plain.acme.example:3000': hello,
     'registry.acme.example:9443': hello,
     'registry.acme.example:8443': hello,
   });
@@ -143,6 +145,28 @@ describe.skipIf(!has('python3'))('programs that know nothing of proxies', () => 
       expect.stringContaining('plain.acme.example:7777 failed: ConnectionRefusedError'),
     ]);
     expect(hostsAsked()).toEqual(['plain.acme.example:8080', 'plain.acme.example:8443', 'registry.acme.example:9443']);
+  });
+
+  test('such a port is the run’s own on 127.0.0.1: a server of its own and the permitted host go together', async () => {
+    const own = `import http.server, socket, threading
+class Own(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b'the run itself')
+    def log_message(self, *a): pass
+server = http.server.HTTPServer(('localhost', 3000), Own)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+for host in ['127.0.0.1', 'localhost', 'plain.acme.example']:
+    s = socket.create_connection((host, 3000), 10)
+    s.sendall(f'GET / HTTP/1.1\\r\\nHost: {host}:3000\\r\\nConnection: close\\r\\n\\r\\n'.encode())
+    print(host, b''.join(iter(lambda: s.recv(4096), b'')).decode().strip().split('\\n')[-1])
+`;
+    const { said: text } = await said(`cat > /tmp/own.py <<'END'\n${own}\nEND\npython3 /tmp/own.py`);
+    expect(text.split('\n')).toEqual([
+      '127.0.0.1 the run itself',
+      'localhost the run itself',
+      'plain.acme.example hello from outside',
+    ]);
+    expect(hostsAsked()).toEqual(['plain.acme.example:3000']);
   });
 
   test('agree on HTTP/1.1 where they offer more; of HTTP/2 alone they are refused, and the log says why', async () => {

@@ -23,7 +23,7 @@ export interface World {
   close(): void;
 }
 
-/** `hosts`: what each name serves on 443, or `name:port` there; port 8080 is plain HTTP. Connections to others are refused by the proxy, and are in `asked`. */
+/** `hosts`: what each name serves on 443, or `name:port` there; ports 8080 and 3000 are plain HTTP. Connections to others are refused by the proxy, and are in `asked`. */
 export async function openWorld(folder: string, hosts: Readonly<Record<string, Serve>>): Promise<World> {
   const authority = createAuthority('the public network', Date.now());
   const caFile = join(folder, 'network-ca.pem');
@@ -58,7 +58,7 @@ export async function openWorld(folder: string, hosts: Readonly<Record<string, S
       const [name = '', toPort] = authorityText.split(':');
       const key = toPort === '443' ? name : authorityText;
       if (hosts[key] === undefined) return socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
-      const there = toPort === '8080' ? plainPort : port;
+      const there = toPort === '8080' || toPort === '3000' ? plainPort : port;
       const host = connect(there, '127.0.0.2', () => socket.write('HTTP/1.1 200 Connection established\r\n\r\n'));
       sockets.add(host);
       host.on('error', () => socket.destroy());
