@@ -127,7 +127,7 @@ test('what `cordon init` writes is right', async () => {
 
 test('so is what it has commented out', async () => {
   const all = examplePolicy
-    .replace(/^# (?=( {2})*[a-z_]+: |tests:|rules:|security:|filesystem:|dependencies:| {2})/gm, '')
+    .replace(/^# (?=( {2})*[a-z_]+: |tests:|rules:|security:|filesystem:|dependencies:|mcp_servers:| {2})/gm, '')
     .replace(/^( +)# (?=max_)/gm, '$1');
   expect(all).toMatch(/^security:\n {2}allowed_commands/m);
   await writeFile(join(cwd, '.cordon/policy.yaml'), all);
