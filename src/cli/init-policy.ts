@@ -15,8 +15,11 @@ version: 1
 #   checkout: ["services/billing/**"]
 #   write: ["services/billing/**"]
 
-# What may be delivered.
+# What may be delivered; and fetched, beside the branch that a run starts from (nothing, unless it is named here).
 git:
+  # fetch:
+  #   depth: 50
+  #   refs: ["release/**", "refs/tags/v*"]
   push:
     branches: ["cordon/**"]
     force: deny

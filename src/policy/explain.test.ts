@@ -175,6 +175,7 @@ describe('residual risk', () => {
     ['security: {allowed_network_hosts: [a.example]}', 'network.open'],
     ['security: {allowed_network_hosts: ["*.acme.example"]}', 'network.wildcard'],
     ['security: {allowed_network_hosts: [{host: a.example, methods: [POST]}]}', 'network.methods'],
+    ['git: {fetch: {refs: ["release/**"]}}', 'fetch.refs'],
     ['git: {push: {force: permit}}', 'push.force'],
     ['git: {push: {tags: permit}}', 'push.tags'],
     ['git: {push: {secrets: permit}}', 'push.secrets'],
@@ -200,5 +201,15 @@ describe('residual risk', () => {
     expect(decide(policy, { action: 'net.connect', host: 'a.example', port: 443 }).effect).toBe('deny');
     expect(residualRisk(policy).map((risk) => risk.name)).not.toContain('network.open');
     expect(policy.warnings[0]?.message).toContain(ORGANISATION);
+  });
+
+  test('of the refs to fetch, those that the ceiling leaves are named', async () => {
+    const policy = await compile(
+      'git: {fetch: {refs: ["release/1/**", "hot/**"]}}',
+      'git: {fetch: {refs: ["release/**"]}}',
+    );
+    const sentence = residualRisk(policy).find(({ name }) => name === 'fetch.refs')?.sentence;
+    expect(sentence).toContain('release/1/**');
+    expect(sentence).not.toContain('hot');
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { compile, effectOf, failure } from './policy.fixture.ts';
+import { compile, effectOf, failure, REPOSITORY } from './policy.fixture.ts';
 
 const ref = (name: string) => `git.fetch ref=${name}`;
 
@@ -44,6 +44,22 @@ describe('git.fetch.refs', () => {
     const narrowed = await compile(`git: {fetch: {refs: ["release/**"]}}\nrules: |\n  ${forbid}`);
     expect(effectOf(narrowed, ref('refs/heads/release/embargo'))).toBe('deny');
     expect(effectOf(narrowed, ref('refs/heads/release/1'))).toBe('permit');
+  });
+
+  test.each([
+    ['git: {fetch: {refs: ["release/**"]}}', ['hot/**', 'refs/tags/release/v*', 'release*']],
+    [
+      'git: {fetch: {refs: ["release/*", "refs/tags/v*"]}}',
+      ['hot/**', 'refs/tags/release/v*', 'release/**', 'release*'],
+    ],
+    ['limits: {}', ['hot/**', 'release/1', 'refs/tags/release/v*', 'release/**', 'release*']],
+  ])('with the organisation’s %s, what is above it is named with its line', async (organisation, above) => {
+    const wanted = ['hot/**', 'release/1', 'refs/tags/release/v*', 'release/**', 'release*'];
+    const lines = wanted.map((text) => `      - "${text}"`).join('\n');
+    const { warnings } = await compile(`git:\n  fetch:\n    refs:\n${lines}`, organisation);
+    expect(warnings.map(({ message }) => /^the ref pattern (\S+) is above/.exec(message)?.[1])).toEqual(above);
+    expect(warnings.map(({ file }) => file)).toEqual(above.map(() => REPOSITORY));
+    expect(warnings.map(({ line }) => line)).toEqual(above.map((text) => 5 + wanted.indexOf(text)));
   });
 
   test.each(['*', '**', 'refs/heads/**', 'refs/notes/**', 'refs/replace/x', 'refs/', '--upload-pack=x', 'a..b'])(

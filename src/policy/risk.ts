@@ -1,5 +1,7 @@
 import { decide } from './decide.ts';
 import type { EffectivePolicy } from './effective.ts';
+import { parseShownGlob } from './git-refs.ts';
+import { coversGlob } from './globs.ts';
 import { hostPatternText } from './hosts.ts';
 import { interpreterNote } from './interpreters.ts';
 import type { PushSwitch } from './push-rules.ts';
@@ -19,6 +21,7 @@ export function residualRisk(policy: EffectivePolicy): readonly Risk[] {
   return [
     ...commandRisks(policy),
     ...networkRisks(policy),
+    ...fetchRisks(policy),
     ...pushRisks(policy),
     ...secretRisks(policy),
     ...mcpRisks(policy),
@@ -101,6 +104,30 @@ function isOpen(policy: EffectivePolicy, { pattern }: HostRule): boolean {
 
 function mayWrite(host: HostRule): boolean {
   return host.methods?.some((method) => !['GET', 'HEAD', 'OPTIONS'].includes(method)) ?? false;
+}
+
+/** Each is more of the repository to read, with its history: what was committed there once and taken out again too. */
+function fetchRisks(policy: EffectivePolicy): Risk[] {
+  const globsOf = (texts: readonly string[]) =>
+    texts.flatMap((text) => {
+      const glob = parseShownGlob(text);
+      return glob.ok ? [{ text, glob: glob.value }] : [];
+    });
+  const { organisation } = policy.documents;
+  const ceiling = organisation === undefined ? null : globsOf(organisation.git?.fetch?.refs ?? []);
+  const open = globsOf(granting(policy).git?.fetch?.refs ?? []).filter(
+    ({ glob }) => ceiling === null || ceiling.some((outer) => coversGlob(outer.glob, glob)),
+  );
+  if (open.length === 0) return [];
+  const names = open.map(({ text }) => text).join(', ');
+  return [
+    {
+      name: 'fetch.refs',
+      severity: 'low',
+      sentence: `The agent can read ${names} and what is behind them in history, also what was taken out again.`,
+      remedy: 'name in git.fetch.refs what is needed',
+    },
+  ];
 }
 
 function pushRisks(policy: EffectivePolicy): Risk[] {

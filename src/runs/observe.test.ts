@@ -40,6 +40,20 @@ test('what no rule permitted can be granted; what a rule stood against cannot', 
   ]);
 });
 
+test('a fetch that was refused or asked about is told, and nothing is made up that would permit it', () => {
+  const fetch = (ref: string, verdict: object) => event('git.fetch', { resource: { ref }, decision: verdict });
+  const { ungrantable, ...rest } = denialsOf([
+    fetch('refs/heads/main', decision('deny', '.cordon/policy.yaml:4 rules')),
+    fetch('refs/heads/release/1', decision('permit')),
+    fetch('refs/heads/release/2', decision('ask', '.cordon/policy.yaml:9 approvals')),
+  ]);
+  expect(ungrantable.map(({ what, why }) => `${what}: ${why}`)).toEqual([
+    'git.fetch refs/heads/main: .cordon/policy.yaml:4 rules',
+    'git.fetch refs/heads/release/2: .cordon/policy.yaml:9 approvals',
+  ]);
+  expect(rest).toMatchObject({ crossings: [], names: [], commands: [] });
+});
+
 test('what a rule permitted and did not suffice for: private addresses, WebSockets, and what nothing helps', () => {
   const events = ['address_refused', 'denied', 'budget', 'secret_refused', 'completed', 'connect_failed'].flatMap(
     (result) => {

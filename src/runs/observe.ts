@@ -55,6 +55,9 @@ class Found implements Denials {
         if (event.decision.effect !== 'permit') this.#denied(event, () => this.commands.push(path ?? requested));
         break;
       }
+      case 'git.fetch':
+        if (event.decision.effect !== 'permit') this.#cannot(`git.fetch ${event.resource.ref}`, whyNot(event.decision));
+        break;
       case 'git.decided':
         if (event.decision !== undefined && event.decision.effect !== 'permit')
           this.#cannot(`git.push ${event.resource.ref}`, whyNot(event.decision));

@@ -54,11 +54,23 @@ export function looseCredential(bytes: Buffer): { readonly kind: string; readonl
   return null;
 }
 
+/** Names of RFC 8141 (`urn:ietf:params:oauth:token-type:x509`) name a kind of token, and are none. */
+const NAMESPACED = /^urn:[a-z0-9][a-z0-9-]{1,31}:/i;
+
 /** Three kinds of characters, and as varied as chance makes them. */
 function looksRandom(value: string): boolean {
   const kinds = [/[a-z]/, /[A-Z]/, /[0-9]/, /[^A-Za-z0-9]/].filter((kind) => kind.test(value)).length;
   if (kinds < 3 || /example|placeholder|changeme|your|dummy|xxxx|\*\*\*|\$\{|\{\{|<[a-z]/i.test(value)) return false;
+  if (NAMESPACED.test(value)) return value.split(':').some((part) => part.length >= 12 && looksRandom(part));
+  if (isName(value)) return false;
   return entropy(value) >= 3.2;
+}
+
+/** What programs call things: `?NonExpressionParenEnd`, `Session.COOKIE_SECRET`. Chance makes no words of four letters, one after the other. */
+function isName(value: string): boolean {
+  if (!/^[?:.]?[A-Za-z]+(?:[._:/-][A-Za-z]+)*$/.test(value)) return false;
+  const words = value.match(/[A-Z]?[a-z]+|[A-Z]+/g) ?? [];
+  return words.length > 0 && words.join('').length / words.length >= 4;
 }
 
 /** Bits a character. */
