@@ -9,8 +9,11 @@ import { examplePolicy } from '../init-policy.ts';
 import { OutputStreams } from '../output.ts';
 import { execute } from '../program.ts';
 
+const ORGANISATION = 'version: 1\nsecurity: {allowed_network_hosts: ["*.acme.example"]}\n';
 let cwd: string;
+let organisation: string;
 beforeEach(async () => {
+  organisation = ORGANISATION;
   cwd = await mkdtemp(join(tmpdir(), 'cordon-policy-'));
   await mkdir(join(cwd, '.cordon'));
 });
@@ -20,7 +23,7 @@ const document = (text: string, file = '.cordon/policy.yaml') => writeFile(join(
 
 /** Runs one command line. The organisation's document is always a given one: this machine's own must not matter. */
 async function cordon(...args: string[]): Promise<{ exitCode: number; text: string; json(): unknown }> {
-  await writeFile(join(cwd, 'org.yaml'), 'version: 1\nsecurity: {allowed_network_hosts: ["*.acme.example"]}\n');
+  await writeFile(join(cwd, 'org.yaml'), organisation);
   let text = '';
   const sink = new Writable({
     write(chunk, _, done) {
@@ -131,5 +134,6 @@ test('so is what it has commented out', async () => {
     .replace(/^( +)# (?=max_)/gm, '$1');
   expect(all).toMatch(/^security:\n {2}allowed_commands/m);
   await writeFile(join(cwd, '.cordon/policy.yaml'), all);
-  expect((await cordon('check')).exitCode).toBe(0);
+  organisation += all.match(/^mcp_servers:\n(?: .*\n)+/m)?.[0]; // a ceiling that names no server has none
+  expect(await cordon('check')).toMatchObject({ exitCode: 0 });
 });
