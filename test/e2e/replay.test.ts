@@ -16,7 +16,8 @@ const hits: string[] = [];
 const server = createServer((request, response) => {
   hits.push(`${request.method} ${request.url}`);
   response.setHeader('x-count', hits.length);
-  response.end(`page ${request.url} number ${hits.length}\n`);
+  const number = hits.length;
+  request.resume().on('end', () => response.end(`page ${request.url} number ${number}\n`));
 });
 let upstream: ModelServer;
 let project: Project;
@@ -31,6 +32,8 @@ sub model { my ($content) = @_; my $body = qq({"model":"m-1","stream":true,"mess
   return ask(4141, "POST /v1/chat/completions HTTP/1.0\\r\\nHost: x\\r\\nAuthorization: Bearer $ENV{OPENAI_API_KEY}\\r\\nContent-Length: @{[length $body]}\\r\\nConnection: close\\r\\n\\r\\n$body"); }
 sub page { my ($url) = @_; my ($host) = $url =~ m{//([^/]+)};
   return ask(3128, "GET $url HTTP/1.1\\r\\nHost: $host\\r\\nConnection: close\\r\\n\\r\\n"); }
+sub post { my ($url, $body) = @_; my ($host) = $url =~ m{//([^/]+)};
+  return ask(3128, "POST $url HTTP/1.1\\r\\nHost: $host\\r\\nContent-Length: @{[length $body]}\\r\\nConnection: close\\r\\n\\r\\n$body"); }
 1;
 `;
 
@@ -126,6 +129,19 @@ test('what is not in the recording is refused, and said', async () => {
   expect(verdict.divergences).toContainEqual(
     expect.objectContaining({ class: 'recording missing', at: `GET http://${HOST}:${port}/${verdict.replay}` }),
   );
+}, 120_000);
+
+test('answers of hosts belong to the body they were asked with; another one is a difference', async () => {
+  const url = `http://${HOST}:${port}/jobs`;
+  const same = perl(`print post("${url}", "made " . time()); print post("${url}", "second")`);
+  const { result } = await site.start(project, `${same} > jobs.txt`).done;
+  expect((await replayed(result.runId)).verdict).toMatchObject({ verdict: 'exact', divergences: [] });
+  const other = `R=$(head -c 9 /dev/urandom | od -An -tx1 | tr -d " \\n"); export R; ${perl(`print post("${url}", $ENV{R})`)} > jobs.txt`;
+  const drawn = await site.start(project, other).done;
+  expect((await replayed(drawn.result.runId)).verdict).toMatchObject({
+    verdict: 'tree-equal',
+    divergences: [{ class: 'agent', at: `POST ${url}, body`, expected: expect.stringContaining('18 bytes') }],
+  });
 }, 120_000);
 
 test('a run that heard nothing needs no recording; one that kept none says so', async () => {

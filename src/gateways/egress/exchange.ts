@@ -9,7 +9,7 @@ import type { Crossing } from './ledger.ts';
 import type { PackageExchange } from './packages/hook.ts';
 import { asRefusal, problemResponse, Refusal } from './refusal.ts';
 import { watchBody, watchRequest, withSecrets } from './request-secrets.ts';
-import { playBack, type RecordedAnswer, recordedLook } from './tape.ts';
+import { AskedBody, playBack, type RecordedAnswer, recordedLook } from './tape.ts';
 import { hostHeader, judgedPath, type RequestTarget } from './target.ts';
 import type { Link, Upstream } from './upstream.ts';
 import { joinUpgraded } from './websocket.ts';
@@ -160,10 +160,13 @@ async function transfer(
     path: judged.path,
     headers: judged.packages?.headers(own) ?? own,
   });
-  const look = head.framing.kind === 'none' ? undefined : watchRequest(x.gateway, target, head.headers);
   const { tape } = x.gateway;
+  const asked = tape === null ? null : new AskedBody(head);
+  const watching = head.framing.kind === 'none' ? undefined : watchRequest(x.gateway, target, head.headers);
+  const look = asked?.before(watching) ?? watching;
   const url = urlOf(x.scheme, target, judged.path);
-  if (tape?.playing === true) return playBack(x.guest, head, crossing, tape.answer(head.method, url), onStart);
+  if (tape?.playing === true && asked !== null)
+    return playBack(x.guest, head, crossing, look, () => tape.answer(head.method, url, asked), onStart);
   const link = await x.upstream.open(target, crossing);
   const bytes = requestBytes(x.scheme, head, headers, target, judged.path);
   crossing.up(bytes.length);
@@ -194,7 +197,7 @@ async function transfer(
     const keepAlive = head.keepAlive && response.framing.kind !== 'close' && (sent || head.framing.kind === 'none');
     const watch = judged.packages?.answer(response, crossing.token) ?? null;
     onStart();
-    const recorded = tape?.record(head.method, url) ?? null;
+    const recorded = asked === null ? null : (tape?.record(head.method, url, asked) ?? null);
     const passing = respond(x.guest.stream, link, response, keepAlive, crossing, watch, recorded);
     await passing.finally(() => recorded?.end({ complete: false }));
     if (head.framing.kind === 'none' || sent) await sending;

@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto';
 import { type Duplex, Writable } from 'node:stream';
-import { type Look, relayBody } from './body.ts';
+import { type Look, type PatientLook, relayBody } from './body.ts';
 import type { Dialer } from './dial.ts';
-import type { RequestHead, ResponseHead } from './head.ts';
+import type { Header, RequestHead, ResponseHead } from './head.ts';
 import { type Inlet, send } from './inlet.ts';
 import type { Crossing } from './ledger.ts';
 import { Refusal } from './refusal.ts';
@@ -10,9 +11,58 @@ import { Refusal } from './refusal.ts';
 export interface EgressTape {
   /** True when nothing is dialled: every answer comes from the recording, or there is none. */
   readonly playing: boolean;
-  record(method: string, url: string): RecordedAnswer;
+  record(method: string, url: string, body: AskedBody): RecordedAnswer;
   /** Null when it was not recorded; the tape remembers that. */
-  answer(method: string, url: string): PlayedAnswer | null;
+  answer(method: string, url: string, body: AskedBody): PlayedAnswer | null;
+}
+
+/** Bytes of a request's body that are kept until its answer is there; of longer ones only the digest. */
+const MAX_BODY = 1024 * 1024;
+
+/** The body of one request, as it passes. */
+export class AskedBody {
+  readonly #hash = createHash('sha256');
+  #pieces: Buffer[] | null = [];
+  size = 0;
+  /** True when all of it passed. */
+  whole: boolean;
+  /** `Content-Type`; empty when there is none. */
+  readonly type: string;
+
+  constructor({ framing, headers }: { readonly framing: RequestHead['framing']; readonly headers: readonly Header[] }) {
+    this.whole = framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0);
+    this.type = headers.find(({ lower }) => lower === 'content-type')?.value ?? '';
+  }
+
+  static none(): AskedBody {
+    return new AskedBody({ framing: { kind: 'none' }, headers: [] });
+  }
+
+  take(piece: Buffer, last: boolean): void {
+    this.size += piece.length;
+    this.#hash.update(piece);
+    if (this.size > MAX_BODY) this.#pieces = null;
+    else this.#pieces?.push(Buffer.from(piece));
+    this.whole ||= last;
+  }
+
+  /** Null when it is longer than is kept. */
+  get bytes(): Buffer | null {
+    return this.#pieces === null ? null : Buffer.concat(this.#pieces);
+  }
+
+  /** 64 hex digits, of what passed until now. */
+  get digest(): string {
+    return this.#hash.copy().digest('hex');
+  }
+
+  /** Sees each piece before `look`, which may refuse it. */
+  before(look: PatientLook | undefined): PatientLook {
+    return (piece, last) => {
+      this.take(piece, last);
+      return look?.(piece, last);
+    };
+  }
 }
 
 export interface RecordedAnswer {
@@ -33,7 +83,7 @@ export interface PlayedAnswer {
 export function playingDialer(tape: EgressTape): Dialer {
   return {
     async dial({ host, port }) {
-      tape.answer('CONNECT', `${host}:${port}`);
+      tape.answer('CONNECT', `${host}:${port}`, AskedBody.none());
       const detail = `${host}:${port} cannot be answered from the recording: nobody looked into that connection`;
       throw new Refusal('not_recorded', detail, { host, port });
     },
@@ -45,11 +95,13 @@ export async function playBack(
   guest: Inlet,
   head: RequestHead,
   crossing: Crossing,
-  answer: PlayedAnswer | null,
+  look: PatientLook | undefined,
+  answered: () => PlayedAnswer | null,
   onStart: () => void,
 ): Promise<boolean> {
   const nowhere = new Writable({ write: (_piece, _encoding, done) => done() }) as Duplex;
-  await relayBody(guest, nowhere, head.framing, (count) => crossing.up(count));
+  await relayBody(guest, nowhere, head.framing, (count) => crossing.up(count), look);
+  const answer = answered();
   if (answer === null) throw new Refusal('not_recorded', 'the recording has no answer to this request');
   onStart();
   crossing.status = answer.status;

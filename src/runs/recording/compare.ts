@@ -1,7 +1,7 @@
 /** Whether a replayed run did what the recorded one did. Pure. */
 import type { ReplayedApproval } from './answers.ts';
 import { alteredWords, type CommandDifference, compareCommands, type RanCommand } from './commands.ts';
-import type { Step } from './tape.ts';
+import type { OtherBody, Step } from './tape.ts';
 import type { Altered, Renaming } from './volatile.ts';
 
 export interface ChangedPath {
@@ -48,6 +48,8 @@ export interface Comparison {
 export interface Played {
   readonly steps: readonly Step[];
   readonly missing: readonly string[];
+  /** Answers of hosts that were found by their address alone. */
+  readonly otherBodies: readonly OtherBody[];
   /** Recorded questions that were not asked. */
   readonly unasked: number;
   readonly renaming: Renaming;
@@ -65,6 +67,9 @@ export function compareRuns(before: RunTrace, after: RunTrace, played: Played): 
   const others = [
     ...surroundings(before, after),
     ...played.missing.slice(0, 10).map((request) => missing(request)),
+    ...played.otherBodies
+      .slice(0, 10)
+      .map((one) => difference('agent', `${one.request}, body`, one.expected, one.actual)),
     ...played.steps.flatMap(stepDifference),
     ...played.approvals.flatMap(approvalDifference),
     ...(played.unasked > 0 ? [difference('agent', 'requests to the model', `${played.unasked} more`, 'none')] : []),

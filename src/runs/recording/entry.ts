@@ -7,7 +7,7 @@ import { z } from 'zod';
  *   {"k":"start","documents":{"organisation":…,"repository":…},"branch":…,"epoch":…,"seed":…}   always the first
  *   {"k":"part","id":…,"digest":…,"leaves":[[path,digest,text,[[kind,word]…]]…]}            before the first question that has it
  *   {"k":"model","wire":…,"digest":…,"like":…,"parts":[id…],"status":…,"headers":…,"pieces":[[ms,base64]…],"result":…}
- *   {"k":"http","method":…,"url":…,"status":…,"reason":…,"headers":[[name,value]…],"pieces":…,"result":…}
+ *   {"k":"http","method":…,"url":…,"body":{"digest":…,"like":…,"bytes":…},"status":…,"reason":…,"headers":[[name,value]…],"pieces":…,"result":…}
  *   {"k":"mcp","server":…,"method":…,"digest":…,"like":…,"answer":{"result":…}|{"fault":…}}
  */
 export const RECORDING_MEDIA_TYPE = 'application/vnd.cordon.recording+jsonl';
@@ -55,6 +55,8 @@ const httpSchema = z.strictObject({
   method: z.string(),
   /** With its query: two requests that differ in it have different answers. */
   url: z.string(),
+  /** Of the body that was sent, `like` as above; null where the host answered before it had all of it, or nobody looked at it. */
+  body: z.strictObject({ digest: z.string(), like: z.string(), bytes: z.int().nonnegative() }).nullable().default(null),
   status: z.int(),
   reason: z.string(),
   headers: z.array(z.tuple([z.string(), z.string()])),

@@ -5,6 +5,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { ContentStore } from '../../audit/content.ts';
 import { sha256Hex } from '../../base/digest.ts';
 import { Redactor } from '../../base/redact/index.ts';
+import { AskedBody } from '../../gateways/egress/tape.ts';
+import { bodyKey } from './bodies.ts';
 import { Recorder } from './recorder.ts';
 import { Tape } from './tape.ts';
 
@@ -80,4 +82,74 @@ test('a recording longer than a piece of it is whole and in order', async () => 
   const parts = lines.map((line) => JSON.parse(line)).filter(({ k }) => k === 'part');
   const numbers = parts.map(({ leaves }) => leaves.find(([path]: [string]) => path === 'n')[2]);
   expect(numbers).toEqual(Array.from({ length: 500 }, (_, i) => String(i)));
+});
+
+const POST = 'https://api.acme.example/jobs';
+
+function sent(text: string | Buffer, type = 'text/plain'): AskedBody {
+  const bytes = Buffer.from(text);
+  const headers = [{ name: 'Content-Type', lower: 'content-type', value: type }];
+  const asked = new AskedBody({ framing: { kind: 'length', length: bytes.length }, headers });
+  asked.take(bytes, true);
+  return asked;
+}
+
+async function tapeOf(...posts: readonly (readonly [AskedBody, answer: string])[]): Promise<Tape> {
+  const recorder = open(new Redactor());
+  for (const [asked, text] of posts) {
+    const answering = recorder.http('POST', POST, asked);
+    answering.head(200, [], 'OK');
+    answering.piece(Buffer.from(text));
+    answering.end({ complete: true });
+  }
+  const bytes = await kept(recorder);
+  return Tape.read(
+    (async function* () {
+      yield bytes;
+    })(),
+  );
+}
+
+function ask(tape: Tape, asked: AskedBody): string | null {
+  const entry = tape.http('POST', POST, bodyKey(asked, tape, new Redactor()));
+  return entry === null ? null : entry.pieces.map(([, text]) => Buffer.from(text, 'base64').toString()).join('');
+}
+
+test('hosts answer to the body that was sent, in whatever order', async () => {
+  const tape = await tapeOf([sent('one'), '1'], [sent('two'), '2'], [sent('one'), '1 again']);
+  expect(['two', 'one', 'one', 'one', 'two'].map((text) => ask(tape, sent(text)))).toEqual([
+    '2',
+    '1',
+    '1 again',
+    '1 again',
+    '2',
+  ]);
+  expect(tape.otherBodies).toEqual([]);
+});
+
+test('a body that differs only as runs do is the same; any other is a difference, and takes no answer from its own', async () => {
+  const json = (text: string) => sent(text, 'application/json');
+  const form = (boundary: string) =>
+    sent(`--${boundary}\r\n\r\nx\r\n--${boundary}--`, `multipart/form-data; boundary=${boundary}`);
+  const tape = await tapeOf(
+    [json('{"at":"2026-01-01T00:00:00Z","n":1}'), 'timed'],
+    [form('zzzzzzzzzzzz'), 'form'],
+    [sent(Buffer.from([0xff, 1])), 'binary'],
+  );
+  expect(ask(tape, json('{"n":1,"at":"2027-02-03T04:05:06Z"}'))).toBe('timed');
+  expect(ask(tape, form('qqqqqqqqqqqq'))).toBe('form');
+  expect(tape.otherBodies).toEqual([]);
+  expect(ask(tape, sent(Buffer.from([0xff, 2])))).toBe('binary');
+  expect(tape.otherBodies).toMatchObject([{ request: `POST ${POST}`, expected: expect.stringContaining('2 bytes') }]);
+  expect(ask(tape, sent(Buffer.from([0xff, 1])))).toBe('binary');
+  expect(tape.otherBodies).toHaveLength(1);
+});
+
+test('a request without its whole body is the same as none', async () => {
+  const half = new AskedBody({ framing: { kind: 'length', length: 9 }, headers: [] });
+  half.take(Buffer.from('half'), false);
+  const tape = await tapeOf([half, 'early']);
+  expect(ask(tape, sent('half'))).toBe('early');
+  expect(ask(tape, half)).toBe('early');
+  expect(tape.otherBodies).toHaveLength(2);
 });

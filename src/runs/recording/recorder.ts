@@ -5,8 +5,10 @@ import type { ContentStore } from '../../audit/content.ts';
 import type { ContentRef } from '../../audit/event.ts';
 import { sha256Hex } from '../../base/digest.ts';
 import type { Redactor } from '../../base/redact/index.ts';
+import type { AskedBody } from '../../gateways/egress/tape.ts';
 import type { Searched } from '../../gateways/llm/ledger.ts';
 import { redactedJson } from '../redaction.ts';
+import { bodyKey } from './bodies.ts';
 import type { Entry, HttpEntry, McpEntry, ModelEntry, StartEntry } from './entry.ts';
 import { RECORDING_MEDIA_TYPE } from './entry.ts';
 import { likeness, partOf, splitQuestion } from './parts.ts';
@@ -109,7 +111,11 @@ export class Recorder {
   }
 
   /** An answer of a host. */
-  http(method: string, url: string): Answering<HttpEntry['headers'], { readonly complete: boolean }, string> {
+  http(
+    method: string,
+    url: string,
+    asked: AskedBody,
+  ): Answering<HttpEntry['headers'], { readonly complete: boolean }, string> {
     const answer = new Pieces<HttpEntry['headers']>(this.#options);
     let reason = '';
     return {
@@ -125,6 +131,7 @@ export class Recorder {
           k: 'http',
           method,
           url: this.#options.redactor.redact(url),
+          body: bodyKey(asked, { own: this.#own, drawn: this.#options.drawn }, this.#options.redactor),
           status: answer.status,
           reason,
           headers: (answer.headers ?? []).map(([name, value]) => [name, this.#options.redactor.redact(value)]),

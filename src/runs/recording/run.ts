@@ -5,6 +5,7 @@ import type { ModelRecorder } from '../../gateways/llm/ledger.ts';
 import type { ModelReplay } from '../../gateways/llm/replay.ts';
 import type { McpRecorder, McpReplay } from '../../gateways/mcp/gateway.ts';
 import type { RunScope } from '../scope.ts';
+import { bodyKey } from './bodies.ts';
 import type { StartEntry } from './entry.ts';
 
 /** The clock and the randomness that a run offers its agent: in a replay those of the recorded run. */
@@ -55,19 +56,19 @@ export async function keepRecording(scope: RunScope): Promise<void> {
   );
 }
 
-export function egressTape({ recorder, tape }: RunScope): EgressTape | null {
+export function egressTape({ recorder, tape, redactor }: RunScope): EgressTape | null {
   if (tape !== null) {
     return {
       playing: true,
       record: () => ({ head() {}, piece() {}, end() {} }),
-      answer(method, url) {
-        const entry = tape.http(method, url);
+      answer(method, url, asked) {
+        const entry = tape.http(method, redactor.redact(url), bodyKey(asked, tape, redactor));
         return entry === null ? null : { ...entry, pieces: bytesOf(entry.pieces) };
       },
     };
   }
   if (recorder === null) return null;
-  return { playing: false, record: (method, url) => recorder.http(method, url), answer: () => null };
+  return { playing: false, record: (method, url, asked) => recorder.http(method, url, asked), answer: () => null };
 }
 
 /** Null where nothing is kept, or the policy keeps nothing of what is said to models. */

@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { sha256Hex } from '../../base/digest.ts';
 import { AuditInvalidError } from '../../base/errors.ts';
+import type { BodyKey } from './bodies.ts';
 import {
   type Entry,
   entrySchema,
@@ -35,6 +36,9 @@ export class Tape {
   readonly steps: Step[] = [];
   /** What was asked for and is not on it: `GET https://…`. */
   readonly missing: string[] = [];
+  /** What hosts were asked with another body than was recorded; a hundred at most. */
+  readonly otherBodies: OtherBody[] = [];
+  readonly #given = new Set<HttpEntry>();
   /** Words of the replay alone: its id, its token. */
   readonly own: string[] = [];
   /** What its agent draws anew at each start. */
@@ -152,13 +156,41 @@ export class Tape {
     return [same.length > 0 ? 'exact' : 'like', entry.answer];
   }
 
-  /** The next answer that was recorded for that request; the last one again, where it was asked more often. */
-  http(method: string, url: string): HttpEntry | null {
+  /**
+   * The next answer that was recorded for that request with that body, or with one that differs only as runs do; the last of them again, where
+   * it was asked more often. Else the next one for that address, which is a difference.
+   */
+  http(method: string, url: string, body: BodyKey | null): HttpEntry | null {
     const entries = this.#http.get(`${method} ${url}`) ?? [];
-    const entry = entries.length > 1 ? entries.shift() : entries[0];
-    if (entry === undefined) this.missing.push(`${method} ${url}`);
-    return entry ?? null;
+    const exact = entries.filter((entry) => entry.body !== null && entry.body.digest === body?.digest);
+    const alike =
+      exact.length > 0 ? exact : entries.filter(({ body: then }) => then !== null && then.like === body?.like);
+    const among = alike.length > 0 ? alike : entries;
+    const entry = among.find((one) => !this.#given.has(one)) ?? among.at(-1);
+    if (entry === undefined) {
+      this.missing.push(`${method} ${url}`);
+      return null;
+    }
+    this.#given.add(entry);
+    if (alike.length === 0 && this.otherBodies.length < MAX_OTHER) {
+      this.otherBodies.push({ request: `${method} ${url}`, expected: bodyText(entry.body), actual: bodyText(body) });
+    }
+    return entry;
   }
+}
+
+const MAX_OTHER = 100;
+
+/** A request that was answered by its address alone. */
+export interface OtherBody {
+  readonly request: string;
+  readonly expected: string;
+  readonly actual: string;
+}
+
+function bodyText(body: BodyKey | null): string {
+  if (body === null) return 'a body of which no digest is known';
+  return body.bytes === 0 ? 'no body' : `a body of ${body.bytes} bytes (${body.digest.slice(0, 16)})`;
 }
 
 interface Recorded {
