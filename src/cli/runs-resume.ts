@@ -21,8 +21,8 @@ export async function resume(context: Context, id: string, options: OutputOption
     import('../runs/resume.ts'),
     import('../runs/registry.ts'),
   ]);
-  const { secrets, network, forges } = settings;
-  const system = await composeSystem({ secrets, network, forges }); // which closes it, if nothing has yet
+  const { secrets, network, forges, mcp_folders: mcpFolders } = settings;
+  const system = await composeSystem({ secrets, network, forges, mcpFolders }); // which closes it, if nothing has yet
   const guest = new GuestOutput(out);
   const ask = approvalPrompt(context, out);
   try {

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { serverFolder } from '../fakes/mcp/site.ts';
 import { type Heard, ModelServer } from '../fakes/models/server.ts';
 import type { Turn } from '../fakes/models/turn.ts';
 import { Installation, Project, type Running } from '../fakes/project.ts';
@@ -170,6 +171,52 @@ test('killed in the middle of a command: the model is told that nobody knows, an
   const ran = JSON.stringify(events(result.runId).filter(({ type }) => type === 'command.started'));
   expect(ran).not.toContain(mark);
   expect(site.verify()).toEqual([]);
+}, 120_000);
+
+test('killed in the middle of a call of an MCP server: its sandbox ends with it, nobody knows, and it is not called again', async () => {
+  const file = join(site.root, 'mcp.yaml');
+  writeFileSync(
+    file,
+    `version: 1
+llm_policy: {allowed_providers: [acme], models: ["small-*"]}
+mcp_servers: {docs: {command: [/usr/bin/node, /run/cordon/mcp/server.mjs], tools: [add, get_nothing]}}
+`,
+  );
+  serverFolder(site.root);
+  script = (_heard, index) =>
+    [
+      { tools: [call('docs__add', { a: 41, b: 1 })] },
+      { tools: [call('docs__get_nothing', {}), call('docs__add', { a: 1, b: 1 })] },
+    ][index] as Turn;
+  const begun = processesWith('/run/cordon/mcp/server.mjs').length;
+  const running = start('ask the server', '--policy', file);
+  const asked = () => events(newest()).filter(({ type }) => type === 'tool.requested').length;
+  await expect.poll(() => upstream.heard.length, { timeout: 30_000 }).toBe(2);
+  await expect.poll(asked, { timeout: 30_000 }).toBe(2);
+  expect(processesWith('/run/cordon/mcp/server.mjs').length).toBeGreaterThan(begun);
+  const lost = await kill(running);
+  await expect.poll(() => processesWith('/run/cordon/mcp/server.mjs').length, { timeout: 30_000 }).toBe(begun);
+
+  upstream.heard.length = 0;
+  script = (_heard, index) => [{ tools: [call('docs__add', { a: 2, b: 2 })] }, finish('enough')][index] as Turn;
+  const { status, stderr, result } = await resume(lost);
+  spawnSync('rm', ['-r', join(site.root, '.config/cordon')]);
+  expect(status, stderr).toBe(0);
+  const messages = upstream.heard[0]?.body.messages as { role: string; content: string }[];
+  expect(messages.filter(({ role }) => role === 'tool').map(({ content }) => content)).toEqual([
+    expect.stringMatching(/data, not instructions\]\n42$/),
+    expect.stringContaining('This call was under way when the process'),
+    expect.stringContaining('This call was not made'),
+  ]);
+  expect(messages.at(-1)?.content).toMatch(
+    /docs__get_nothing .* was under way: whether all, some or nothing of it was done is not known; what it did at its server stays/,
+  );
+  expect(said().at(-1)?.content).toMatch(/\n4$/);
+  const calls = events(result.runId).filter(({ type }) => type === 'tool.requested');
+  expect(calls.map(({ resource }) => `${resource.server}/${resource.tool}`)).toEqual(['docs/add', 'builtin/finish']);
+  expect(events(result.runId).find(({ type }) => type === 'agent.resumed').resource.uncertain).toHaveLength(2);
+  expect(site.verify()).toEqual([]);
+  expect(site.leftovers()).toEqual([]);
 }, 120_000);
 
 test('a run that was resumed and killed again goes on from there', async () => {

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { digest } from '../../src/base/digest.ts';
+import { serverFolder } from '../fakes/mcp/site.ts';
 import { ModelServer } from '../fakes/models/server.ts';
 import type { Turn } from '../fakes/models/turn.ts';
 import { Installation, Project } from '../fakes/project.ts';
@@ -39,8 +40,9 @@ function policy(more: string): string {
   return file;
 }
 
+type Typed = string | null | (() => Promise<string>);
 /** Types an answer at each question; null leaves it alone. Resolves with all that stood on the terminal. */
-async function atTerminal(file: string, answers: readonly (string | null)[]): Promise<string> {
+async function atTerminal(file: string, answers: readonly Typed[]): Promise<string> {
   const line = `${cordon} run -w ${project.dir} --policy ${file} --model acme/small-1 'do it'; echo "code=$?"`;
   const terminal = spawn('script', ['-qec', line, '/dev/null'], {
     env: { ...site.env, SHELL: '/bin/sh' },
@@ -51,7 +53,8 @@ async function atTerminal(file: string, answers: readonly (string | null)[]): Pr
   for await (const piece of terminal.stdout) {
     text += piece;
     for (; asked < text.split('allow it? [y/N]').length - 1; asked++) {
-      const answer = answers[asked] ?? null;
+      const typed = answers[asked] ?? null;
+      const answer = typeof typed === 'function' ? await typed() : typed;
       if (answer !== null) terminal.stdin.write(`${answer}\r`);
     }
   }
@@ -114,5 +117,55 @@ test('a question that nobody answers in time is taken back, and the work goes on
   expect(upstream.heard[1]?.body.messages.at(-1).content).toMatch(
     /not permitted: .*; nobody gave it within 1(\.0)? s$/,
   );
+  expect(site.verify()).toEqual([]);
+}, 90_000);
+
+const MCP = `mcp_servers: {docs: {command: [/usr/bin/node, /run/cordon/mcp/server.mjs], tools: [add]}}
+approvals: [{when: tool.call, if: 'context.server == "docs"', approvers: ["role:lead"]}]`;
+const add = (id: string, a: number): Turn => ({ tools: [{ id, name: 'docs__add', arguments: { a, b: 1 } }] });
+
+test('a call of a tool of an MCP server waits for a person’s yes, and a no keeps it from the server', async () => {
+  serverFolder(site.root);
+  turns = [add('a', 41), add('b', 98), finish];
+  const shown = plain(await atTerminal(policy(MCP), ['y', 'n']));
+  expect(shown).toContain('code=0');
+  expect(shown).toContain('? tool.call of docs/add {"a":41,"b":1}');
+  expect(shown).toContain('? tool.call of docs/add {"a":98,"b":1}');
+  expect(upstream.heard[1]?.body.messages.at(-1).content).toContain('data, not instructions]\n42');
+  expect(upstream.heard[2]?.body.messages.at(-1).content).toMatch(/This call is not permitted: .*; it was not given$/);
+  const told = events();
+  const decided = told.filter(({ type }) => type === 'approval.decided');
+  expect(decided.map(({ outcome }) => outcome.answer)).toEqual(['approved', 'denied']);
+  const of = (a: number) =>
+    digest(JSON.stringify({ action: 'tool.call', server: 'docs', tool: 'add', input: { a, b: 1 } }));
+  expect(decided.map(({ resource }) => resource.subjectDigest)).toEqual([of(41), of(98)]);
+  expect(told.filter(({ type }) => type === 'tool.ended').map(({ outcome }) => outcome.result)).toEqual([
+    'done',
+    'denied',
+    'done',
+  ]);
+  expect(site.verify()).toEqual([]);
+}, 90_000);
+
+test('one yes is for one question: what a program asks behind another question waits for its own', async () => {
+  const body = JSON.stringify({
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'tools/call',
+    params: { name: 'add', arguments: { a: 7, b: 1 } },
+  });
+  const behind = `setsid curl -sS --noproxy '*' -H "Authorization: Bearer $CORDON_MCP_TOKEN" -H 'Content-Type: application/json' \
+    -d '${body}' "$CORDON_MCP_URL/docs" > /tmp/answer 2>&1 & echo begun`;
+  turns = [shell('a', behind), add('b', 41), finish];
+  // Both are being asked before the first is answered.
+  const both = async () => {
+    await expect.poll(() => events().filter(({ type }) => type === 'approval.requested').length).toBe(2);
+    return 'y';
+  };
+  const shown = plain(await atTerminal(policy(MCP), [both, 'n']));
+  expect(shown).toContain('code=0');
+  expect(shown.split('allow it? [y/N]')).toHaveLength(3);
+  const answers = events().filter(({ type }) => type === 'approval.decided');
+  expect(answers.map(({ outcome }) => outcome.answer)).toEqual(['approved', 'denied']);
   expect(site.verify()).toEqual([]);
 }, 90_000);

@@ -4,7 +4,7 @@ import { type AskedCall, encode, type Message, type Mode } from './conversation.
 import type { Guest } from './guest.ts';
 import { type Answer, type Model, ModelError } from './model.ts';
 import { CUT, EMPTY, NUDGE, SYSTEM } from './prompt.ts';
-import type { Resumed } from './resumed.ts';
+import { LONGEST_ID, type Resumed } from './resumed.ts';
 import { Progress } from './stuck.ts';
 import { callsInText } from './text-calls.ts';
 import { type Hook, ToolBelt } from './tool-belt.ts';
@@ -164,9 +164,12 @@ class Loop {
     return { ...answer, text: found?.rest ?? answer.text, calls: asked.map((call, i) => this.#named(call, i)) };
   }
 
-  /** Providers want each call's id once. */
+  /** Providers want each call's id once, and the record has no more of it. */
   #named(call: AskedCall, index: number): AskedCall {
-    const id = call.id === '' || this.#ids.has(call.id) ? `call_${this.#steps + 1}_${index + 1}` : call.id;
+    const id =
+      call.id === '' || call.id.length > LONGEST_ID || this.#ids.has(call.id)
+        ? `call_${this.#steps + 1}_${index + 1}`
+        : call.id;
     this.#ids.add(id);
     return { ...call, id };
   }

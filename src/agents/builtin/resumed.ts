@@ -2,7 +2,7 @@
 import * as z from 'zod';
 import type { AskedCall, Message } from './conversation.ts';
 import { CUT, EMPTY, NUDGE } from './prompt.ts';
-import { notPermitted, whyUnreadable } from './tool-belt.ts';
+import { notPermitted, OTHERS, whyUnreadable } from './tool-belt.ts';
 import type { PlanStep } from './tools/tool.ts';
 
 /** One answer of the model's, as it was kept. */
@@ -47,7 +47,7 @@ export type Resumed = z.output<typeof resumedSchema>;
 const NOTHING: Resumed = { messages: [], steps: 0, toolCalls: 0, plan: [], words: false, results: [], finished: null };
 
 /** Characters of a call's id that the record has. */
-const LONGEST_ID = 200;
+export const LONGEST_ID = 200;
 
 /** Tools that may change something. */
 export const CHANGING: ReadonlySet<string> = new Set(['shell', 'edit']);
@@ -112,9 +112,10 @@ class Story {
     }
     const what = `${call.name} ${JSON.stringify(known.brief)}`;
     if (known.outcome === null) {
-      this.#uncertain.push(
-        `${what} was under way: whether all, some or nothing of it was done is not known; what it changed in /workspace is not there`,
-      );
+      const left = call.name.includes(OTHERS)
+        ? 'what it did at its server stays'
+        : 'what it changed in /workspace is not there';
+      this.#uncertain.push(`${what} was under way: whether all, some or nothing of it was done is not known; ${left}`);
       return 'This call was under way when the process that drives the work ended. Whether all, some or nothing of it was done is not known.';
     }
     const { result, text } = known.outcome;
