@@ -23,6 +23,7 @@ security:
   allowed_network_hosts:
     - allowed.example:443
     - allowed.example:80
+    - allowed.example:8443
     - small.example:80
     - {host: live.example, port: 80, websocket: true}
 `;
@@ -84,6 +85,24 @@ test('where it belongs, the value arrives, over TLS and in the clear', async () 
   expect(await answer).toMatch(/ 200 OK/);
   expect(scene.seen.map(({ headers }) => headers.authorization)).toEqual(Array(2).fill(`Bearer ${VALUE}`));
   expect(alarms()).toEqual([]);
+});
+
+test.each([443, 8443])('the value cannot be had in the clear on port %i, by proxy or in a tunnel', async (port) => {
+  const head = `Host: ${HOST}:${port}\r\nAuthorization: Bearer ${mine}\r\nConnection: close\r\n\r\n`;
+  const answers = [await scene.send(`GET http://${HOST}:${port}/ HTTP/1.1\r\n${head}`)];
+  const socket = await scene.open();
+  const connected = received(socket, /\r\n\r\n/);
+  socket.write(`CONNECT ${HOST}:${port} HTTP/1.1\r\nHost: ${HOST}:${port}\r\n\r\n`);
+  await connected;
+  const rest = received(socket);
+  socket.write(`GET / HTTP/1.1\r\n${head}`);
+  answers.push(await rest);
+  for (const answer of answers) {
+    expect(answer).toMatch(/^HTTP\/1\.1 403 /);
+    expect(answer).toContain('unencrypted');
+  }
+  expect(scene.dialled).toEqual([]);
+  expect(bytesOutside()).not.toContain(VALUE);
 });
 
 const escaped = (text: string) => text.replace(/./g, (c) => `%${c.charCodeAt(0).toString(16)}`);

@@ -106,6 +106,12 @@ describe('tunnels to hosts that are not inspected', () => {
   test.each([
     ['at once', Buffer.alloc(0)],
     ['after a change of cipher', Buffer.from([20, 3, 3, 0, 1, 1])],
+    ['after data sent early', Buffer.from([23, 3, 3, 0, 2, 7, 7])],
+    ['after data sent early and a change of cipher', Buffer.from([20, 3, 3, 0, 1, 1, 23, 3, 3, 0, 2, 7, 7])],
+    ['after a warning that servers pass over', Buffer.from([21, 3, 3, 0, 2, 1, 90])],
+    ['behind an empty record of a handshake', Buffer.from([22, 3, 3, 0, 0])],
+    ['behind an empty record of data', Buffer.from([23, 3, 3, 0, 0])],
+    ['behind a record of no known kind', Buffer.from([24, 3, 3, 0, 1, 1])],
   ])('a second hello with another name, %s, is refused', async (_name, between) => {
     const heard: Buffer[] = [];
     scene.raw = (socket) => socket.on('data', (chunk: Buffer) => heard.push(chunk));
@@ -119,6 +125,84 @@ describe('tunnels to hosts that are not inspected', () => {
     await scene.until(() => scene.closed.length === 1);
     expect(scene.closed[0]?.result).toBe('handshake_refused');
     expect(Buffer.concat(heard).toString('latin1')).not.toContain('evil.example');
+    socket.destroy();
+  });
+
+  const retry = Buffer.concat([
+    Buffer.from([22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3]),
+    Buffer.from('cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c', 'hex'),
+    Buffer.alloc(4),
+  ]);
+  const tunnelled = async (answer: Buffer) => {
+    const heard: Buffer[] = [];
+    scene.raw = (socket) => {
+      socket.on('data', (chunk: Buffer) => heard.push(chunk));
+      for (const byte of answer) socket.write(Buffer.from([byte]));
+    };
+    const socket = await scene.open();
+    const connected = received(socket, /\r\n\r\n/);
+    socket.write('CONNECT allowed.example:443 HTTP/1.1\r\nHost: allowed.example:443\r\n\r\n');
+    await connected;
+    let answered = 0;
+    const heardBack = new Promise<void>((resolve) => {
+      socket.on('data', (chunk: Buffer) => {
+        answered += chunk.length;
+        if (answered >= answer.length) resolve();
+      });
+    });
+    socket.write(clientHello({ names: ['allowed.example'] }));
+    await heardBack;
+    return { socket, heard: () => Buffer.concat(heard) };
+  };
+
+  test('asked by the host for a second hello, the guest cannot put another name into it, whatever it sends before', async () => {
+    const { socket, heard } = await tunnelled(retry);
+    for (const between of [
+      [23, 3, 3, 0, 2, 7, 7],
+      [20, 3, 3, 0, 1, 1],
+      [21, 3, 3, 0, 2, 1, 90],
+    ])
+      socket.write(Buffer.from(between));
+    socket.write(clientHello({ names: ['evil.example'] }));
+    await scene.until(() => scene.closed.length === 1);
+    expect(scene.closed[0]?.result).toBe('handshake_refused');
+    expect(heard().toString('latin1')).not.toContain('evil.example');
+    socket.destroy();
+  });
+
+  test('with the same name the second hello goes on, after data sent early, and everything after it', async () => {
+    const { socket, heard } = await tunnelled(retry);
+    const early = Buffer.from([23, 3, 3, 0, 3, 7, 7, 7]);
+    const rest = Buffer.from([23, 3, 3, 0, 4, 9, 9, 9, 9, 22, 22, 22]);
+    const sent = Buffer.concat([early, clientHello({ names: ['allowed.example'], recordSize: 9 }), rest]);
+    for (const byte of sent) socket.write(Buffer.from([byte]));
+    const all = Buffer.concat([clientHello({ names: ['allowed.example'] }), sent]);
+    await scene.until(() => heard().length >= all.length);
+    expect(heard().equals(all)).toBe(true);
+    socket.destroy();
+  });
+
+  test('once the host has answered there is no second hello, and nothing is held back', async () => {
+    const hello = Buffer.concat([retry.subarray(0, 11), Buffer.alloc(32, 7), Buffer.alloc(4)]);
+    const { socket, heard } = await tunnelled(hello);
+    const half = Buffer.from([23, 3, 3, 1, 0, 5]);
+    socket.write(half);
+    const all = Buffer.concat([clientHello({ names: ['allowed.example'] }), half]);
+    await scene.until(() => heard().length >= all.length);
+    expect(heard().equals(all)).toBe(true);
+    socket.destroy();
+  });
+
+  test('changes of cipher without end are not kept', async () => {
+    scene.raw = (socket) => socket.resume();
+    const socket = await scene.open();
+    const connected = received(socket, /\r\n\r\n/);
+    socket.write('CONNECT allowed.example:443 HTTP/1.1\r\nHost: allowed.example:443\r\n\r\n');
+    await connected;
+    const change = Buffer.from([20, 3, 3, 0, 1, 1]);
+    socket.write(Buffer.concat([clientHello({ names: ['allowed.example'] }), ...Array<Buffer>(1000).fill(change)]));
+    await scene.until(() => scene.closed.length === 1);
+    expect(scene.closed[0]?.result).toBe('handshake_refused');
     socket.destroy();
   });
 

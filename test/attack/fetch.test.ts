@@ -77,6 +77,20 @@ describe('the refs that a policy shows', () => {
     expect(fetched.map(({ resource }) => resource.ref)).toContain('refs/heads/release/1');
   });
 
+  test('are in the record by their names, however they are asked for', () => {
+    const tagged = user.git('rev-parse', 'v1');
+    const ask = (id: string) =>
+      `printf '0012command=fetch\\n00010032want ${id}\\n0009done\\n0000' | curl -s --noproxy '*' -H 'Git-Protocol: version=2' -H 'Content-Type: application/x-git-upload-pack-request' --data-binary @- ${ORIGIN}/git-upload-pack | tr -d '\\0' | grep -ac PACK`;
+    const { lines, run } = said([release.toUpperCase(), tagged.toUpperCase()].map(ask).join('\n'));
+    expect(lines).toEqual(['1', '1']);
+    const fetched = site
+      .cordon('audit', 'tail', '--json', '--no-follow', '--type', 'git.fetch', '-n', '100')
+      .stdout.split('\n')
+      .filter((line) => line.includes(run))
+      .map((line) => JSON.parse(line).resource.ref);
+    expect(fetched).toEqual(['refs/heads/release/1', 'refs/tags/v1']);
+  });
+
   test.each(['0', '2'])('hidden, forbidden and dangling objects cannot be had by id, protocol %s', (version) => {
     const asks = Object.entries(hidden).map(
       ([, id]) => `git -c protocol.version=${version} fetch -q origin ${id} 2>/dev/null && echo GOT ${id}

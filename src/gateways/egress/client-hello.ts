@@ -21,6 +21,8 @@ const HELLO_LIMIT = 32 * 1024;
 const RECORD_LIMIT = 16 * 1024 + 256;
 const HANDSHAKE = 22;
 const CHANGE_CIPHER_SPEC = 20;
+const ALERT = 21;
+const APPLICATION_DATA = 23;
 
 /**
  * The handshake message at the start of `bytes`, over as many records as it takes; null while more bytes are needed.
@@ -178,45 +180,73 @@ export function checkServerName(hello: ClientHello, host: string, opened = false
   throw new Refusal('handshake_refused', `the TLS handshake to ${host} asks for ${shown(hello.serverName)}`, { host });
 }
 
+/** Random of a ServerHello that is a HelloRetryRequest (RFC 8446 §4.1.3). */
+const RETRY = Buffer.from('cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c', 'hex');
+/** In the first message of a server, behind the record's head, the message's and the version. */
+const RANDOM_AT = 5 + 4 + 2;
+/** Changes of cipher and alerts in a handshake: a few are usual, and servers take some more. */
+const MOST_ASIDE = 16;
+
 /**
- * Watches what the guest sends after its first handshake message, until it can be no other ClientHello: after a
- * HelloRetryRequest a second one comes, in the clear, and a server may go by the name in that one.
+ * Watches what the guest sends after its first handshake message, until there can be no other ClientHello: after a
+ * HelloRetryRequest a second one comes, in the clear, and a server may go by the name in that one. Before it servers pass over
+ * changes of cipher, warnings and data sent early, so that none of these is an end of the watch; the host's answer is.
  */
 export class SecondHelloGuard {
   readonly #host: string;
   #held: Buffer = Buffer.alloc(0);
+  #answer: Buffer = Buffer.alloc(0);
+  #aside = 0;
   done = false;
 
   constructor(host: string) {
     this.#host = host;
   }
 
-  /** What may go on now; empty while it cannot be told. Throws `Refusal`. */
-  pass(chunk: Buffer): Buffer {
-    if (this.done) return chunk;
-    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
-    let at = 0;
-    while (this.#held[at] === CHANGE_CIPHER_SPEC) {
-      if (this.#held.length < at + 5) return Buffer.alloc(0);
-      const length = this.#held.readUInt16BE(at + 3);
-      if (length !== 1) throw notTls();
-      at += 6;
-    }
-    if (this.#held.length < at + 6) {
-      if (this.#held.length > at && this.#held[at] !== HANDSHAKE) return this.#release();
-      return Buffer.alloc(0);
-    }
-    if (this.#held[at] !== HANDSHAKE || this.#held[at + 5] !== 1) return this.#release();
-    const hello = readClientHello(this.#held.subarray(at));
-    if (hello === null) return Buffer.alloc(0);
-    checkServerName(hello, this.#host);
-    return this.#release();
+  /** What the host sends. */
+  answered(chunk: Buffer): void {
+    const end = RANDOM_AT + RETRY.length;
+    if (this.done || this.#answer.length >= end) return;
+    this.#answer = Buffer.concat([this.#answer, chunk.subarray(0, end)]);
+    if (this.#answer[0] !== HANDSHAKE) this.done = true;
+    else if (this.#answer.length >= end) this.done = !this.#answer.subarray(RANDOM_AT, end).equals(RETRY);
   }
 
-  #release(): Buffer {
-    this.done = true;
+  /** What may go on now; empty while it cannot be told. Throws `Refusal`. */
+  pass(chunk: Buffer): Buffer {
+    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+    let at = 0;
+    while (!this.done) {
+      const end = this.#recordEnd(at);
+      if (end === null) break;
+      at = end;
+    }
+    if (this.done) at = this.#held.length;
+    const passed = this.#held.subarray(0, at);
+    this.#held = this.#held.subarray(at);
+    return passed;
+  }
+
+  /** Of a whole record that is no other hello; null while it is not there. */
+  #recordEnd(at: number): number | null {
     const held = this.#held;
-    this.#held = Buffer.alloc(0);
-    return held;
+    if (held.length < at + 6) return null;
+    const type = held[at] as number;
+    const length = held.readUInt16BE(at + 3);
+    if (length === 0 || length > RECORD_LIMIT) throw notTls();
+    if (type === HANDSHAKE) {
+      if (held[at + 5] === 1) {
+        const hello = readClientHello(held.subarray(at));
+        if (hello === null) return null;
+        checkServerName(hello, this.#host);
+      }
+      this.done = true;
+      return held.length;
+    }
+    if (type === CHANGE_CIPHER_SPEC ? length !== 1 : type !== ALERT && type !== APPLICATION_DATA) throw notTls();
+    const end = at + 5 + length;
+    if (held.length < end) return null;
+    if (type !== APPLICATION_DATA && ++this.#aside > MOST_ASIDE) throw notTls();
+    return end;
   }
 }

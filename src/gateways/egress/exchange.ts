@@ -156,6 +156,7 @@ async function transfer(
   const own = head.headers.filter((header) => !HOP.has(header.lower) && !hides(x, head, header));
   const headers = await withSecrets(x.gateway, {
     ...target,
+    scheme: x.scheme,
     method: head.method,
     path: judged.path,
     headers: judged.packages?.headers(own) ?? own,

@@ -6,6 +6,7 @@ import { Refusal } from './refusal.ts';
 import type { Target } from './target.ts';
 
 export interface OutgoingHead extends Target {
+  readonly scheme: 'http' | 'https';
   readonly method: string;
   readonly path: string;
   readonly query: string | null;
@@ -13,6 +14,11 @@ export interface OutgoingHead extends Target {
 }
 
 const ECHOES = new Set(['TRACE', 'TRACK']);
+
+/** Where a host is expected to speak plain HTTP. The guest chooses how it speaks: on other ports it could lay open what TLS would hide. */
+function isClear(gateway: Gateway, target: Target): boolean {
+  return target.port === 80 || (target.port !== 443 && gateway.ledger.facts(target).private);
+}
 
 /**
  * A permitted request's headers with the values of secrets in them. Every request in the clear is looked at, whatever its
@@ -26,6 +32,12 @@ export async function withSecrets(gateway: Gateway, request: OutgoingHead): Prom
     throw new Refusal('secret_refused', `${request.method} would have ${host} repeat the secret that is sent to it`, {
       host,
       port,
+    });
+  if (request.scheme === 'http' && !isClear(gateway, request) && gateway.secrets.wants(request))
+    throw new Refusal('secret_refused', `the secret for ${host} does not go to port ${port} unencrypted`, {
+      host,
+      port,
+      remedy: `use https: of plain HTTP, port 80 is taken, and hosts that the policy lists with private: true`,
     });
   const answer = await gateway.secrets.apply(request);
   if ('refuse' in answer) throw new Refusal('secret_refused', answer.refuse, { host, port });

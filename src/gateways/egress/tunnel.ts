@@ -51,6 +51,8 @@ export interface Guard {
   readonly done: boolean;
   /** What may go on now. Throws `Refusal`. */
   pass(chunk: Buffer): Buffer;
+  /** Sees what the host sends, until it is done. */
+  answered?(chunk: Buffer): void;
 }
 
 /**
@@ -92,9 +94,12 @@ export function joinTunnel(
       if (!to.write(chunk)) from.pause();
     };
     const outward = carry(guest, upstream, (bytes) => crossing.up(bytes));
+    let free = false;
     const guarded = (chunk: Buffer) => {
       try {
-        outward(guard === null || guard.done ? chunk : guard.pass(chunk));
+        outward(guard === null || free ? chunk : guard.pass(chunk));
+        // What it held goes out with the first piece after it is done.
+        free = guard?.done ?? true;
       } catch (error) {
         finish(asRefusal(error));
       }
@@ -103,10 +108,11 @@ export function joinTunnel(
     outward(rest.subarray(0, checked));
     guarded(rest.subarray(checked));
     guest.on('data', guarded);
-    upstream.on(
-      'data',
-      carry(upstream, guest, (bytes) => crossing.down(bytes)),
-    );
+    const inward = carry(upstream, guest, (bytes) => crossing.down(bytes));
+    upstream.on('data', (chunk: Buffer) => {
+      if (guard?.done === false) guard.answered?.(chunk);
+      inward(chunk);
+    });
     const ended = (to: Socket) => () => {
       to.end();
       if (--open === 0) return finish(null, true);

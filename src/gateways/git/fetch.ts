@@ -93,7 +93,7 @@ async function readFetchHead(reader: PacketReader): Promise<FetchHead> {
     if (next.kind === 'data') {
       const line = next.data.toString('latin1', 0, 100);
       if (taken.length === 0) listing = /^command=ls-refs\n?$/.test(line);
-      const wanted = /^want ([0-9a-f]{40,64})\b/.exec(line)?.[1];
+      const wanted = /^want ([0-9a-f]{40,64})\b/i.exec(line)?.[1]?.toLowerCase(); // git takes both cases
       if (wanted !== undefined) wants.push(wanted);
     }
     taken.push(rawPacket(next));

@@ -13,8 +13,8 @@ export interface QuarantineRequest {
   /** Short name of the base branch. */
   readonly baseBranch: string;
   readonly shallow: readonly string[];
-  /** What the view shows beside the base's branch, by object id. */
-  readonly refs?: readonly { readonly name: string; readonly oid: string }[];
+  /** What the view shows beside the base's branch; `commit`: of an annotated tag, the listing names both. */
+  readonly refs?: readonly { readonly name: string; readonly oid: string; readonly commit: string }[];
   readonly objectFormat: 'sha1' | 'sha256';
   /** Bytes of one pack. Default 512 MiB. */
   readonly maxPack?: number;
@@ -56,7 +56,9 @@ export async function openQuarantine(request: QuarantineRequest): Promise<Quaran
   await writeFile(join(gitDir, 'HEAD'), `ref: ${baseRef}\n`);
   await writeFile(join(gitDir, allText), '* diff\n');
   const place = { gitDir };
-  const shown = new Map((request.refs ?? []).map(({ name, oid }) => [oid, name]));
+  const refs = request.refs ?? [];
+  const shown = new Map(refs.filter(({ commit }) => commit !== base).map(({ name, commit }) => [commit, name]));
+  for (const { name, oid } of refs) shown.set(oid, name);
   return { place, view, base, baseRef, shallow, shown, objectFormat, maxPack, head: (ref) => readHead(place, ref) };
 }
 

@@ -128,14 +128,22 @@ export class Fetcher {
   }
 
   async #headers(request: DocumentRequest): Promise<string[]> {
-    const { host, port, path, accept, authorization } = request;
+    const { scheme, host, port, path, accept, authorization } = request;
     const own: Header[] = [
       { name: 'Accept', lower: 'accept', value: accept },
       { name: 'Accept-Encoding', lower: 'accept-encoding', value: 'gzip' },
       { name: 'User-Agent', lower: 'user-agent', value: 'cordon' },
       ...(authorization === null ? [] : [authorization]),
     ];
-    const headers = await withSecrets(this.#gateway, { host, port, method: 'GET', path, query: null, headers: own });
+    const headers = await withSecrets(this.#gateway, {
+      scheme,
+      host,
+      port,
+      method: 'GET',
+      path,
+      query: null,
+      headers: own,
+    });
     return headers.map(line);
   }
 }
