@@ -9,6 +9,8 @@ export interface SseEvent {
   readonly raw: Buffer;
 }
 
+const NOTHING = Buffer.alloc(0);
+
 /** Longest event. Bytes. */
 export const MAX_EVENT = 16 * 1024 * 1024;
 
@@ -20,34 +22,48 @@ export class EventTooLongError extends Error {
 
 /** Cuts a stream into its events, wherever its pieces were cut. Comments and empty blocks are events without data. */
 export class SseReader {
-  #pending: Buffer[] = [];
+  /** The open block, with room behind it: a block that comes in many pieces is not copied for each of them. */
+  #open: Buffer = NOTHING;
   #size = 0;
-  /** Bytes of the open block that were searched for its end already, less what an end may reach back. */
-  #searched = 0;
 
   /** Throws {@link EventTooLongError}. */
   push(piece: Buffer): SseEvent[] {
-    this.#pending.push(piece);
-    this.#size += piece.length;
-    let open = this.#pending.length === 1 ? piece : Buffer.concat(this.#pending);
+    // What an end may reach back was searched before, and is searched again.
+    let from = Math.max(0, this.#size - 2);
+    let bytes = this.#size === 0 ? piece : this.#append(piece);
     const events: SseEvent[] = [];
-    for (;;) {
-      const end = endOfBlock(open, this.#searched);
-      if (end < 0) break;
-      events.push(parseBlock(open.subarray(0, end)));
-      open = open.subarray(end);
-      this.#searched = 0;
+    for (let end = endOfBlock(bytes, from); end >= 0; end = endOfBlock(bytes, from)) {
+      events.push(parseBlock(bytes.subarray(0, end)));
+      bytes = bytes.subarray(end);
+      from = 0;
     }
-    this.#searched = Math.max(0, open.length - 3);
-    this.#pending = open.length === 0 ? [] : [open];
-    this.#size = open.length;
+    // The events own what they came in; the rest must not keep it.
+    if (events.length > 0 || this.#size === 0) this.#keep(bytes);
     if (this.#size > MAX_EVENT) throw new EventTooLongError();
     return events;
   }
 
   /** What came after the last whole event; empty for a stream that ended well. */
   get rest(): Buffer {
-    return Buffer.concat(this.#pending);
+    return this.#open.subarray(0, this.#size);
+  }
+
+  #append(piece: Buffer): Buffer {
+    const size = this.#size + piece.length;
+    if (size > this.#open.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(size, 2 * this.#open.length));
+      this.#open.copy(larger, 0, 0, this.#size);
+      this.#open = larger;
+    }
+    piece.copy(this.#open, this.#size);
+    this.#size = size;
+    return this.#open.subarray(0, size);
+  }
+
+  #keep(rest: Buffer): void {
+    this.#open = NOTHING;
+    this.#size = 0;
+    if (rest.length > 0) this.#append(rest);
   }
 }
 
@@ -66,8 +82,11 @@ function endOfBlock(bytes: Buffer, from: number): number {
 function parseBlock(raw: Buffer): SseEvent {
   let type: string | null = null;
   const data: string[] = [];
-  for (const line of raw.toString('utf8').split('\n')) {
-    const text = line.endsWith('\r') ? line.slice(0, -1) : line;
+  const lines = raw.toString('utf8');
+  for (let at = 0, end = 0; at < lines.length; at = end + 1) {
+    end = lines.indexOf('\n', at);
+    if (end < 0) end = lines.length;
+    const text = lines.slice(at, lines[end - 1] === '\r' ? end - 1 : end);
     const colon = text.indexOf(':');
     if (colon <= 0) continue;
     const name = text.slice(0, colon);

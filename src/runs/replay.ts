@@ -11,6 +11,7 @@ import { RecordedAnswers, type ReplayedApproval } from './recording/answers.ts';
 import { type Comparison, compareRuns } from './recording/compare.ts';
 import { findAgain } from './recording/found.ts';
 import { NotReplayableError } from './recording/not-replayable.ts';
+import { RecordingVersionError } from './recording/reading.ts';
 import { Tape } from './recording/tape.ts';
 import { traceOf } from './recording/trace.ts';
 import type { RunRequest, RunResult } from './request.ts';
@@ -71,6 +72,12 @@ async function tapeOf(
     try {
       return await Tape.read(system.content.read(record.id, recorded.content as ContentRef));
     } catch (cause) {
+      if (cause instanceof RecordingVersionError) {
+        throw new NotReplayableError(record.id, 'recording missing', cause.message, {
+          cause,
+          remedy: 'replay it with the version of Cordon that ran it, or run its task again',
+        });
+      }
       if (!(cause instanceof NotFoundError)) throw cause;
       throw new NotReplayableError(record.id, 'content deleted', 'retention has deleted its recording', { cause });
     }

@@ -14,7 +14,7 @@ const NOTHING = Buffer.alloc(0);
 
 /** Sees a body's bytes, without their framing. What it throws in `end` keeps the last of them back, and cuts the body. */
 export interface BodyWatch {
-  take(part: Buffer): void;
+  take(part: Buffer): void | Promise<void>;
   /** All bytes came, and all but the last have gone on. */
   end(): Promise<void>;
 }
@@ -78,7 +78,7 @@ export async function relayWatched(
   let held: Buffer | null = null;
   for await (const part of bodyParts(from, framing)) {
     count(part.length);
-    watch.take(part);
+    await watch.take(part);
     if (held !== null) await pass(held);
     held = part;
   }

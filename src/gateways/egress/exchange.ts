@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PolicyAction } from '../../policy/index.ts';
-import { type BodyWatch, type Look, relayBody, relayWatched } from './body.ts';
+import { type BodyWatch, type PatientLook, relayBody, relayWatched } from './body.ts';
 import { type Gateway, mustInspect } from './gateway.ts';
 import { type Framing, type Header, parseResponseHead, type RequestHead, type ResponseHead } from './head.ts';
 import { type Inlet, send } from './inlet.ts';
@@ -278,11 +278,11 @@ async function respond(
   recorded?.end({ complete: true });
 }
 
-function both(watch: BodyWatch, look: Look): BodyWatch {
+function both(watch: BodyWatch, look: PatientLook): BodyWatch {
   return {
     take(part) {
-      look(part, false);
       watch.take(part);
+      return look(part, false);
     },
     end: () => watch.end(),
   };

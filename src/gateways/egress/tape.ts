@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type Duplex, Writable } from 'node:stream';
-import { type Look, type PatientLook, relayBody } from './body.ts';
+import { type PatientLook, relayBody } from './body.ts';
 import type { Dialer } from './dial.ts';
 import type { Header, RequestHead, ResponseHead } from './head.ts';
 import { type Inlet, send } from './inlet.ts';
@@ -67,7 +67,9 @@ export class AskedBody {
 
 export interface RecordedAnswer {
   head(status: number, headers: [string, string][], reason: string): void;
-  piece(bytes: Buffer): void;
+  /** A promise where the recording has to be waited for: it resolves, within seconds at most. */
+  piece(bytes: Buffer): void | Promise<void>;
+  /** Once; what comes later is not heard. */
   end(how: { readonly complete: boolean }): void;
 }
 
@@ -125,13 +127,11 @@ export async function playBack(
 }
 
 /** Tells the recording of a response's pieces as they pass. */
-export function recordedLook(recorded: RecordedAnswer, response: ResponseHead): Look {
+export function recordedLook(recorded: RecordedAnswer, response: ResponseHead): PatientLook {
   recorded.head(
     response.status,
     response.headers.map(({ name, value }) => [name, value]),
     response.reason,
   );
-  return (piece) => {
-    if (piece.length > 0) recorded.piece(piece);
-  };
+  return (piece) => (piece.length > 0 ? recorded.piece(piece) : undefined);
 }

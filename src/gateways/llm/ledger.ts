@@ -94,7 +94,10 @@ export interface Searched {
 
 export interface ModelRecording {
   head(status: number, headers: Readonly<Record<string, string>>): void;
-  /** A piece of the answer as the caller got it. Nothing is kept of an exchange without a head. */
-  piece(bytes: Buffer): void;
+  /**
+   * A piece of the answer as the caller got it. Nothing is kept of an exchange without a head. A promise where the recording has to be
+   * waited for: it resolves, within seconds at most.
+   */
+  piece(bytes: Buffer): void | Promise<void>;
   end(result: ModelResult): void;
 }

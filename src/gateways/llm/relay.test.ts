@@ -39,3 +39,47 @@ test('a caller that is waited for many times keeps no listeners, and gets everyt
   expect(most).toBeLessThanOrEqual(2);
   expect(listeners()).toBe(0);
 });
+
+test('a recording that takes no more for now holds up the provider, until it does', async () => {
+  const guest = Object.assign(new EventEmitter(), { write: () => true }) as unknown as ServerResponse;
+  const kept: string[] = [];
+  let free = () => {};
+  const recording = {
+    head() {},
+    piece(bytes: Buffer) {
+      kept.push(bytes.toString());
+      return new Promise<void>((resolve) => {
+        free = resolve;
+      });
+    },
+    end() {},
+  };
+  let asked = 0;
+  const events = ['data: {"n":0}\n\n', 'data: {"n":1}\n\n', 'data: [DONE]\n\n'];
+  const answer = new Readable({
+    highWaterMark: 1,
+    read() {
+      const event = events[asked++];
+      this.push(event === undefined ? null : Buffer.from(event));
+    },
+  });
+  const meter = wires.chat.meter({
+    model: 'm',
+    stream: true,
+    maxOutput: null,
+    answers: 1,
+    wants: [],
+    wantsUsage: true,
+  });
+  const limits = defaultModelLimits;
+  const parts = { answer, decode: null, guest, meter, translation: null, recording, limits };
+  const passed = relayStream({ ...parts, onBytes: () => {}, begin: () => {} });
+  for (let i = 1; i <= events.length; i++) {
+    while (kept.length < i) await new Promise(setImmediate);
+    expect(asked).toBeLessThanOrEqual(i + 1);
+    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+    expect(kept).toEqual(events.slice(0, i));
+    free();
+  }
+  await passed;
+});

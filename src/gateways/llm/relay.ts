@@ -89,7 +89,7 @@ export async function relayWhole(relay: Relay): Promise<Buffer> {
   const whole = Buffer.from(told);
   if (relay.guest.destroyed) throw new ModelRefusal('cancelled', 499, 'cancelled', 'the caller went away');
   relay.begin();
-  relay.recording?.piece(whole);
+  await relay.recording?.piece(whole);
   return whole;
 }
 
@@ -103,12 +103,13 @@ function inWords(say: () => string): string {
   }
 }
 
-/** A promise where the caller has to be waited for. */
+/** A promise where the caller or the recording has to be waited for. */
 function pass({ guest, recording, begin }: Relay, bytes: Buffer): void | Promise<void> {
   begin();
-  recording?.piece(bytes);
+  const kept = recording?.piece(bytes);
   if (guest.destroyed) throw new ModelRefusal('cancelled', 499, 'cancelled', 'the caller went away');
-  if (!guest.write(bytes)) return drained(guest);
+  if (guest.write(bytes)) return kept;
+  return kept === undefined ? drained(guest) : Promise.all([kept, drained(guest)]).then(() => {});
 }
 
 /** Resolves when it takes more, or is gone. Leaves no listeners: a long answer waits many times. */

@@ -3,11 +3,11 @@ import { isUtf8 } from 'node:buffer';
 import { sha256Hex } from '../../base/digest.ts';
 import type { Redactor } from '../../base/redact/index.ts';
 import type { AskedBody } from '../../gateways/egress/tape.ts';
-import type { HttpEntry } from './entry.ts';
+import type { EndEntry } from './entry.ts';
 import { likeness, partOf } from './parts.ts';
 import type { Own } from './volatile.ts';
 
-export type BodyKey = NonNullable<HttpEntry['body']>;
+export type BodyKey = NonNullable<EndEntry['body']>;
 
 /** Null where not all of it was seen. A body that is no text, or is longer than is kept, is like itself alone. */
 export function bodyKey(asked: AskedBody, own: Own, redactor: Redactor): BodyKey | null {

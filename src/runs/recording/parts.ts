@@ -39,12 +39,20 @@ export function partOf(value: unknown, own: Own): Part {
     const steady = steadied(text, own);
     leaves.push({
       path,
-      digest: sha256Hex(steady.text).slice(0, 16),
+      digest: textDigest(steady.text),
       text: steady.text.slice(0, SHOWN),
       words: steady.words,
     });
   }
-  return { digest: sha256Hex(leaves.map(({ path, digest }) => `${digest} ${path}\n`).join('')).slice(0, 16), leaves };
+  return { digest: partDigest(leaves), leaves };
+}
+
+export function textDigest(text: string): string {
+  return sha256Hex(text).slice(0, 16);
+}
+
+export function partDigest(leaves: readonly Pick<Leaf, 'path' | 'digest'>[]): string {
+  return textDigest(leaves.map(({ path, digest }) => `${digest} ${path}\n`).join(''));
 }
 
 function textsOf(value: unknown): readonly (readonly [path: string, text: string])[] {

@@ -1,6 +1,6 @@
-import { createReadStream, createWriteStream, type WriteStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { finished } from 'node:stream/promises';
+import type { Writable } from 'node:stream';
 import type { ContentStore } from '../../audit/content.ts';
 import type { ContentRef } from '../../audit/event.ts';
 import { sha256Hex } from '../../base/digest.ts';
@@ -9,28 +9,31 @@ import type { AskedBody } from '../../gateways/egress/tape.ts';
 import type { Searched } from '../../gateways/llm/ledger.ts';
 import { redactedJson } from '../redaction.ts';
 import { bodyKey } from './bodies.ts';
-import type { Entry, HttpEntry, McpEntry, ModelEntry, StartEntry } from './entry.ts';
-import { RECORDING_MEDIA_TYPE } from './entry.ts';
+import { cleaned } from './clean.ts';
+import type { Beginning, EndEntry, Entry, HttpEntry, McpEntry, ModelEntry } from './entry.ts';
+import { RECORDING_MEDIA_TYPE, RECORDING_VERSION } from './entry.ts';
+import { defaultFileLimits, type FileLimits, RecordingFile } from './file.ts';
 import { likeness, partOf, splitQuestion } from './parts.ts';
+import { CleanPieces } from './pieces.ts';
 
-/** Of one answer, and of a run's whole recording. Bytes. */
+/** Of one answer. Bytes. */
 const MAX_ANSWER = 32 * 1024 * 1024;
 /** Parts of conversations that are remembered: their digests, 100 bytes each. */
 const MAX_KNOWN = 100_000;
-const MAX_RECORDING = 512 * 1024 * 1024;
-/** What is written at once. Characters. */
-const PIECE = 64 * 1024;
 
 export interface RecorderOptions {
   /** A file of the run's folder, which is nobody else's; gone when the recording is kept. */
   readonly file: string;
   readonly redactor: Redactor;
-  readonly start: Omit<StartEntry, 'k'>;
+  readonly start: Beginning;
   /** Words of this run alone: its id, its token. */
   readonly own: readonly string[];
   /** What its agent draws anew at each start. */
   readonly drawn: readonly RegExp[];
+  readonly limits?: FileLimits;
   monotonic(): number;
+  /** How the file is written; made anew, for its owner alone. */
+  open?(file: string): Writable;
 }
 
 export interface ModelOptions {
@@ -48,29 +51,25 @@ export interface Kept {
   readonly cut: boolean;
 }
 
-/** Writes a run's recording as it goes on: in memory are only the answers that are under way. */
+/** Writes a run's recording as it goes on: in memory is of each answer only what may be the beginning of a secret. */
 export class Recorder {
   readonly #options: RecorderOptions;
-  readonly #out: WriteStream;
+  readonly #file: RecordingFile;
   readonly #own: string[];
   /** A conversation is told again with each of its messages. */
   readonly #known = new Map<string, KnownPart>();
   #parts = 0;
-  /** What is not written yet. */
-  #lines = '';
-  #failure: unknown = null;
-  #entries = 0;
-  #bytes = 0;
+  #answers = 0;
   #cut = false;
+  /** What the redactor knew when the first entry was written; null before. */
+  #knowledge: object | null = null;
 
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.#own = [...options.own];
-    this.#out = createWriteStream(options.file, { flags: 'wx', mode: 0o600 });
-    this.#out.on('error', (error) => {
-      this.#failure = error;
-    });
-    this.#write({ k: 'start', ...options.start });
+    const open = options.open ?? ((file) => createWriteStream(file, { flags: 'wx', mode: 0o600 }));
+    this.#file = new RecordingFile(open(options.file), options.limits ?? defaultFileLimits);
+    this.#write({ k: 'start', version: RECORDING_VERSION, ...options.start });
   }
 
   /** Another word of this run alone. */
@@ -85,61 +84,44 @@ export class Recorder {
     body: Readonly<Record<string, unknown>>,
     { whole = false, searched = null }: ModelOptions = {},
   ): Answering<ModelEntry['headers'], { readonly result: string }> {
-    const answer = new Pieces(this.#options);
-    return {
-      head: (status, headers) => answer.begin(status, headers),
-      piece: (bytes) => answer.add(bytes),
-      end: ({ result }) => {
-        this.#cut ||= answer.cut;
-        if (answer.status === null) return;
+    return this.#answering(
+      (id, status, headers) => {
         const asked = this.#searched(body, searched);
         const parts = this.#partsOf(asked.body);
-        this.#write({
+        return {
           k: 'model',
+          id,
           wire,
           digest: asked.digest,
           like: likeness(parts),
           asked: whole ? asked.text() : null,
-          parts: parts.map(({ id }) => id),
-          status: answer.status,
-          headers: this.#clean(answer.headers ?? {}),
-          pieces: answer.done(),
-          result,
-        });
+          parts: parts.map((part) => part.id),
+          status,
+          headers: redactedJson(headers, this.#options.redactor),
+        };
       },
-    };
+      ({ result }) => ({ result, body: null }),
+    );
   }
 
   /** An answer of a host. */
-  http(
-    method: string,
-    url: string,
-    asked: AskedBody,
-  ): Answering<HttpEntry['headers'], { readonly complete: boolean }, string> {
-    const answer = new Pieces<HttpEntry['headers']>(this.#options);
-    let reason = '';
-    return {
-      head: (status, headers, words) => {
-        reason = words ?? '';
-        answer.begin(status, headers);
-      },
-      piece: (bytes) => answer.add(bytes),
-      end: ({ complete }) => {
-        this.#cut ||= answer.cut;
-        if (answer.status === null) return;
-        this.#write({
-          k: 'http',
-          method,
-          url: this.#options.redactor.redact(url),
-          body: bodyKey(asked, { own: this.#own, drawn: this.#options.drawn }, this.#options.redactor),
-          status: answer.status,
-          reason,
-          headers: (answer.headers ?? []).map(([name, value]) => [name, this.#options.redactor.redact(value)]),
-          pieces: answer.done(),
-          complete: complete && !answer.cut,
-        });
-      },
-    };
+  http(method: string, url: string, asked: AskedBody): Answering<HttpEntry['headers'], { readonly complete: boolean }> {
+    const { redactor, drawn } = this.#options;
+    return this.#answering(
+      (id, status, headers, reason) => ({
+        k: 'http',
+        id,
+        method,
+        url: redactor.redact(url),
+        status,
+        reason,
+        headers: headers.map(([name, value]) => [name, redactor.redact(value)]),
+      }),
+      ({ complete }) => ({
+        result: complete ? 'completed' : 'cut',
+        body: bodyKey(asked, { own: this.#own, drawn }, redactor),
+      }),
+    );
   }
 
   /** An answer of an MCP server, or why it gave none. */
@@ -155,25 +137,73 @@ export class Recorder {
     this.#write({ k: 'mcp', server, method, digest: sha256Hex(asked), like, answer: kept });
   }
 
-  /** Puts it beside the log. Throws when it could not be written. */
+  /** Puts it beside the log, without what became known as a secret in the meantime. Throws when it could not be written. */
   async keep(run: string, content: ContentStore): Promise<Kept> {
-    this.#flush();
-    this.#out.end();
-    await finished(this.#out).catch(() => {});
+    const { file, redactor } = this.#options;
     try {
-      if (this.#failure !== null) throw this.#failure;
-      const source = createReadStream(this.#options.file) as AsyncIterable<Buffer>;
-      const ref = await content.put(run, source, { mediaType: RECORDING_MEDIA_TYPE, maxBytes: MAX_RECORDING * 2 });
-      return { ref, entries: this.#entries, bytes: this.#bytes, cut: this.#cut };
+      await this.#file.end();
+      const stale = this.#knowledge !== null && this.#knowledge !== redactor.knowledge;
+      const written = createReadStream(file) as AsyncIterable<Buffer>;
+      const source = stale ? cleaned(written, redactor) : written;
+      const maxBytes = (this.#options.limits ?? defaultFileLimits).total * 2;
+      const ref = await content.put(run, source, { mediaType: RECORDING_MEDIA_TYPE, maxBytes });
+      return { ref, entries: this.#file.lines, bytes: this.#file.size, cut: this.#cut };
     } finally {
-      await rm(this.#options.file, { force: true });
+      await rm(file, { force: true });
     }
   }
 
   /** Of a run that ended before its recording was kept. Idempotent. */
   async drop(): Promise<void> {
-    this.#out.destroy();
+    this.#file.drop();
     await rm(this.#options.file, { force: true });
+  }
+
+  /** Nothing is written of an answer without a head. */
+  #answering<Headers, End>(
+    begun: (id: number, status: number, headers: Headers, reason: string) => Entry,
+    ended: (how: End) => Ending,
+  ): Answering<Headers, End> {
+    let open: OpenAnswer | null = null;
+    let over = false;
+    return {
+      head: (status, headers, reason = '') => {
+        if (open !== null || over) return;
+        const id = this.#answers++;
+        open = this.#open(id, this.#write(begun(id, status, headers, reason)));
+      },
+      piece: (bytes) => {
+        open?.add(bytes);
+        return this.#file.room();
+      },
+      end: (how) => {
+        over = true;
+        open?.end(ended(how));
+        open = null;
+      },
+    };
+  }
+
+  #open(id: number, written: boolean): OpenAnswer {
+    const began = this.#options.monotonic();
+    let size = 0;
+    let whole = written;
+    const pieces = new CleanPieces(this.#options.redactor, (at, bytes) => {
+      whole &&= this.#line(`{"k":"piece","of":${id},"at":${at},"bytes":"${bytes.toString('base64')}"}`);
+    });
+    return {
+      add: (bytes) => {
+        size += bytes.length;
+        // What follows a hole would be found in its place.
+        if (size > MAX_ANSWER) whole = false;
+        if (whole) pieces.add(bytes, Math.round(this.#options.monotonic() - began));
+      },
+      end: (how) => {
+        if (whole) pieces.end();
+        if (!whole) this.#cut = true;
+        if (written) this.#write({ k: 'end', of: id, ...how, whole });
+      },
+    };
   }
 
   /** What was asked, without secrets. What a gateway has searched just now is not searched again. */
@@ -205,27 +235,15 @@ export class Recorder {
     });
   }
 
-  #clean(headers: Readonly<Record<string, string>>): Record<string, string> {
-    return Object.fromEntries(
-      Object.entries(headers).map(([name, value]) => [name, this.#options.redactor.redact(value)]),
-    );
+  #write(entry: Entry): boolean {
+    if (entry.k !== 'start') this.#knowledge ??= this.#options.redactor.knowledge;
+    return this.#line(JSON.stringify(entry), entry.k === 'end');
   }
 
-  #write(entry: Entry): void {
-    const line = `${JSON.stringify(entry)}\n`;
-    if (this.#bytes + line.length > MAX_RECORDING) {
-      this.#cut = true;
-      return;
-    }
-    this.#entries++;
-    this.#bytes += line.length;
-    this.#lines += line;
-    if (this.#lines.length >= PIECE) this.#flush();
-  }
-
-  #flush(): void {
-    this.#out.write(this.#lines);
-    this.#lines = '';
+  #line(text: string, ends = false): boolean {
+    const taken = this.#file.line(text, { ends });
+    this.#cut ||= !taken;
+    return taken;
   }
 }
 
@@ -234,47 +252,18 @@ interface KnownPart {
   readonly digest: string;
 }
 
-/** What a gateway tells of one answer. */
-export interface Answering<Headers, End, Reason = never> {
-  head(status: number, headers: Headers, reason?: Reason): void;
-  piece(bytes: Buffer): void;
-  end(how: End): void;
+interface OpenAnswer {
+  add(bytes: Buffer): void;
+  end(how: Ending): void;
 }
 
-/** The bytes of one answer, with the times at which they came. */
-class Pieces<Headers = Record<string, string>> {
-  readonly #options: RecorderOptions;
-  readonly #pieces: { readonly at: number; readonly bytes: Buffer }[] = [];
-  #start = 0;
-  #size = 0;
-  status: number | null = null;
-  headers: Headers | null = null;
-  cut = false;
+type Ending = Pick<EndEntry, 'result' | 'body'>;
 
-  constructor(options: RecorderOptions) {
-    this.#options = options;
-  }
-
-  begin(status: number, headers: Headers): void {
-    this.#start = this.#options.monotonic();
-    this.status = status;
-    this.headers = headers;
-  }
-
-  add(bytes: Buffer): void {
-    if (this.#size + bytes.length > MAX_ANSWER) {
-      this.cut = true;
-      return;
-    }
-    this.#size += bytes.length;
-    this.#pieces.push({ at: Math.round(this.#options.monotonic() - this.#start), bytes: Buffer.from(bytes) });
-  }
-
-  /** As they came; in one piece where something had to be taken out, which may lie across several. */
-  done(): [number, string][] {
-    const all = Buffer.concat(this.#pieces.map(({ bytes }) => bytes));
-    const clean = this.#options.redactor.redact(all);
-    if (clean === all) return this.#pieces.map(({ at, bytes }) => [at, bytes.toString('base64')]);
-    return [[0, clean.toString('base64')]];
-  }
+/** What a gateway tells of one answer. */
+export interface Answering<Headers, End> {
+  head(status: number, headers: Headers, reason?: string): void;
+  /** A promise where the recording has to be waited for: it resolves, within seconds at most. */
+  piece(bytes: Buffer): void | Promise<void>;
+  /** Once; what comes later is not heard. */
+  end(how: End): void;
 }

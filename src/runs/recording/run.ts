@@ -6,7 +6,7 @@ import type { ModelReplay } from '../../gateways/llm/replay.ts';
 import type { McpRecorder, McpReplay } from '../../gateways/mcp/gateway.ts';
 import type { RunScope } from '../scope.ts';
 import { bodyKey } from './bodies.ts';
-import type { StartEntry } from './entry.ts';
+import type { Beginning } from './entry.ts';
 
 /** The clock and the randomness that a run offers its agent: in a replay those of the recorded run. */
 export interface Offered {
@@ -30,7 +30,7 @@ export async function openRecorder(scope: RunScope): Promise<void> {
   const loose = request.policyFile !== null || request.repo !== null || documents.organisation !== null;
   if (!request.record || tape !== null || !(heard || loose)) return;
   const { Recorder } = await import('./recorder.ts');
-  const start: Omit<StartEntry, 'k'> = { documents, branch: scope.repository.baseBranch, ...offered };
+  const start: Beginning = { documents, branch: scope.repository.baseBranch, ...offered };
   const own = [run.id];
   const recorder = new Recorder({
     file: join(dir, 'recording.jsonl'),
@@ -44,12 +44,16 @@ export async function openRecorder(scope: RunScope): Promise<void> {
   scope.later(() => recorder.drop());
 }
 
+const CUT =
+  'the recording of this run is not whole, and a replay will lack the rest: an answer or all of them were too long, or the disk too slow';
+
 /** Puts the recording beside the log, with its event. */
 export async function keepRecording(scope: RunScope): Promise<void> {
   const { recorder, run, system } = scope;
   if (recorder === null) return;
   scope.recorder = null;
   const { ref, entries, bytes, cut } = await recorder.keep(run.id, system.content);
+  if (cut) scope.io.onProgress({ step: CUT });
   await run.log.append(
     { type: 'run.recorded', action: null, resource: { entries, bytes, cut }, content: ref },
     'requester',
@@ -63,7 +67,7 @@ export function egressTape({ recorder, tape, redactor }: RunScope): EgressTape |
       record: () => ({ head() {}, piece() {}, end() {} }),
       answer(method, url, asked) {
         const entry = tape.http(method, redactor.redact(url), bodyKey(asked, tape, redactor));
-        return entry === null ? null : { ...entry, pieces: bytesOf(entry.pieces) };
+        return entry === null ? null : { ...entry, complete: entry.whole && entry.result === 'completed' };
       },
     };
   }
@@ -99,8 +103,8 @@ export function modelReplay({ tape, run, agent }: RunScope): ModelReplay | null 
       return {
         status: entry.status,
         headers: entry.headers,
-        pieces: bytesOf(entry.pieces),
-        complete: entry.result === 'completed',
+        pieces: entry.pieces,
+        complete: entry.whole && entry.result === 'completed',
       };
     },
   };
@@ -121,8 +125,4 @@ export function mcpReplay({ tape, run }: RunScope): McpReplay | null {
       return answer;
     },
   };
-}
-
-function bytesOf(pieces: readonly (readonly [number, string])[]): Buffer[] {
-  return pieces.map(([, text]) => Buffer.from(text, 'base64'));
 }

@@ -1,18 +1,16 @@
-import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
 import { sha256Hex } from '../../base/digest.ts';
-import { AuditInvalidError } from '../../base/errors.ts';
 import type { BodyKey } from './bodies.ts';
 import {
-  type Entry,
-  entrySchema,
+  type Beginning,
   type HttpEntry,
   type McpEntry,
   type ModelEntry,
   type PartEntry,
+  RECORDING_VERSION,
   type StartEntry,
 } from './entry.ts';
 import { firstDifference, likeness, type Part, type PartDifference, partOf, placeOf, splitQuestion } from './parts.ts';
+import { type Answered, type Recording, readRecording } from './reading.ts';
 import { Renaming, type VolatileWord } from './volatile.ts';
 
 /** How the answer that was given fits what was asked. */
@@ -31,14 +29,14 @@ export interface Step {
 export class Tape {
   readonly start: StartEntry;
   readonly #models: Recorded[];
-  readonly #http: Map<string, HttpEntry[]>;
+  readonly #http = new Map<string, Answered<HttpEntry>[]>();
   readonly #mcp: McpEntry[];
   readonly steps: Step[] = [];
   /** What was asked for and is not on it: `GET https://…`. */
   readonly missing: string[] = [];
   /** What hosts were asked with another body than was recorded; a hundred at most. */
   readonly otherBodies: OtherBody[] = [];
-  readonly #given = new Set<HttpEntry>();
+  readonly #given = new Set<Answered<HttpEntry>>();
   /** Words of the replay alone: its id, its token. */
   readonly own: string[] = [];
   /** What its agent draws anew at each start. */
@@ -50,45 +48,27 @@ export class Tape {
   /** Nothing was recorded, for there was nothing to record. */
   readonly blank: boolean;
 
-  private constructor(
-    start: StartEntry,
-    models: Recorded[],
-    http: Map<string, HttpEntry[]>,
-    mcp: McpEntry[],
-    blank = false,
-  ) {
-    this.#mcp = mcp;
-    this.blank = blank;
+  private constructor({ start, parts, models, http, mcp }: Recording, blank = false) {
     this.start = start;
-    this.#models = models;
-    this.#http = http;
+    this.blank = blank;
+    const known = new Map([...parts].map(([id, part]) => [id, recordedPart(part)]));
+    this.#models = models.map((entry) => ({ entry, parts: entry.parts.flatMap((id) => known.get(id) ?? []) }));
+    for (const entry of http) {
+      const key = `${entry.method} ${entry.url}`;
+      this.#http.set(key, [...(this.#http.get(key) ?? []), entry]);
+    }
+    this.#mcp = [...mcp];
   }
 
-  /** Throws `AuditInvalidError` for what is no recording. */
+  /** Throws `RecordingVersionError`, and `AuditInvalidError` for what is no recording. */
   static async read(content: AsyncIterable<Buffer>): Promise<Tape> {
-    let start: StartEntry | null = null;
-    const models: Recorded[] = [];
-    const parts = new Map<number, Part>();
-    const http = new Map<string, HttpEntry[]>();
-    const mcp: McpEntry[] = [];
-    for await (const line of createInterface({ input: Readable.from(content), crlfDelay: Number.POSITIVE_INFINITY })) {
-      const entry = entryOf(line);
-      if (entry.k === 'start') start ??= entry;
-      else if (entry.k === 'part') parts.set(entry.id, recordedPart(entry));
-      else if (entry.k === 'model') models.push({ entry, parts: entry.parts.flatMap((id) => parts.get(id) ?? []) });
-      else if (entry.k === 'mcp') mcp.push(entry);
-      else {
-        const key = `${entry.method} ${entry.url}`;
-        http.set(key, [...(http.get(key) ?? []), entry]);
-      }
-    }
-    if (start === null) throw new AuditInvalidError('the recording of the run has no beginning');
-    return new Tape(start, models, http, mcp);
+    return new Tape(await readRecording(content));
   }
 
   /** Of a run that asked nobody for anything: everything else can be found again. */
-  static blank(start: Omit<StartEntry, 'k'>): Tape {
-    return new Tape({ k: 'start', ...start }, [], new Map(), [], true);
+  static blank(beginning: Beginning): Tape {
+    const start: StartEntry = { k: 'start', version: RECORDING_VERSION, ...beginning };
+    return new Tape({ start, parts: new Map(), models: [], http: [], mcp: [] }, true);
   }
 
   /** Questions that were recorded and not asked again. */
@@ -100,7 +80,7 @@ export class Tape {
    * The answer to exactly that question; to one that differs only in what changes from run to run; or the next one that was recorded.
    * Null when there is none.
    */
-  model(wire: string, body: Readonly<Record<string, unknown>>): ModelEntry | null {
+  model(wire: string, body: Readonly<Record<string, unknown>>): Answered<ModelEntry> | null {
     const parts = splitQuestion(body).map((value) => this.#part(value));
     const [fit, found] = this.#find(wire, sha256Hex(JSON.stringify(body)), parts);
     if (found !== null) this.#models.splice(this.#models.indexOf(found), 1);
@@ -109,7 +89,13 @@ export class Tape {
     if (misnamed !== null) this.steps.push({ ...step, fit: 'next', difference: misnamed });
     else
       this.steps.push({ ...step, fit, difference: fit === 'next' ? firstDifference(found?.parts ?? [], parts) : null });
+    this.#lacking(`request ${step.step} to the model`, found?.entry);
     return found?.entry ?? null;
+  }
+
+  /** Such an answer breaks off where its recording does. */
+  #lacking(what: string, answer: { readonly whole: boolean } | undefined): void {
+    if (answer?.whole === false) this.missing.push(`the rest of the answer to ${what}`);
   }
 
   #part(value: unknown): Part {
@@ -160,7 +146,7 @@ export class Tape {
    * The next answer that was recorded for that request with that body, or with one that differs only as runs do; the last of them again, where
    * it was asked more often. Else the next one for that address, which is a difference.
    */
-  http(method: string, url: string, body: BodyKey | null): HttpEntry | null {
+  http(method: string, url: string, body: BodyKey | null): Answered<HttpEntry> | null {
     const entries = this.#http.get(`${method} ${url}`) ?? [];
     const exact = entries.filter((entry) => entry.body !== null && entry.body.digest === body?.digest);
     const alike =
@@ -172,6 +158,7 @@ export class Tape {
       return null;
     }
     this.#given.add(entry);
+    this.#lacking(`${method} ${url}`, entry);
     if (alike.length === 0 && this.otherBodies.length < MAX_OTHER) {
       this.otherBodies.push({ request: `${method} ${url}`, expected: bodyText(entry.body), actual: bodyText(body) });
     }
@@ -194,16 +181,8 @@ function bodyText(body: BodyKey | null): string {
 }
 
 interface Recorded {
-  readonly entry: ModelEntry;
+  readonly entry: Answered<ModelEntry>;
   readonly parts: readonly Part[];
-}
-
-function entryOf(line: string): Entry {
-  try {
-    return entrySchema.parse(JSON.parse(line));
-  } catch (cause) {
-    throw new AuditInvalidError('the recording of the run is damaged', { cause });
-  }
 }
 
 function recordedPart({ digest, leaves }: PartEntry): Part {
