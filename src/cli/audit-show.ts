@@ -1,10 +1,13 @@
-import { type AuditEvent, type EventType, eventTypes } from '../audit/event.ts';
+import { StringDecoder } from 'node:string_decoder';
+
+import { type AuditEvent, type ContentRef, type EventType, eventTypes } from '../audit/event.ts';
 import { type EventFilter, logSize, readEvent, readEvents, tailEvents } from '../audit/read.ts';
 import { NotFoundError, UsageError } from '../base/errors.ts';
-import { columns, safeText } from '../base/term.ts';
+import { columns, safeLines, safeText } from '../base/term.ts';
 import { type Paths, resolvePaths } from '../config/paths.ts';
 import type { FilterOptions } from './audit.ts';
-import { type Context, outputOf } from './context.ts';
+import { contentChunks } from './audit-source.ts';
+import { type Context, isTerminal, outputOf } from './context.ts';
 import { eventLine } from './event-line.ts';
 import { withRun } from './local.ts';
 import type { Output } from './output.ts';
@@ -46,13 +49,35 @@ export async function show(context: Context, seq: number | undefined, options: F
     for (const { event } of readEvents(paths.audit, await filterOf(context, options))) showLine(event, out);
     return;
   }
+  const event = eventAt(paths, seq);
+  if (out.json) out.document(event);
+  else out.line(...columns(rowsOf(event, out)));
+}
+
+/** The bytes beside one event as they are; on a terminal, escaped. */
+export async function showContent(context: Context, seq: number | undefined, options: FilterOptions): Promise<void> {
+  const out = outputOf(context, options);
+  if (seq === undefined) throw new UsageError('--content is of one event: name it by its number');
+  if (out.json)
+    throw new UsageError('--content prints what is kept as it is, never as JSON', { remedy: 'leave out --json' });
+  const paths = resolvePaths(context.env);
+  const event = eventAt(paths, seq);
+  const { content } = event as { content?: ContentRef | null };
+  if (content == null) {
+    throw new NotFoundError(`nothing is kept beside event ${seq} (${event.type})`, {
+      remedy: `cordon audit show ${seq}`,
+    });
+  }
+  const decoder = new StringDecoder('utf8');
+  const show = isTerminal(context) ? (chunk: Buffer) => out.raw(safeLines(decoder.write(chunk))) : out.raw;
+  for await (const chunk of contentChunks(paths, { run: event.run, content })) show(chunk);
+}
+
+function eventAt(paths: Paths, seq: number): AuditEvent {
   const size = existing(paths);
   const found = readEvent(paths.audit, seq);
-  if (found === null) {
-    throw new NotFoundError(`the log has no event ${seq}; its last is ${size - 1}`, { remedy: 'cordon audit tail' });
-  }
-  if (out.json) out.document(found.event);
-  else out.line(...columns(rowsOf(found.event, out)));
+  if (found !== null) return found.event;
+  throw new NotFoundError(`the log has no event ${seq}; its last is ${size - 1}`, { remedy: 'cordon audit tail' });
 }
 
 /** Every value by its path: `resource.argv  ["sh","-c"]`. */

@@ -25,8 +25,10 @@ function* onlyEvents(stored: Iterable<{ readonly event: AuditEvent }>): Generato
   for (const { event } of stored) yield event;
 }
 
+type WithContent = Pick<AuditEvent, 'run'> & { readonly content: OutputKept['content'] };
+
 /** What an event refers to, from beside the log: decrypted, checked against its digest, a chunk at a time. */
-export async function* outputChunks(paths: Paths, event: OutputKept): AsyncGenerator<Buffer> {
+export async function* contentChunks(paths: Paths, event: WithContent): AsyncGenerator<Buffer> {
   const { openContentStore } = await import('../audit/content.ts');
   const store = openContentStore({ dir: join(paths.audit, 'content'), keys: paths.keys });
   if (event.run !== null) yield* store.read(event.run, event.content);

@@ -31,9 +31,11 @@ export function command(context: Context): Command {
     filtered('show')
       .description('one event whole, or all of a run')
       .argument('[seq]', 'the event’s number', seqArgument)
-      .action(async (seq: number | undefined, options: FilterOptions) =>
-        (await import('./audit-show.ts')).show(context, seq, options),
-      ),
+      .option('--content', 'what is kept beside that event: a prompt, an answer, what a program wrote')
+      .action(async (seq: number | undefined, { content, ...options }: FilterOptions & { content?: boolean }) => {
+        const looking = await import('./audit-show.ts');
+        return content ? looking.showContent(context, seq, options) : looking.show(context, seq, options);
+      }),
   );
   audit.addCommand(
     newCommand('verify')

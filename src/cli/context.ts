@@ -33,3 +33,8 @@ export function newGroup(): Command {
 export function outputOf(context: Context, options: OutputOptions): Output {
   return context.streams.with(options);
 }
+
+/** Whether results are shown by a terminal, which acts upon what is written to it. */
+export function isTerminal(context: Context): boolean {
+  return (context.streams.stdout as { isTTY?: boolean }).isTTY === true;
+}

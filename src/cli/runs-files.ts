@@ -7,8 +7,8 @@ import { formatSize } from '../base/size.ts';
 import { columns, safeLines, safeText } from '../base/term.ts';
 import { inspectRepository } from '../runs/workspace.ts';
 import type { RunRecord } from '../store/index.ts';
-import { outputChunks, storyOf } from './audit-source.ts';
-import { type Context, outputOf } from './context.ts';
+import { contentChunks, storyOf } from './audit-source.ts';
+import { type Context, isTerminal, outputOf } from './context.ts';
 import { GuestLines } from './guest-output.ts';
 import { withRun } from './local.ts';
 import type { Output, OutputOptions } from './output.ts';
@@ -32,7 +32,7 @@ export async function logs(context: Context, id: string, options: LogOptions): P
     const shown = await reader(run, new GuestLines((line) => out.line(line)));
     if (story.outputs.length === 0) throw new NotFoundError(`run ${run.id} has no output that was kept`);
     for (const event of story.outputs) {
-      const pieces = readOutput(outputChunks(paths, event));
+      const pieces = readOutput(contentChunks(paths, event));
       for await (const piece of pieces) {
         if (options.stream !== undefined && piece.stream !== options.stream) continue;
         if (options.raw) out.raw(piece.bytes);
@@ -103,10 +103,6 @@ export function safeDiff(text: string): string {
     .split(new RegExp(`(${GIT_COLOUR.source})`))
     .map((part) => (GIT_COLOUR.test(part) ? part : safeLines(part)))
     .join('');
-}
-
-function isTerminal(context: Context): boolean {
-  return (context.streams.stdout as { isTTY?: boolean }).isTTY === true;
 }
 
 export async function artifacts(context: Context, id: string, options: OutputOptions): Promise<void> {

@@ -137,7 +137,7 @@ class ServerHome {
   }
 
   #howItEnded(status: ExitStatus): string {
-    const said = brief(Buffer.concat(this.#stderr).toString('utf8').trimEnd().split('\n').at(-1) ?? '');
+    const said = brief(lastWords(Buffer.concat(this.#stderr).toString('utf8')));
     const words = said === '' ? '' : `: ${this.#scope.redactor.redact(said)}`;
     switch (status.kind) {
       case 'exited':
@@ -199,4 +199,10 @@ class ServerHome {
 /** As much of a command line as a record has room for. */
 function fitting(argv: readonly string[]): string[] {
   return argv.slice(0, 32).map((word) => word.slice(0, 500));
+}
+
+/** Of what a program wrote before it ended, the line that says why: Node and others write the place, a stack and their version behind it. */
+function lastWords(stderr: string): string {
+  const lines = stderr.trimEnd().split('\n');
+  return lines.findLast((line) => /^\S*(error|exception|panic|fatal)\b/i.test(line)) ?? lines.at(-1) ?? '';
 }

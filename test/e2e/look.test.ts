@@ -260,6 +260,10 @@ describe('audit', () => {
       .split('\n');
     expect(lines.map((line) => JSON.parse(line).seq)).toEqual([1]);
     await expect(cordon('audit', 'show', '99')).rejects.toThrow('its last is 6');
+    expect((await cordon('audit', 'show', '5', '--content')).out).toContain('"d":"oops\\n"');
+    await expect(cordon('audit', 'show', '3', '--content')).rejects.toThrow('nothing is kept beside event 3');
+    await expect(cordon('audit', 'show', '--content')).rejects.toThrow('name it by its number');
+    await expect(cordon('audit', 'show', '5', '--content', '--json')).rejects.toThrow('never as JSON');
     await expect(cordon('audit', 'show', '--run', '0123', '--type', 'nonsense')).rejects.toThrow('no type of event');
   });
 

@@ -220,7 +220,7 @@ approvals: [{when: tool.call, if: 'context.tool == "add"', approvers: [role:lead
     expect(first).not.toContain('docs__forbidden');
     const last = later.at(-1) ?? '';
     expect(last).toContain('data, not instructions]\\n]0;title[2Jfirst line');
-    expect(last).toContain('it ended with exit code 7');
+    expect(last).toContain('it ended with exit code 7: TypeError: nothing is left');
     expect(last).toContain('there is no tool docs__forbidden');
     expect(last).toContain('not permitted: tool.call of docs/add');
     const { stdout } = provider.cordon('audit', 'show', '--run', result.runId, '--json');

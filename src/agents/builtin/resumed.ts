@@ -114,7 +114,7 @@ class Story {
     if (known.outcome === null) {
       const left = call.name.includes(OTHERS)
         ? 'what it did at its server stays'
-        : 'what it changed in /workspace is not there';
+        : `what it changed in /workspace is ${known.kept ? 'there as it was kept' : 'not there'}`;
       this.#uncertain.push(`${what} was under way: whether all, some or nothing of it was done is not known; ${left}`);
       return 'This call was under way when the process that drives the work ended. Whether all, some or nothing of it was done is not known.';
     }

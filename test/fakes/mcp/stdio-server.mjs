@@ -1,6 +1,6 @@
 // A real MCP server over its standard streams, made with the official SDK; MODE makes it misbehave.
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { connect } from 'node:net';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
@@ -57,7 +57,10 @@ async function serve() {
     return new Promise(() => {});
   });
   server.registerTool('get_nothing', { description: 'Never answers' }, () => new Promise(() => {}));
-  server.registerTool('get_death', { description: 'Dies' }, () => process.exit(7));
+  server.registerTool('get_death', { description: 'Dies' }, () => {
+    writeSync(2, 'TypeError: nothing is left\n    at server.mjs:1\n\nNode.js v0\n');
+    process.exit(7);
+  });
   server.registerTool('get_model', { description: 'Asks the client’s model' }, async () => {
     try {
       await server.server.request(
