@@ -1,4 +1,5 @@
 /** How a guest tries to carry a placeholder away, judged by what hosts outside received and by the alarms. */
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -240,7 +241,30 @@ describe('in the body of a request', () => {
     expect(alarms()).toEqual([]);
   });
 
-  test('bytes behind the end of what is compressed are seen as they are', async () => {
+  const parts = (text: string): [string, string, Buffer][] => [
+    ['zstd', 'two frames', Buffer.concat([zstdCompressSync('harmless'), zstdCompressSync(text)])],
+    ['gzip', 'two members with padding between', Buffer.concat([gzipSync('a'), Buffer.alloc(4), gzipSync(text)])],
+    ['br', 'two streams', Buffer.concat([brotliCompressSync('harmless'), brotliCompressSync(text)])],
+    ['deflate', 'two streams', Buffer.concat([deflateSync('harmless'), deflateSync(text)])],
+  ];
+  test.each([0, 1, 2, 3])('a second part behind the first, which some hosts read too (%i)', async (i) => {
+    const [coding, , bytes] = parts(mine)[i] as [string, string, Buffer];
+    expect(await scene.send(compressed(coding, bytes))).toMatch(/^HTTP\/1\.1 40[03] /);
+    expect(scene.seen.filter(({ body }) => body !== '')).toEqual([]);
+  });
+
+  test.each<[string, (bytes: Buffer) => Buffer]>([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+    ['zstd', zstdCompressSync],
+  ])('what does not compress, in many pieces, passes (%s)', async (coding, pack) => {
+    const bytes = pack(randomBytes(600_000));
+    expect(await scene.send(compressed(coding, bytes))).toMatch(/ 200 OK/);
+    expect(scene.seen[0]?.body.length).toBe(bytes.length);
+  });
+
+  test('bytes behind the end of what is compressed go no further', async () => {
     const pieces = [gzipSync('harmless').toString('latin1'), 'behind', mine.slice(0, 9), mine.slice(9)];
     const head = `POST http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nConnection: close\r\nContent-Encoding: gzip\r\n`;
     const length = `Content-Length: ${pieces.join('').length}\r\n\r\n`;

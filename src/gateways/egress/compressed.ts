@@ -7,8 +7,11 @@ import { Refusal } from './refusal.ts';
 /** Bytes that one body may become: what is searched costs time, and a few bytes can stand for gigabytes. */
 const MOST = 64 * 1024 * 1024;
 
+/** `bytesWritten`: of what it was given, those that it decoded. */
+type Decoder = Transform & { readonly bytesWritten: number };
+
 /** RFC 9110 §8.4.1 and RFC 8878. `deflate` is zlib's format; some programs send it bare. */
-const CODINGS: Readonly<Record<string, (first: number) => Transform>> = {
+const CODINGS: Readonly<Record<string, (first: number) => Decoder>> = {
   gzip: () => zlib.createGunzip(),
   'x-gzip': () => zlib.createGunzip(),
   deflate: (first) => ((first & 15) === 8 ? zlib.createInflate() : zlib.createInflateRaw()),
@@ -36,8 +39,9 @@ export function lookInside(headers: readonly Header[], look: Look, inside: () =>
 class Decoded {
   readonly #coding: string;
   readonly #look: Look;
-  #decoder: Transform | null = null;
+  #decoder: Decoder | null = null;
   #failure: Error | null = null;
+  #given = 0;
   #size = 0;
 
   constructor(coding: string, look: Look) {
@@ -50,7 +54,13 @@ class Decoded {
     this.#decoder ??= this.#open(piece[0] as number);
     const decoder = this.#decoder;
     try {
+      this.#given += piece.length;
       await fed(decoder, piece, last);
+      // A second part that starts behind padding, or at once: some hosts read on there, and this decoder has stopped.
+      if (decoder.bytesWritten < this.#given)
+        throw new Refusal('malformed', `bytes behind the end of what is compressed (${this.#coding})`, {
+          remedy: 'send one body as one compressed part, without padding',
+        });
       if (last) this.#look(Buffer.alloc(0), true);
     } catch (error) {
       this.#failure ??= error as Error;
@@ -63,8 +73,8 @@ class Decoded {
     });
   }
 
-  #open(first: number): Transform {
-    const decoder = (CODINGS[this.#coding] as (first: number) => Transform)(first);
+  #open(first: number): Decoder {
+    const decoder = (CODINGS[this.#coding] as (first: number) => Decoder)(first);
     decoder.on('error', (error: Error) => {
       this.#failure ??= error;
     });
@@ -86,7 +96,7 @@ class Decoded {
 }
 
 /** Resolves when everything that these bytes stand for has come out. */
-function fed(decoder: Transform, piece: Buffer, last: boolean): Promise<void> {
+function fed(decoder: Decoder, piece: Buffer, last: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     const settled = (error?: Error | null) => {
       decoder.off('error', settled);
@@ -97,7 +107,7 @@ function fed(decoder: Transform, piece: Buffer, last: boolean): Promise<void> {
     decoder.once('error', settled);
     if (!last) decoder.write(piece, settled);
     else if (decoder.readableEnded)
-      settled(); // bytes behind the end of what was compressed: seen as they are
+      settled(); // what came behind the end was noticed
     else {
       decoder.once('end', settled);
       decoder.end(piece);
