@@ -163,6 +163,21 @@ describe('diverged', () => {
     expect(status).toBe(2);
     expect(stderr).toContain(`run ${runId} cannot be replayed (content deleted): retention has deleted its recording`);
   }, 120_000);
+
+  test('by a recording in a form of another version', async () => {
+    const { runId } = await run(shell('echo x > a.txt'), finish);
+    await within(async (system) => {
+      const content: System['content'] = Object.create(system.content, {
+        read: {
+          async *value() {
+            yield Buffer.from('{"k":"start","documents":{"organisation":null,"repository":null},"branch":null}\n');
+          },
+        },
+      });
+      const why = `run ${runId} cannot be replayed (recording missing): the recording has the format 1`;
+      await expect(replay({ ...system, content }, runId)).rejects.toThrow(why);
+    });
+  }, 120_000);
 });
 
 const nobody: RunIo = {
