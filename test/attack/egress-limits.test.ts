@@ -444,3 +444,20 @@ function dnsQuery(name: string, type: number): Buffer {
   const labels = name.split('.').map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)]));
   return Buffer.concat([Buffer.from([1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]), ...labels, Buffer.from([0, 0, type, 0, 1])]);
 }
+
+test('connections without meaning and without end fill neither the log nor the memory: the last record says so', async () => {
+  const own = await openScene({ limits: { ...limits, unjudged: 5 } });
+  try {
+    for (let i = 0; i < 12; i++) {
+      const socket = await own.open();
+      const answer = received(socket);
+      socket.write('no request\r\n\r\n');
+      expect(await answer).toMatch(/^HTTP\/1\.1 400 /);
+    }
+    expect(own.unjudged).toHaveLength(6);
+    expect(own.unjudged.slice(0, 5).every(({ detail }) => detail.includes('no request'))).toBe(true);
+    expect(own.unjudged[5]?.detail).toBe('more than 5 of these in one run: the rest is not recorded');
+  } finally {
+    await own.close();
+  }
+});

@@ -9,7 +9,7 @@ import { type Authority, createAuthority, ONE_HANDSHAKE } from './authority.ts';
 import { type Connector, openDialer, type Resolver, systemConnector, systemResolver } from './dial.ts';
 import { answerDns, serveDns } from './dns.ts';
 import type { Gateway, SecretHook } from './gateway.ts';
-import { type Decide, type EgressLog, Ledger, type Revocation } from './ledger.ts';
+import { type Decide, type EgressLog, Ledger, type Revocation, type Unjudged } from './ledger.ts';
 import { defaultEgressLimits, type EgressLimits } from './limits.ts';
 import { Names } from './names.ts';
 import type { Packages } from './packages/packages.ts';
@@ -91,6 +91,7 @@ class EgressGateway implements Egress {
   readonly #told = new Set<string>();
   #authority: Authority | null = null;
   #trust: SecureContext | null = null;
+  #unjudgedSoFar = 0;
   #closed = false;
 
   constructor(options: EgressOptions, Watcher: typeof Packages | null) {
@@ -120,7 +121,7 @@ class EgressGateway implements Egress {
       tape: options.tape ?? null,
       authority: () => this.#certificates(),
       trust: () => this.#trusted(),
-      unjudged: (event) => log.unjudged(event),
+      unjudged: (event) => this.#unjudged(event),
       nameOf: (address) => this.#names.nameOf(address),
     };
     this.#packages = Watcher === null ? null : new Watcher({ gateway, policy, log, clock });
@@ -198,12 +199,21 @@ class EgressGateway implements Egress {
     });
   }
 
+  /** A guest could fill the log, and the memory of what waits for it, with connections that are refused at once. */
+  #unjudged(event: Unjudged): void {
+    const left = this.#limits.unjudged - this.#unjudgedSoFar;
+    if (left < 0) return;
+    this.#unjudgedSoFar += 1;
+    const detail = `more than ${this.#limits.unjudged} of these in one run: the rest is not recorded`;
+    this.#options.log.unjudged(left > 0 ? event : { via: event.via, host: null, detail });
+  }
+
   #accept(socket: Socket, kind: Exclude<ListenerKind, 'dns'>): void {
     socket.on('error', () => {});
     if (this.#closed || this.#guests.size >= this.#limits.connections) {
       socket.destroy();
       if (!this.#closed)
-        this.#options.log.unjudged({
+        this.#unjudged({
           via: kind === 'dns-tcp' ? 'dns' : kind === 'any' ? 'tls' : kind,
           host: null,
           detail: `more than ${this.#limits.connections} connections`,

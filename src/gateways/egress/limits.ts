@@ -16,6 +16,8 @@ export interface EgressLimits {
   readonly download: number;
   /** Names that get an address inside the run. */
   readonly names: number;
+  /** Records of what never came to a decision: it costs the guest nothing, and nothing of it crossed. */
+  readonly unjudged: number;
 }
 
 const GiB = 1024 ** 3;
@@ -30,4 +32,5 @@ export const defaultEgressLimits: EgressLimits = {
   upload: 1 * GiB,
   download: 16 * GiB,
   names: 4096,
+  unjudged: 1000,
 };
