@@ -2,7 +2,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { join } from 'node:path';
 import { AuditInvalidError } from '../base/errors.ts';
 import { type AuditEvent, type EventType, parseEvent } from './event.ts';
-import { readBatches, segmentName } from './journal.ts';
+import { batchAfter, readBatches, segmentName } from './journal.ts';
 import { listSegments, MAX_CHECKPOINT, MAX_SEGMENT, paths, readBounded, readBundle } from './layout.ts';
 import { TILE_WIDTH } from './tiles.ts';
 
@@ -94,13 +94,16 @@ function* fromJournal(dir: string, from: number, to: number): Generator<{ seq: n
     if (first > to || (firsts[i + 1] ?? Number.POSITIVE_INFINITY) <= next) continue;
     const bytes = readBounded(join(dir, paths.journal, segmentName(first)), MAX_SEGMENT);
     if (bytes === null) throw new Moved();
-    for (const batch of readBatches(bytes).batches) {
+    const { batches, end } = readBatches(bytes);
+    for (const batch of batches) {
       if (batch.first > next) throw new Moved();
       for (const record of batch.records.slice(next - batch.first)) {
         if (next > to) return;
         yield { seq: next++, record: Buffer.from(record) };
       }
     }
+    // A write under way, or cut short, has nothing whole behind it. What has would be left out without a word.
+    if (end < bytes.length && batchAfter(bytes, end) !== null) throw new Moved();
   }
 }
 

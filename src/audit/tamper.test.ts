@@ -9,14 +9,16 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { exited, newHome, principal, run, started, state } from '../../test/fakes/audit-home.ts';
 import { signCheckpoint, signerFromSeed } from './checkpoint.ts';
-import { encodeBatch, readBatches } from './journal.ts';
+import { batchEnd, encodeBatch, readBatches } from './journal.ts';
 import { openAuditLog } from './log.ts';
 import { emptyFrontier, extend, frontierRoot, leafHash } from './merkle.ts';
 import type { VerifyReport } from './problem.ts';
 import { TileEdge } from './publish.ts';
+import { readEvents } from './read.ts';
 import { decodeBundle, encodeBundle } from './tiles.ts';
 import { verifyAudit } from './verify.ts';
 
@@ -414,4 +416,24 @@ describe('hostile files do not harm the verifier', () => {
     const report = await verifyAudit(dir, { vkey: liar.vkey, threads: 1 });
     expect(report.problems.find(({ code }) => code === 'file_missing')).toMatchObject({ seq: 512 });
   });
+});
+
+test('a batch in the middle that is none inside, with the checksum mended: reading and publishing refuse, and verify names it', async () => {
+  const dir = copy();
+  const path = journal(dir);
+  const bytes = readFileSync(path);
+  const { batches } = readBatches(bytes);
+  const wanted = batches.length - 5;
+  let at = 0;
+  for (let i = 0; i < wanted; i++) at = batchEnd(bytes, at) as number;
+  const end = batchEnd(bytes, at) as number;
+  bytes.writeUInt16BE(bytes.readUInt16BE(at + 22) + 1, at + 22); // the length of its note
+  bytes.writeUInt32BE(crc32(bytes.subarray(at + 12, end)), at + 8);
+  writeFileSync(path, bytes);
+  const first = batches[wanted]?.first as number;
+  expect(() => [...readEvents(dir)]).toThrow(`has lost record ${first}`);
+  expect((await verify(dir)).problems[0]).toMatchObject({ code: 'journal_damaged', seq: first });
+  const log = await openAuditLog({ dir, keys: original.keys });
+  await expect(log.publish()).rejects.toThrow(`records from ${first} on do not fit`);
+  await log.close().catch(() => {});
 });

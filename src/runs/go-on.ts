@@ -2,6 +2,7 @@ import { type Resumed, resumptionNote } from '../agents/builtin/resumed.ts';
 import type { Json } from '../base/canonical-json.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { keepContent } from './keep-content.ts';
+import { refuseTwice } from './resume-once.ts';
 import type { Resumption } from './resumption.ts';
 import type { RunScope } from './scope.ts';
 import type { WorkspaceKeeper } from './workspace-keeper.ts';
@@ -19,6 +20,10 @@ export async function goOn(
   keeper: WorkspaceKeeper | null,
 ): Promise<Resumed> {
   const { run, packs, spent, taken } = resumption;
+  if (scope.request.replayOf === undefined) {
+    const lost = await scope.system.store.getRun(run);
+    await refuseTwice(scope.system, { id: run, created: lost?.created ?? 0 }, scope.run.id);
+  }
   const { files, withheld } = await restoreWorkspace(scope, sandbox, run, packs);
   // Before it counts as begun: from then on this run's own record is all that the next one looks at.
   await keeper?.keep();

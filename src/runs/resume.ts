@@ -4,13 +4,13 @@ import type { AuditEvent } from '../audit/event.ts';
 import { readEvents } from '../audit/read.ts';
 import { ConflictError, PolicyDeniedError } from '../base/errors.ts';
 import { git } from '../base/git.ts';
-import { isAlive } from '../base/process-identity.ts';
 import { diffPolicies, type EffectivePolicy, type PolicyAction } from '../policy/index.ts';
 import type { RunRecord } from '../store/index.ts';
 import { discover, type Found } from './discover.ts';
 import { executeRun } from './pipeline.ts';
 import { loadPolicy } from './policy-layers.ts';
 import type { Principal, RunRequest, RunResult } from './request.ts';
+import { refuseTwice } from './resume-once.ts';
 import { type Documents, type Resumption, readResumption } from './resumption.ts';
 import type { RunIo, System } from './system.ts';
 
@@ -23,7 +23,7 @@ export async function resumeRun(system: System, record: RunRecord, by: Principal
   refuse(record, request, by);
   const events = eventsOf(system, record.id);
   await refuseDelivered(record, request, events);
-  await refuseTwice(system, record);
+  await refuseTwice(system, record, null);
   const resumption = await readResumption(system.home, system.content, record.id);
   const again: RunRequest = {
     ...request,
@@ -62,9 +62,9 @@ function refuse(record: RunRecord, request: RunRequest, by: Principal): void {
 }
 
 /** What was delivered must not be delivered a second time. */
-async function refuseDelivered(
+export async function refuseDelivered(
   { id, base }: RunRecord,
-  { workspace, repo }: RunRequest,
+  request: RunRequest,
   events: readonly AuditEvent[],
 ): Promise<void> {
   const again = (what: string) =>
@@ -76,27 +76,12 @@ async function refuseDelivered(
     const { ref } = event.resource;
     const done = events.find((one) => one.type === 'git.forward.done' && one.cause === event.seq);
     if (done?.type === 'git.forward.done' && done.outcome.result === 'failed') continue;
-    if (done !== undefined || repo !== null) throw again(`has delivered its change to ${ref}, or was about to`);
-    const there = await git({ gitDir: join(workspace, '.git') }, ['rev-parse', '--verify', '--quiet', ref]);
-    if (there.exitCode === 0) throw again(`has delivered its change to ${ref}, from ${base?.slice(0, 12)}`);
-  }
-}
-
-/** The same work goes on in one place only. */
-async function refuseTwice(system: System, { id, created }: RunRecord): Promise<void> {
-  let cursor: string | null | undefined;
-  while (cursor !== null) {
-    const page = await system.store.listRuns({ limit: 200, ...(cursor === undefined ? {} : { cursor }) });
-    for (const run of page.runs) {
-      if (run.created < created) return;
-      if ((run.request as unknown as RunRequest).resumes !== id) continue;
-      const begun = eventsOf(system, run.id).some(({ type }) => type === 'agent.resumed');
-      const going = run.result === null && run.state !== 'lost' && isAlive(run.owner);
-      if (!begun && !going) continue;
-      const next = run.state === 'lost' ? `cordon runs resume ${run.id}` : `cordon runs show ${run.id}`;
-      throw new ConflictError(`run ${id} goes on in run ${run.id}, which is ${run.state}`, { remedy: next });
-    }
-    cursor = page.next;
+    if (done !== undefined || request.repo !== null) throw again(`has delivered its change to ${ref}, or was about to`);
+    // Only git's own "there is none" says that it was not: a working tree need not have its repository in `.git`.
+    const found = await discover({ ...request, policyFile: null, base: base ?? request.base });
+    const place = { gitDir: found?.repository.commonDir ?? '' };
+    const there = await git(place, ['rev-parse', '--verify', '--quiet', ref]);
+    if (there.exitCode !== 1) throw again(`has delivered its change to ${ref}, from ${base?.slice(0, 12)}`);
   }
 }
 

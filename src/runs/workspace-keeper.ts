@@ -108,7 +108,10 @@ class Look {
       const record = this.#record(entry);
       if (record !== null) yield record;
     }
-    for (const path of this.#known.keys()) if (!this.now.has(path)) yield this.#removed(path);
+    for (const path of this.#known.keys()) {
+      // One that names a secret was never put into a pack.
+      if (!this.now.has(path) && this.#redactor.nameIn(Buffer.from(path, 'latin1')) === null) yield this.#removed(path);
+    }
   }
 
   #record(entry: WorkspaceEntry): PackRecord | null {
@@ -116,6 +119,10 @@ class Look {
     if (this.#known.get(path) === entry.stamp) {
       this.now.set(path, entry.stamp);
       return null;
+    }
+    if (this.#redactor.nameIn(entry.path) !== null) {
+      this.now.set(path, entry.stamp);
+      return this.#withheld(this.#redactor.redact(entry.path).toString('latin1'));
     }
     if (entry.kind === 'gone') {
       this.now.set(path, entry.stamp);
@@ -126,10 +133,7 @@ class Look {
     if (bytes === null) return null;
     this.now.set(path, entry.stamp);
     const head = { p: path, m: entry.mode, t: entry.mtime, r: entry.replaces };
-    if (entry.kind === 'file' && this.#redactor.nameIn(bytes) !== null) {
-      this.withheld++;
-      return { head: { ...head, k: 'w', n: 0 }, bytes: NOTHING };
-    }
+    if (this.#redactor.nameIn(bytes) !== null) return this.#withheld(path, head.r);
     this.files++;
     const k = { file: 'f', symlink: 'l', directory: 'd' } as const;
     return { head: { ...head, k: k[entry.kind], n: bytes.length }, bytes };
@@ -146,6 +150,12 @@ class Look {
     const bytes = entry.read(most);
     this.bytes += bytes?.length ?? 0;
     return bytes;
+  }
+
+  /** What it holds may be a secret, or its name: neither is kept, and the agent is told what is missing. */
+  #withheld(path: string, replaces = false): PackRecord {
+    this.withheld++;
+    return { head: { p: path, k: 'w', m: 0, t: 0, n: 0, r: replaces }, bytes: NOTHING };
   }
 
   #removed(path: string): PackRecord {

@@ -30,7 +30,7 @@ export async function restoreWorkspace(
   const { content } = scope.system;
   const state = await folded(content, run, packs);
   const withheld = [...state.values()].filter(({ head }) => head.k === 'w').map(({ head }) => head.p);
-  const away = [...state.values()].filter(({ head }) => head.k === 'x' || head.r).map(({ head }) => head.p);
+  const away = awayOf([...state.values()].map(({ head }) => head));
   const files = [...state.values()].filter(({ head }) => 'fld'.includes(head.k)).length;
   if (files + away.length === 0) return { files, withheld };
   const toolbox = await resolveToolbox(TOOLS.map((path) => ({ path })));
@@ -46,6 +46,20 @@ export async function restoreWorkspace(
   await pour(trusted, { argv, env }, archive(content, run, packs, state));
   await trusted.destroy();
   return { files, withheld };
+}
+
+/**
+ * What is to be removed of the checkout before the rest comes. Not below a name that is no folder in the end: what stood there goes
+ * with that name, and where the checkout has a link of that name the removal would go through it, and take what lies elsewhere.
+ */
+export function awayOf(heads: readonly PackHead[]): string[] {
+  const ends = new Set(heads.filter(({ k }) => k !== 'd').map(({ p }) => p));
+  const below = (path: string) => {
+    for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1))
+      if (ends.has(path.slice(0, at))) return true;
+    return false;
+  };
+  return heads.filter(({ p, k, r }) => (k === 'x' || r) && !below(p)).map(({ p }) => p);
 }
 
 /** What each name was in the end, and which pack says so. */

@@ -33,6 +33,8 @@ export interface WorkspaceEntry {
 
 const MAX_DEPTH = 256;
 const MAX_ENTRIES = 500_000;
+/** Bytes of a path: whoever puts it back names it whole, and the kernel takes 4096 (PATH_MAX). */
+const MAX_PATH = 3_800;
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 /** Folders come before what is in them. Throws `LimitError` beyond its bounds. */
@@ -133,6 +135,7 @@ function entry(
 const SLASH = Buffer.from('/');
 
 function pathOf(at: Buffer, name: Buffer): Buffer {
+  if (at.length + name.length >= MAX_PATH) throw new LimitError('inodes', `a path of more than ${MAX_PATH} bytes`);
   return at.length === 0 ? name : Buffer.concat([at, SLASH, name]);
 }
 

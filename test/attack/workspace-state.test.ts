@@ -65,3 +65,9 @@ test('a file that says it is larger than it is costs nothing', async () => {
   await cage.bash('truncate -s 40g hole 2>/dev/null || truncate -s 40m hole');
   for (const entry of cage.sandbox.state()) if (name(entry) === 'file hole') expect(entry.read(MOST)).toBeNull();
 }, 60_000);
+
+test('a path too long for whoever puts it back is refused, and not packed', async () => {
+  await cage.bash('n=$(printf "%0250d" 1); mkdir deep; cd -P deep; for i in $(seq 17); do mkdir $n; cd -P $n; done');
+  expect(() => [...cage.sandbox.state()]).toThrow('a path of more than 3800 bytes');
+  await cage.bash('rm -r deep');
+}, 60_000);
