@@ -37,7 +37,7 @@ export async function goOn(
   const resource = { run, steps, toolCalls, ...spent, uncertain, files };
   const kept = await keepContent(scope, resumed as unknown as Json);
   await scope.run.log.append({ type: 'agent.resumed', action: null, resource, ...kept });
-  scope.io.onProgress({ step: `goes on from run ${run}: ${steps} steps, ${files} names put back` });
+  scope.io.onProgress({ step: `goes on from run ${run}: steps so far: ${steps}, files put back: ${files}` });
   for (const line of uncertain) scope.io.onProgress({ step: `note: ${line}` });
   return resumed;
 }

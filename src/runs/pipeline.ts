@@ -83,7 +83,8 @@ async function runIn(
     await run.move('running');
     const touched = await scope.step('agent done', () => work(scope, prepared));
     await run.move('delivering');
-    const delivered = await scope.step('delivered', () => deliver(scope, prepared, touched));
+    const last = scope.branch === null ? 'nothing to deliver' : 'delivered';
+    const delivered = await scope.step(last, () => deliver(scope, prepared, touched));
     return await run.seal({ status: 'succeeded', reason: summary(scope, delivered) }, scope);
   } catch (error) {
     return await run.seal(error, scope);
