@@ -58,7 +58,7 @@ export class AcpDesk {
 
   async #serve(tool: string, input: Json) {
     const { log } = this.#scope.run;
-    const whole = JSON.stringify(input);
+    const whole = JSON.stringify(log.redacted(input));
     const cut = whole.length > LONGEST_QUESTION ? `… [${whole.length} characters, ${digest(whole)}]` : '';
     const what = `tool.call of "${ACP_TOOLS}/${tool}" · input ${whole.slice(0, LONGEST_QUESTION)}${cut}`;
     const decision = await this.#decide(tool, what, input);
@@ -79,7 +79,7 @@ export class AcpDesk {
     const ended = async (result: 'done' | 'failed' | 'denied', text: string) => {
       const kept = text.length > EXCERPT ? await this.#keep(text) : {};
       const durationMs = Math.round(this.#scope.system.clock.monotonic() - started);
-      const outcome = { result, text: text.slice(0, EXCERPT), characters: text.length, durationMs };
+      const outcome = { result, text: log.excerpt(text, EXCERPT), characters: text.length, durationMs };
       const resource = { server: ACP_TOOLS, tool, id };
       await log.append({ type: 'tool.ended', action: 'tool.call', resource, outcome, cause, ...kept }, 'agent');
     };

@@ -44,11 +44,13 @@ export async function reachServer(
 }
 
 function sender(egress: Egress, name: string, { host, port, path: whole }: Remote, key: ServerKey | null): Send {
-  const [path = '/', query] = whole.split('?', 2);
+  const mark = whole.indexOf('?');
+  const path = mark < 0 ? whole : whole.slice(0, mark);
+  const query = mark < 0 ? null : whole.slice(mark + 1);
   return async (method, headers, body, signal) => {
     const value = await key?.value();
     const authorization = value === undefined ? {} : { Authorization: `Bearer ${value}` };
-    const target = { host, port, method, path, query: query ?? null, body };
+    const target = { host, port, method, path, query, body };
     try {
       const answer = await egress.ask({ ...target, headers: { ...headers, ...authorization } }, signal);
       const named = Object.fromEntries(answer.headers.map(({ lower, value: text }) => [lower, text]));

@@ -2,9 +2,10 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ContentRef } from '../audit/event.ts';
+import { McpFault } from '../gateways/mcp/fault.ts';
 import { defaultMcpLimits } from '../gateways/mcp/limits.ts';
 import { StdioUpstream } from '../gateways/mcp/stdio.ts';
-import { brief } from '../gateways/mcp/text.ts';
+import { brief, visible } from '../gateways/mcp/text.ts';
 import type { Sightings, Upstream } from '../gateways/mcp/upstream.ts';
 import type { Limits, McpServer } from '../policy/index.ts';
 import { guestEnvironment } from '../sandbox/guest-etc.ts';
@@ -69,10 +70,10 @@ export async function startServer(
     const { CORDON_RUN_ID: _, ...base } = guestEnvironment(run.id);
     const env = { ...base, ...network?.env, ...program.env, ...secrets };
     const upstream = home.serve(await sandbox.exec({ argv: program.argv, env, stdin: 'pipe' }));
-    for (const key of keys)
-      key.signal?.addEventListener('abort', () => void home.close(`its secret ${key.name} was taken back`), {
-        once: true,
-      });
+    for (const { name, signal: taken } of keys) {
+      if (taken?.aborted) throw new McpFault('start', `its secret ${name} was taken back`);
+      taken?.addEventListener('abort', () => void home.close(`its secret ${name} was taken back`), { once: true });
+    }
     return upstream;
   } catch (error) {
     await home.close('it could not be started');
@@ -137,8 +138,9 @@ class ServerHome {
   }
 
   #howItEnded(status: ExitStatus): string {
-    const said = brief(lastWords(Buffer.concat(this.#stderr).toString('utf8')));
-    const words = said === '' ? '' : `: ${this.#scope.redactor.redact(said)}`;
+    // Secrets are out of it before it is cut.
+    const said = brief(lastWords(this.#scope.redactor.redact(visible(Buffer.concat(this.#stderr).toString('utf8')))));
+    const words = said === '' ? '' : `: ${said}`;
     switch (status.kind) {
       case 'exited':
         return `it ended with exit code ${status.code}${words}`;
@@ -154,7 +156,8 @@ class ServerHome {
   async #watch(): Promise<void> {
     const started = new Map<number, readonly string[]>();
     for await (const event of this.#sandbox.events) {
-      if (event.type === 'started' && this.#commands < COMMANDS) started.set(event.id, fitting(event.argv));
+      if (event.type === 'started' && this.#commands < COMMANDS)
+        started.set(event.id, fitting(this.#scope.run.log.redacted(event.argv)));
       else if (event.type === 'ended') {
         const argv = started.get(event.id);
         started.delete(event.id);

@@ -96,6 +96,11 @@ export class RunLog {
     return redactedJson(value, this.#redactor);
   }
 
+  /** The beginning of a text: secrets are out of it before it is cut, as half of one is not known for it. */
+  excerpt(text: string, most: number): string {
+    return this.#redactor.redact(text).slice(0, most);
+  }
+
   #seen(seq: number): void {
     this.firstSeq ??= seq;
     this.lastSeq = Math.max(this.lastSeq ?? 0, seq);

@@ -43,10 +43,10 @@ export class ToolGate {
   /** The policy decides on it, a person where it asks, and both are in the log before it is done. `until`: nobody waits any more. */
   async judge(call: GateCall, until?: AbortSignal): Promise<Passed> {
     const { server, tool, id, step, brief, input } = call;
-    const whole = JSON.stringify(input);
+    const { log } = this.#scope.run;
+    const whole = JSON.stringify(log.redacted(input));
     const decision = await this.#decide(call, whole, until);
     const content = await this.keep(input as Json);
-    const { log } = this.#scope.run;
     const cause = await log.append(
       {
         type: 'tool.requested',
@@ -56,7 +56,7 @@ export class ToolGate {
           tool,
           id: id.slice(0, 200),
           step,
-          input: brief.slice(0, EXCERPT),
+          input: log.excerpt(brief, EXCERPT),
           characters: whole.length,
         },
         decision: recorded(decision),
@@ -97,7 +97,12 @@ export class ToolGate {
         type: 'tool.ended',
         action: 'tool.call',
         resource: { server, tool, id: id.slice(0, 200) },
-        outcome: { result, text: text.slice(0, EXCERPT), characters: text.length, durationMs: Math.round(ms) },
+        outcome: {
+          result,
+          text: this.#scope.run.log.excerpt(text, EXCERPT),
+          characters: text.length,
+          durationMs: Math.round(ms),
+        },
         cause,
         ...content,
       },

@@ -2,6 +2,8 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Terminals } from '../../src/agents/acp/terminals.ts';
+import type { Guest } from '../../src/agents/builtin/guest.ts';
 import { type Finished, Installation, Project } from '../fakes/project.ts';
 
 const site = new Installation();
@@ -23,6 +25,22 @@ function events(runId: string, ...types: string[]) {
   const lines = site.cordon('audit', 'show', '--run', runId, '--json').stdout.trim().split('\n');
   return lines.map((line) => JSON.parse(line)).filter(({ type }) => types.includes(type));
 }
+
+test('a terminal that is released while it is started, and does not start, holds up nobody', async () => {
+  let refuse: (error: Error) => void = () => {};
+  const exec = () =>
+    new Promise<never>((_, reject) => {
+      refuse = reject;
+    });
+  const terminals = new Terminals();
+  const spec = { argv: ['/bin/true'], env: {}, cwd: '/', outputByteLimit: null } as const;
+  const made = terminals.create({ exec } as unknown as Guest, spec, () => {});
+  const released = terminals.release('t1');
+  refuse(new Error('no room for another'));
+  await expect(made).rejects.toThrow('no room');
+  await released;
+  await terminals.close();
+});
 
 describe('files and terminals of the client', () => {
   test('are those of the sandbox: no path, link or command reaches a file of the host', () => {

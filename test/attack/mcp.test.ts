@@ -1,4 +1,5 @@
 /** What a hostile guest tries at the MCP gateway, and a hostile server through it. */
+import { connect } from 'node:net';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
@@ -293,5 +294,105 @@ describe('a hostile server', () => {
     await waiting;
     expect(one.running).toBe(0);
     await expect(one.post(LIST)).rejects.toThrow();
+  });
+});
+
+const ANSWERS = (
+  more: string,
+) => `const say = (m) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', ...m }) + '\\n');
+  const tool = (name, description) => ({ name, description, inputSchema: { type: 'object' } });
+  let n = 0;
+  require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+    const { id, method } = JSON.parse(line);
+    if (method === 'initialize') say({ id, result: { protocolVersion: '2025-06-18', capabilities: { tools: {} } } });
+    ${more}
+  });`;
+const LISTS = `if (method === 'tools/list') say({ id, result: { tools: [tool('get_it', 'x')] } });`;
+const redact = <T>(value: T): T => JSON.parse(JSON.stringify(value).replaceAll('hunter2', '[secret:A]'));
+
+describe('what would be told or kept without end, or by halves', () => {
+  test('an error of a listing comes without secrets, and none is cut in half', async () => {
+    const said = `${'x'.repeat(995)}hunter2`;
+    const error = `say({ id, error: { code: 1, message: ${JSON.stringify(said)} } })`;
+    const lists = await scene({ program: ANSWERS(`if (method === 'tools/list') ${error};`), options: { redact } });
+    const { body } = await lists.post(LIST);
+    expect(body.error.message).toContain('xxx');
+    expect(body.error.message).not.toContain('hunt');
+    const text = `${'x'.repeat(17)}hunter2`;
+    const result = `say({ id, result: { content: [{ type: 'text', text: ${JSON.stringify(text)} }] } })`;
+    const program = ANSWERS(`${LISTS} if (method === 'tools/call') ${result};`);
+    const calls = await scene({ program, options: { redact }, limits: { result: 20 } });
+    const told = await calls.call('get_it');
+    expect(told.text).toMatch(/^x{17}\[se/);
+    expect(told.text).not.toContain('hun');
+  });
+
+  test('a server that asks and asks, and reads nothing, is ended', async () => {
+    const flood = `process.stdin.pause();
+      const ask = () => { while (process.stdout.write('{"jsonrpc":"2.0","id":' + ++n + ',"method":"ping"}\\n')); };
+      process.stdout.on('drain', ask); ask();`;
+    const program = ANSWERS(`${LISTS} if (method === 'tools/call') { ${flood} }`);
+    const one = await scene({ program, limits: { message: 100_000 } });
+    expect((await one.call('get_it')).text).toContain('does not read what it is sent');
+    await expect.poll(() => one.running, { timeout: 20_000 }).toBe(0);
+  });
+
+  test('so is one that tells and tells', async () => {
+    const flood = `const tell = () => { while (process.stdout.write('{"jsonrpc":"2.0","method":"notifications/message"}\\n')); };
+      process.stdout.on('drain', tell); tell();`;
+    const program = ANSWERS(`${LISTS} if (method === 'tools/call') { ${flood} }`);
+    const one = await scene({ program, limits: { chatter: 1_000 } });
+    expect((await one.call('get_it')).text).toContain('nobody asked for');
+    await expect.poll(() => one.running, { timeout: 20_000 }).toBe(0);
+  });
+
+  test('answers that nobody reads count as open, and are dropped in the end', async () => {
+    const big = `say({ id, result: { tools: Array.from({ length: 70 }, (_, i) => tool('get_' + i, 'x'.repeat(100_000))) } })`;
+    const program = ANSWERS(`if (method === 'tools/list') ${big};`);
+    const ask = async (unread: number) => {
+      const one = await scene({ program, limits: { description: 100_000, open: 7, unread } });
+      await one.tools();
+      const body = JSON.stringify({ jsonrpc: '2.0', id: 1, ...LIST });
+      const head = `POST /docs HTTP/1.1\r\nHost: 127.0.0.1:${one.port}\r\nAuthorization: Bearer ${one.token}\r\nContent-Type: application/json\r\n`;
+      const socket = connect(one.port, '127.0.0.1');
+      socket.on('error', () => {});
+      socket.pause();
+      socket.write(`${head}Content-Length: ${body.length}\r\n\r\n${body}`.repeat(8));
+      return { one, socket };
+    };
+    const status = async (one: McpScene) => (await one.post({ method: 'ping', params: {} })).status;
+    const patient = await ask(600_000);
+    await expect.poll(() => status(patient.one), { timeout: 20_000 }).toBe(429);
+    patient.socket.destroy();
+    await expect.poll(() => status(patient.one), { timeout: 20_000 }).toBe(200);
+    const { socket } = await ask(500);
+    const isGone = () => {
+      socket.write('\r\n'); // nothing, between two requests
+      return socket.destroyed;
+    };
+    await expect.poll(isGone, { timeout: 20_000 }).toBe(true);
+  }, 60_000);
+
+  test('calls that are refused have a number, and arguments a size', async () => {
+    const one = await scene({ calls: 1, limits: { refusals: 2 } });
+    for (let i = 0; i < 3; i++) expect((await one.call('forbidden')).text).toContain('no rule permits it');
+    expect((await one.call('forbidden')).text).toContain('more calls than are looked at');
+    expect(one.judged).toHaveLength(3);
+    const two = await scene({ limits: { arguments: 100 } });
+    expect((await two.call('add', { a: 'x'.repeat(200) })).text).toContain('more calls than are looked at');
+    expect(two.judged).toEqual([]);
+  });
+
+  test('what fails on this machine tells a guest no path of it', async () => {
+    const open = async () => {
+      throw Object.assign(new Error("ENOENT: no such file, mkdir '/home/somebody/state'"), {
+        code: 'ENOENT',
+        syscall: 'mkdir',
+      });
+    };
+    const one = await scene({ options: { open } });
+    const { body } = await one.post(LIST);
+    expect(body.error.message).toContain('ENOENT');
+    expect(body.error.message).not.toContain('somebody');
   });
 });

@@ -55,17 +55,19 @@ mcp_servers: {docs: {${SERVER}, tools: [get_files]}}
     expect(spawnSync(CORDON, ['secrets', 'set', 'NPM_TOKEN'], { env: lent.env, input: value }).status).toBe(0);
     const { result, stdout, stderr } = await lent.script(`call docs get_files "{\\"dir\\":\\"$NPM_TOKEN\\"}" > one
       call docs get_files "{\\"dir\\":\\"$(printf %s "$NPM_TOKEN" | base64 -w0)\\"}" > two
-      call docs get_files '{"dir":"x ${value} y"}' > three; cat one two three; rm one two three`);
+      call docs get_files '{"dir":"x ${value} y"}' > three
+      call docs get_files '{"dir":"${'x'.repeat(216)} ${value}"}' > four; cat one two three four; rm one two three four`);
     expect(result.status, stdout + stderr).toBe('succeeded');
     const events = lent.events(result.runId);
     expect(kept(events, 'tool.ended').map(({ outcome }) => outcome.text.replace(/:.*/, ''))).toEqual([
       'This call is refused',
       'This call is refused',
       'This call is refused',
+      'This call is refused',
     ]);
     expect(kept(events, 'secret.alarm')).toHaveLength(2);
     expect(kept(events, 'mcp.start')).toEqual([]);
-    expect(JSON.stringify(events)).not.toContain(value);
+    expect(JSON.stringify(events)).not.toContain(value.slice(0, 10)); // nor the half of it where a text is cut
   } finally {
     lent.dispose();
   }

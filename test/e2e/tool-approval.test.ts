@@ -159,7 +159,9 @@ test('one yes is for one question: what a program asks behind another question w
   turns = [shell('a', behind), add('b', 41), finish];
   // Both are being asked before the first is answered.
   const both = async () => {
-    await expect.poll(() => events().filter(({ type }) => type === 'approval.requested').length).toBe(2);
+    await expect
+      .poll(() => events().filter(({ type }) => type === 'approval.requested').length, { timeout: 60_000 })
+      .toBe(2);
     return 'y';
   };
   const shown = plain(await atTerminal(policy(MCP), [both, 'n']));

@@ -63,8 +63,9 @@ export class ToolBelt {
       return failure(read.why);
     }
     const { tool, input } = read;
-    const brief = clip(oneLine(tool.brief(input as never)), BRIEF);
-    const permission = await beforeToolCall({ step, id: call.id, ...ownerOf(tool), input, brief });
+    const whole = oneLine(tool.brief(input as never));
+    const brief = clip(whole, BRIEF);
+    const permission = await beforeToolCall({ step, id: call.id, ...ownerOf(tool), input, brief: whole });
     if (!permission.permitted) {
       journal.shown({ tool: tool.name, brief, ok: false, note: `not permitted: ${permission.reason}`, ms: 0 });
       return failure(notPermitted(permission.reason));

@@ -27,11 +27,13 @@ export class McpFault extends Error {
 
 export function asFault(error: unknown, server: string): McpFault {
   if (error instanceof McpFault) return error;
-  return new McpFault(
-    'ended',
-    `the MCP server ${server} cannot be asked: ${(error as Error)?.message ?? 'it is gone'}`,
-    {
-      cause: error,
-    },
-  );
+  return new McpFault('ended', `the MCP server ${server} cannot be asked: ${whyNot(error)}`, {
+    cause: error,
+  });
+}
+
+/** An error of the machine's tells its paths, which are no guest's to know. */
+function whyNot(error: unknown): string {
+  if (!(error instanceof Error)) return 'it is gone';
+  return 'syscall' in error && 'code' in error ? String(error.code) : error.message;
 }

@@ -6,7 +6,7 @@ import { asFault, McpFault } from './fault.ts';
 import type { JsonObject } from './jsonrpc.ts';
 import { defaultMcpLimits, type McpLimits } from './limits.ts';
 import { Session, type SessionLog } from './session.ts';
-import { brief } from './text.ts';
+import { bounded, brief } from './text.ts';
 import {
   answerText,
   changedTools,
@@ -75,11 +75,16 @@ export interface McpOptions {
   readonly limits?: Partial<McpLimits>;
 }
 
+/** Characters of a fault that an agent is told. */
+const TOLD = 1_200;
+
 export class Mcp {
   readonly limits: McpLimits;
   readonly #options: McpOptions;
   readonly #sessions = new Map<string, Session>();
   readonly #listings = new Map<string, Listing>();
+  #judged = 0;
+  #characters = 0;
   readonly #calls = new Map<string, number>();
   readonly #listed = new Map<string, number>();
 
@@ -136,6 +141,10 @@ export class Mcp {
       log.unjudged({ what: 'tool', server: call.server, detail: brief(call.tool) });
       return failed('This is no name of a tool.');
     }
+    if (this.#isTooMuch(call)) {
+      log.unjudged({ what: 'calls', server: call.server, detail: call.tool });
+      return failed('This run has asked for more calls than are looked at: it is refused.');
+    }
     const judged = await judge(call, signal);
     if (!judged.permitted) return failed(`This call is not permitted: ${judged.reason}`);
     const start = clock.monotonic();
@@ -146,6 +155,14 @@ export class Mcp {
     } finally {
       await judged.done({ ok: !answer.isError, text: answerText(answer) }, clock.monotonic() - start);
     }
+  }
+
+  /** Each call that is judged is kept, permitted or not: a guest must not fill the disk with what is refused. */
+  #isTooMuch({ args }: McpCall): boolean {
+    const { refusals, arguments: most } = this.limits;
+    const permitted = this.#options.servers.reduce((sum, { calls }) => sum + calls, 0);
+    this.#characters += JSON.stringify(args).length;
+    return ++this.#judged > permitted + refusals || this.#characters > most;
   }
 
   /** A call that was permitted and recorded; the answer is bounded, visible, and without secrets. Never throws. */
@@ -195,15 +212,18 @@ export class Mcp {
     time: number,
     signal?: AbortSignal,
   ): Promise<JsonObject> {
-    const { replay, recorder } = this.#options;
+    const { replay, recorder, redact } = this.#options;
     this.#spec(server);
     if (replay !== null) return played(server, replay.answer(server, method, params));
     try {
-      const answer = await (this.#sessions.get(server) as Session).request(method, params, time, signal);
+      // Before anything of it is cut: what is left of a secret is not known for one.
+      const answer = redact(await (this.#sessions.get(server) as Session).request(method, params, time, signal));
       recorder?.record(server, method, params, { result: answer });
       return answer;
     } catch (error) {
-      const fault = asFault(error, server);
+      const { kind, code, message } = asFault(error, server);
+      const told = code === null ? {} : { code };
+      const fault = new McpFault(kind, bounded(redact(message), TOLD), { ...told, cause: error });
       recorder?.record(server, method, params, { fault: { kind: fault.kind, message: fault.message } });
       throw fault;
     }

@@ -12,7 +12,7 @@ import {
   result,
 } from './jsonrpc.ts';
 import type { McpLimits } from './limits.ts';
-import { brief } from './text.ts';
+import { brief, SAID } from './text.ts';
 import type { Sightings, Upstream } from './upstream.ts';
 
 export interface HttpAnswer {
@@ -68,7 +68,7 @@ export class HttpUpstream implements Upstream {
     if (method === 'initialize') this.#learnSession(answer.headers['mcp-session-id']);
     const message = await this.#answerTo(id, answer, signal);
     if (message.kind === 'result') return message.result;
-    throw new McpFault('answered', `the MCP server ${this.#name} says: ${brief(message.message, 1_000)}`, {
+    throw new McpFault('answered', `the MCP server ${this.#name} says: ${brief(message.message, SAID)}`, {
       code: message.code,
     });
   }

@@ -20,8 +20,16 @@ export interface McpLimits {
   readonly schema: number;
   /** Messages of one server without meaning, before it is given up. */
   readonly garbage: number;
+  /** Its pings and notices in its life: they are read, and mean nothing here. */
+  readonly chatter: number;
   /** Listings that are asked for. */
   readonly listings: number;
+  /** Calls of guests that are not permitted, and characters of all arguments: each is kept. */
+  readonly refusals: number;
+  readonly arguments: number;
+  /** Connections of guests, and milliseconds that an answer waits to be read. */
+  readonly connections: number;
+  readonly unread: number;
 }
 
 export const defaultMcpLimits: McpLimits = {
@@ -38,5 +46,10 @@ export const defaultMcpLimits: McpLimits = {
   description: 4_000,
   schema: 32 * 1024,
   garbage: 100,
+  chatter: 100_000,
   listings: 500,
+  refusals: 10_000,
+  arguments: 256 * 1024 * 1024,
+  connections: 256,
+  unread: 30_000,
 };

@@ -6,6 +6,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { McpFault } from './fault.ts';
 import type { Mcp } from './gateway.ts';
 import {
   Code,
@@ -61,10 +62,13 @@ export class McpServer {
     const server = createServer(
       { maxHeaderSize: 16 * 1024, requestTimeout: PATIENCE, headersTimeout: PATIENCE, insecureHTTPParser: false },
       (request, response) => {
-        const served = this.#serve(request, response).finally(() => this.#open.delete(served));
+        const served = this.#serve(request, response)
+          .then(() => this.#untilRead(response))
+          .finally(() => this.#open.delete(served));
         this.#open.add(served);
       },
     );
+    server.maxConnections = this.#options.mcp.limits.connections;
     server.on('upgrade', (_request, socket) => socket.destroy());
     this.#servers.push(server);
     server.listen('port' in listening ? { port: listening.port, host: '127.0.0.1' } : listening);
@@ -99,6 +103,23 @@ export class McpServer {
         reply(response, 400, failure(null, error.code, error.message));
       } else reply(response, 500, failure(null, Code.internal, 'this could not be answered'));
     }
+  }
+
+  /** An answer takes memory until it is read: it counts as open as long, and is not kept for ever. */
+  #untilRead(response: ServerResponse): Promise<void> {
+    return new Promise((resolve) => {
+      if (response.closed || response.destroyed) return resolve();
+      const drop = () => response.destroy();
+      const timer = setTimeout(drop, this.#options.mcp.limits.unread);
+      const { signal } = this.#over;
+      signal.addEventListener('abort', drop, { once: true });
+      response.once('close', () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', drop);
+        resolve();
+      });
+      if (signal.aborted && !response.writableFinished) drop();
+    });
   }
 
   /** Everything about a request but its message. The token first: without it nobody learns anything else. */
@@ -192,7 +213,11 @@ export class McpServer {
 
 function refusal(id: Id, error: unknown): object {
   if (error instanceof MessageError) return failure(id, error.code, error.message);
-  return failure(id, Code.internal, error instanceof Error ? error.message.slice(0, 2_000) : 'it failed');
+  return failure(
+    id,
+    Code.internal,
+    error instanceof McpFault ? error.message.slice(0, 2_000) : 'this could not be answered',
+  );
 }
 
 /** Every header of that name, as it came: Node keeps the first of two, and another reader the last. */

@@ -13,7 +13,7 @@ import {
   result,
 } from './jsonrpc.ts';
 import type { McpLimits } from './limits.ts';
-import { brief } from './text.ts';
+import { brief, SAID } from './text.ts';
 import type { Sightings, Upstream } from './upstream.ts';
 
 export interface ServerProcess {
@@ -41,6 +41,7 @@ export class StdioUpstream implements Upstream {
   #last = 0;
   #over: string | null = null;
   #garbage = 0;
+  #chatter = 0;
   #line: Buffer[] = [];
   #size = 0;
 
@@ -93,7 +94,11 @@ export class StdioUpstream implements Upstream {
   }
 
   #send(message: object): void {
-    if (this.#over === null && this.#process.stdin.writable) this.#process.stdin.write(`${JSON.stringify(message)}\n`);
+    const { stdin } = this.#process;
+    if (this.#over !== null || !stdin.writable) return;
+    stdin.write(`${JSON.stringify(message)}\n`);
+    // What one does not read that asks and asks, or is asked and asked, would fill the memory.
+    if (stdin.writableLength > 2 * this.#limits.message) this.#giveUp('it does not read what it is sent');
   }
 
   #read(piece: Buffer): void {
@@ -120,6 +125,11 @@ export class StdioUpstream implements Upstream {
     } catch (error) {
       this.#odd(`${(error as Error).message}: ${brief(line, 80)}`);
       this.#unreadable(line, (error as Error).message);
+      return;
+    }
+    const idle = message.kind === 'notification' || (message.kind === 'request' && message.method === 'ping');
+    if (idle && ++this.#chatter > this.#limits.chatter) {
+      this.#giveUp('it says too much that nobody asked for');
       return;
     }
     if (message.kind === 'request') this.#asked(message.id, message.method);
@@ -149,7 +159,7 @@ export class StdioUpstream implements Upstream {
       return;
     }
     const { code, message: said } = message;
-    waiting.reject(new McpFault('answered', `the MCP server ${this.#name} says: ${brief(said, 1_000)}`, { code }));
+    waiting.reject(new McpFault('answered', `the MCP server ${this.#name} says: ${brief(said, SAID)}`, { code }));
   }
 
   /** What was meant as the one answer that is waited for will not come again. */

@@ -29,6 +29,9 @@ export function brief(text: string, most = 200): string {
   );
 }
 
+/** Characters of an error of a server's that are read; fewer are told, once secrets are out of them. */
+export const SAID = 4_000;
+
 /** Every text in a JSON value made visible, keys included; `__proto__` is no key of anything. */
 export function visibleJson(value: unknown): unknown {
   if (typeof value === 'string') return visible(value);
