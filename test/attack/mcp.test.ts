@@ -176,9 +176,9 @@ describe('which tools', () => {
   test('calls have a number, and a number at once', async () => {
     const one = await scene({ calls: 2, limits: { concurrent: 1 }, timeout: 60_000 });
     const first = one.call('get_nothing');
-    await expect.poll(() => one.told.filter(({ what }) => what === 'listed').length).toBe(1);
+    await expect.poll(() => one.told.filter(({ what }) => what === 'listed').length, { timeout: 20_000 }).toBe(1);
     await expect
-      .poll(async () => (await one.post({ method: 'tools/list', params: {} })).body.error?.message)
+      .poll(async () => (await one.post({ method: 'tools/list', params: {} })).body.error?.message, { timeout: 20_000 })
       .toContain('at once');
     expect((await one.call('add', { a: 1, b: 1 })).text).toContain('at once');
     expect((await one.call('add', { a: 1, b: 1 })).text).toContain('more than 2 calls');
