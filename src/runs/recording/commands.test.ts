@@ -22,7 +22,7 @@ const compared = (before: RanCommand[], after: RanCommand[]) => compareCommands(
 describe('commands', () => {
   test('in their order are the same; in another one they are not', () => {
     const before = ran('0>sh 0-9', '1>a 1-2', '1>b 3-4');
-    expect(compared(before, before)).toEqual({ difference: null, reordered: 0 });
+    expect(compared(before, before)).toEqual({ difference: null, reordered: 0, unseen: 0 });
     expect(compared(before, ran('0>sh 0-9', '1>b 1-2', '1>a 3-4')).difference).toEqual({
       ...{ command: 2, expected: 'a (exit 0)', actual: 'b (exit 0)' },
     });
@@ -36,6 +36,15 @@ describe('commands', () => {
     expect(compared(apart, ran('0>sh 0-9', '1>b 1-', '1>a 2-3')).difference).toBeNull();
   });
 
+  test('whose end nobody saw in one of the two are the same, and counted; other ends differ', () => {
+    const before = ran('0>sh 0-9', '1>a 1-2', '1>b 3-4');
+    const ended = (end: string) => before.map((one) => (one.id === 2 ? { ...one, end } : one));
+    expect(compared(ended('signal 13'), ended('unknown'))).toEqual({ difference: null, reordered: 0, unseen: 1 });
+    expect(compared(ended('unknown'), ended('exit 1'))).toEqual({ difference: null, reordered: 0, unseen: 1 });
+    expect(compared(ended('unknown'), ended('unknown'))).toEqual({ difference: null, reordered: 0, unseen: 0 });
+    expect(compared(ended('signal 13'), ended('exit 1')).difference).toMatchObject({ expected: 'a (signal 13)' });
+  });
+
   test('that others lie between are still apart from each other', () => {
     const before = ran('0>sh 0-9', '1>a 1-2', '1>b 3-4', '1>c 5-6');
     const after = ran('0>sh 0-9', '1>c 1-2', '1>b 2-4', '1>a 5-6');
@@ -44,9 +53,13 @@ describe('commands', () => {
 
   test('of the agent’s own program have no order, but must all be there', () => {
     const before = ran('0>*agent 0-9', '1>a 1-2', '1>b 3-4');
-    expect(compared(before, ran('0>*agent 0-9', '1>b 1-2', '1>a 3-4'))).toEqual({ difference: null, reordered: 1 });
+    expect(compared(before, ran('0>*agent 0-9', '1>b 1-2', '1>a 3-4'))).toEqual({
+      difference: null,
+      reordered: 1,
+      unseen: 0,
+    });
     expect(compared(before, ran('0>*agent 0-9', '1>b 1-2'))).toEqual({
-      ...{ difference: { command: 2, expected: 'a (exit 0)', actual: 'none' }, reordered: 0 },
+      ...{ difference: { command: 2, expected: 'a (exit 0)', actual: 'none' }, reordered: 0, unseen: 0 },
     });
     expect(compared(before, ran('0>*agent 0-9', '1>a 1-2', '1>b 3-4', '1>b 5-6')).difference).toEqual({
       ...{ command: 4, expected: 'none', actual: 'b (exit 0)' },

@@ -27,7 +27,12 @@ export interface CommandComparison {
   readonly difference: CommandDifference | null;
   /** Commands of the agent's own program that came in another order: it starts them beside each other, and waits for none in particular. */
   readonly reordered: number;
+  /** Commands whose end nobody saw in one of the two runs: it is taken for the other's. */
+  readonly unseen: number;
 }
+
+/** What the recorder says of a process that was gone before it could look. */
+const UNSEEN = 'unknown';
 
 interface Node {
   readonly number: number;
@@ -47,12 +52,33 @@ export function compareCommands(
   after: readonly RanCommand[],
   own: { readonly before: Own; readonly after: Own },
 ): CommandComparison {
-  const [expected, actual] = [treeOf(before, own.before), treeOf(after, own.after)];
+  const ends = agreeOnUnseen(before, after, own);
+  const { unseen } = ends;
+  const [expected, actual] = [treeOf(ends.before, own.before), treeOf(ends.after, own.after)];
   const difference = childrenDiffer(expected, actual);
-  if (difference !== null) return { difference, reordered: 0 };
-  const found = { reordered: 0, difference: null as CommandDifference | null };
+  if (difference !== null) return { difference, reordered: 0, unseen };
+  const found = { reordered: 0, unseen, difference: null as CommandDifference | null };
   ordersDiffer(expected, actual, found);
   return found;
+}
+
+/** A process that is killed as soon as it has started may be gone before its end is read, in one run and not in the other. */
+function agreeOnUnseen(
+  before: readonly RanCommand[],
+  after: readonly RanCommand[],
+  own: { readonly before: Own; readonly after: Own },
+): { readonly before: readonly RanCommand[]; readonly after: readonly RanCommand[]; readonly unseen: number } {
+  if (![...before, ...after].some(({ end }) => end === UNSEEN)) return { before, after, unseen: 0 };
+  const textOf = ({ argv }: RanCommand, whose: Own) => steadied(argv.join(' '), whose).text;
+  const waiting = Map.groupBy(after, (one) => textOf(one, own.after));
+  const apart = new Set<RanCommand>();
+  for (const one of before) {
+    const twin = waiting.get(textOf(one, own.before))?.shift();
+    if (twin === undefined || one.end === twin.end) continue;
+    if (one.end === UNSEEN || twin.end === UNSEEN) apart.add(one).add(twin);
+  }
+  const agreed = (one: RanCommand) => (apart.has(one) ? { ...one, end: UNSEEN } : one);
+  return { before: before.map(agreed), after: after.map(agreed), unseen: apart.size / 2 };
 }
 
 function treeOf(commands: readonly RanCommand[], own: Own): Node {

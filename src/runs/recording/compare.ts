@@ -43,6 +43,8 @@ export interface Comparison {
   readonly altered: readonly Altered[];
   /** Commands that the agent's own program started in another order. */
   readonly reordered: number;
+  /** Commands whose end nobody saw in one of the two runs. */
+  readonly unseen: number;
 }
 
 export interface Played {
@@ -82,6 +84,7 @@ export function compareRuns(before: RunTrace, after: RunTrace, played: Played): 
     divergences: [...others, ...tree],
     altered: renaming.altered,
     reordered: commands.reordered,
+    unseen: commands.unseen,
   };
 }
 
