@@ -64,7 +64,7 @@ export class HttpUpstream implements Upstream {
     if (this.#over !== null) throw this.#fault('ended', `is gone: ${this.#over}`);
     const id = ++this.#last;
     const answer = await this.#post(request(id, method, params), signal);
-    this.#checkStatus(answer, signal);
+    this.#checkStatus(answer);
     if (method === 'initialize') this.#learnSession(answer.headers['mcp-session-id']);
     const message = await this.#answerTo(id, answer, signal);
     if (message.kind === 'result') return message.result;
@@ -106,7 +106,7 @@ export class HttpUpstream implements Upstream {
     this.#session = id;
   }
 
-  #checkStatus({ status }: HttpAnswer, _signal: AbortSignal): void {
+  #checkStatus({ status }: HttpAnswer): void {
     if (status === 200) return;
     if (status === 404 && this.#session !== null) {
       this.#finish('it ended the session');
