@@ -489,7 +489,7 @@ describe('a replay', () => {
     expect(JSON.parse(stdout)).toMatchObject({ verdict: 'exact', divergences: [] });
     expect(stderr).toContain('│ main');
     expect(forge.requests).toHaveLength(before);
-    expect(events('mirror.fetch').filter(({ resource }) => url.includes(resource.repository))).toHaveLength(1);
+    expect(events('mirror.fetch').filter(({ resource }) => url.endsWith(`//${resource.repository}`))).toHaveLength(1);
 
     const mirrors = join(site.home, 'mirrors');
     for (const name of readdirSync(mirrors)) rmSync(join(mirrors, name), { recursive: true });
