@@ -71,6 +71,21 @@ describe('who may ask', () => {
     expect(one.starts).toBe(0);
   });
 
+  test('a stream asked for by GET is not offered, and what follows on that connection is answered', async () => {
+    const one = await scene();
+    const ping = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' });
+    const head = (method: string, ...more: string[]) =>
+      [`${method} /docs HTTP/1.1`, `Host: 127.0.0.1:${one.port}`, `Authorization: Bearer ${one.token}`, ...more].join(
+        '\r\n',
+      );
+    const json = 'Content-Type: application/json';
+    const last = `${head('POST', json, `Content-Length: ${ping.length}`, 'Connection: close')}\r\n\r\n${ping}`;
+    expect(await one.raw(`${head('GET')}\r\n\r\n${last}`)).toMatch(/^HTTP\/1.1 405[^]*HTTP\/1.1 200/);
+    // With a body of its own it ends the connection as every refusal does.
+    const bodied = await one.raw(`${head('GET', 'Content-Length: 2')}\r\n\r\n{}${last}`);
+    expect(bodied.match(/HTTP\/1.1/g)).toHaveLength(1);
+  });
+
   test.each(['/', '/Docs', '/docs/', '/docs?x', '/other', '/%64ocs', '//docs', '/docs/../docs', '/__proto__'])(
     'there is nothing at %s',
     async (path) => {

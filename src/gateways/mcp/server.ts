@@ -94,10 +94,12 @@ export class McpServer {
       const signal = AbortSignal.any([gone.signal, this.#over.signal]);
       await this.#answer(server, message, request, response, signal);
     } catch (error) {
-      this.#spent.add(socket);
+      // Every client asks for a stream by GET as it begins, and some send their next message behind it on that connection.
+      const ends = !(error instanceof Turned && error.status === 405 && isBare(request));
+      if (ends) this.#spent.add(socket);
       if (error instanceof Turned) {
         this.#options.mcp.log.unjudged({ what: error.what, server: null, detail: brief(error.message) });
-        reply(response, error.status, failure(null, Code.invalid, error.message));
+        reply(response, error.status, failure(null, Code.invalid, error.message), ends);
       } else if (error instanceof MessageError) {
         this.#options.mcp.log.unjudged({ what: 'message', server: null, detail: brief(error.message) });
         reply(response, 400, failure(null, error.code, error.message));
@@ -249,10 +251,15 @@ function checkMirrors({ headers }: IncomingMessage, message: Message): void {
     throw new MessageError(Code.headerMismatch, 'Mcp-Method or Mcp-Name differs from the message');
 }
 
-function reply(response: ServerResponse, status: number, body: object | null): void {
+/** Nothing but a head: it is certain where the next request begins. */
+function isBare({ headers }: IncomingMessage): boolean {
+  return headers['content-length'] === undefined && headers['transfer-encoding'] === undefined;
+}
+
+/** `ends`: whatever is still coming on that connection belongs to a request that is answered. */
+function reply(response: ServerResponse, status: number, body: object | null, ends = status >= 400): void {
   if (response.headersSent || response.destroyed) return;
-  // Whatever is still coming belongs to a request that is answered.
-  const close = status >= 400 ? { connection: 'close' } : {};
+  const close = ends ? { connection: 'close' } : {};
   const allow = status === 405 ? { allow: 'POST' } : {};
   const bytes = body === null ? Buffer.alloc(0) : Buffer.from(JSON.stringify(body));
   const type = body === null ? {} : { 'content-type': 'application/json' };
