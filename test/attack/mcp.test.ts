@@ -80,7 +80,7 @@ describe('who may ask', () => {
       );
     const json = 'Content-Type: application/json';
     const last = `${head('POST', json, `Content-Length: ${ping.length}`, 'Connection: close')}\r\n\r\n${ping}`;
-    expect(await one.raw(`${head('GET')}\r\n\r\n${last}`)).toMatch(/^HTTP\/1.1 405[^]*HTTP\/1.1 200/);
+    expect(await one.raw(`${head('GET')}\r\n\r\n${last}`)).toMatch(/^HTTP\/1.1 405[\s\S]*HTTP\/1.1 200/);
     // With a body of its own it ends the connection as every refusal does.
     const bodied = await one.raw(`${head('GET', 'Content-Length: 2')}\r\n\r\n{}${last}`);
     expect(bodied.match(/HTTP\/1.1/g)).toHaveLength(1);
