@@ -10,7 +10,7 @@ import { pathToFileURL } from 'node:url';
 import { prepareCheckout } from '../src/runs/checkout.ts';
 import { inspectRepository, uncommittedWork } from '../src/runs/workspace.ts';
 
-export interface WorkspaceFigure {
+interface WorkspaceFigure {
   readonly what: string;
   readonly ms: number;
 }
@@ -49,7 +49,7 @@ async function median(action: () => unknown): Promise<number> {
   return times.sort((a, b) => a - b)[Math.floor(REPEATS / 2)] as number;
 }
 
-export async function measureWorkspace(): Promise<readonly WorkspaceFigure[]> {
+async function measureWorkspace(): Promise<readonly WorkspaceFigure[]> {
   const root = mkdtempSync(join(process.env.CORDON_BENCH_DIR ?? tmpdir(), 'cordon-bench-'));
   try {
     const dir = join(root, 'repository');

@@ -9,7 +9,7 @@ import { sha256Hex } from '../src/base/digest.ts';
 
 export const compilers = { x64: ['x86_64', 'gcc'], arm64: ['arm64', 'aarch64-linux-gnu-gcc'] } as const;
 
-export const flags =
+const flags =
   '-std=c11 -Os -Wall -Wextra -Werror -ffreestanding -nostdlib -static -fno-pic -no-pie -fno-stack-protector -fno-asynchronous-unwind-tables -fno-ident -fno-builtin -Wl,--build-id=none,-z,noexecstack,-z,norelro,-s'.split(
     ' ',
   );

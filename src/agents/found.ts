@@ -45,7 +45,7 @@ export const CURRENT = 'current';
 const GUEST_AGENT = '/run/cordon/agent';
 const GUEST_NODE = '/run/cordon/node';
 
-export const manifestSchema = z.strictObject({
+const manifestSchema = z.strictObject({
   format: z.literal(1),
   package: z.string(),
   version: z.string(),
@@ -63,7 +63,7 @@ export async function findAgent(profile: AgentProfile, places: AgentPlaces): Pro
 }
 
 /** The version that `cordon agents install` put there last. */
-export async function installedVersion(profile: AgentProfile, tools: string): Promise<string | null> {
+async function installedVersion(profile: AgentProfile, tools: string): Promise<string | null> {
   const text = await readFile(join(tools, profile.name, CURRENT), 'utf8').catch(absent);
   return text !== null && VERSION.test(text.trim()) ? text.trim() : null;
 }

@@ -177,7 +177,7 @@ export function allowedSigners(state: AuthorityState): string[] {
 }
 
 /** What a verifier of runs' certificates finds in `keyId`. */
-export const keyIdOf = (run: string) => `cordon run ${run}`;
+const keyIdOf = (run: string) => `cordon run ${run}`;
 
 /** Milliseconds by which a certificate outlasts its run's limit: what is left uncommitted is signed after the agent's end. */
 const MARGIN = 600_000;

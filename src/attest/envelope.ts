@@ -10,7 +10,7 @@ import { base64, list, literal, object, type Shaped, sha256 } from './shape.ts';
  *   signed    "DSSEv1 " ‖ len(type) ‖ " " ‖ type ‖ " " ‖ len(payload) ‖ " " ‖ payload     (lengths in bytes, decimal)
  *   keyid     sha256: of the public key's SubjectPublicKeyInfo in DER: what `openssl pkey -pubout -outform DER` writes
  */
-export const PAYLOAD_TYPE = 'application/vnd.in-toto+json';
+const PAYLOAD_TYPE = 'application/vnd.in-toto+json';
 
 /** Characters of base64: a statement about the 5,000 commits that one push may have stays below. */
 const MAX_PAYLOAD = 4 * 1024 * 1024;

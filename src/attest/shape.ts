@@ -75,9 +75,7 @@ export function object<const F extends Readonly<Record<string, Shape<unknown>>>>
   };
 }
 
-const HEX64 = /^[0-9a-f]{64}$/;
 export const sha256: Shape<string> = text(71, /^sha256:[0-9a-f]{64}$/, 'sha256: and 64 hex digits');
-export const hex64: Shape<string> = text(64, HEX64, '64 hex digits');
 export const oid: Shape<string> = text(64, /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, 'an object id in full');
 export const runId: Shape<string> = text(16, /^[0-9a-hjkmnp-tv-z]{16}$/, 'a run id');
 export const time: Shape<string> = (value, at) => {

@@ -22,7 +22,7 @@ import {
  *
  *   subject   for the i-th new commit, oldest first: {"name":"commit/i","digest":{"gitCommit":…}}, {"name":"tree/i","digest":{"gitTree":…}}
  */
-export const STATEMENT = 'https://in-toto.io/Statement/v1';
+const STATEMENT = 'https://in-toto.io/Statement/v1';
 /** A push that was permitted. */
 export const CHANGE = 'https://cordon.dev/attestation/change/v1';
 /** A commit with the tree of one that was. */

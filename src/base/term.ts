@@ -57,7 +57,6 @@ export interface Palette {
   readonly red: Style;
   readonly green: Style;
   readonly yellow: Style;
-  readonly cyan: Style;
 }
 
 /** Styles that write SGR sequences, or nothing at all. */
@@ -72,7 +71,6 @@ export function palette(colour: boolean): Palette {
     red: style(31, 39),
     green: style(32, 39),
     yellow: style(33, 39),
-    cyan: style(36, 39),
   };
 }
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { DocumentError, type Problem, StorageError } from '../base/errors.ts';
 import type { Settings } from './schema.ts';
 
-export const defaultSettings: Settings = { version: 1, run: {} };
+const defaultSettings: Settings = { version: 1, run: {} };
 
 /**
  * The user's settings; the defaults when there is no such file. Throws `DocumentError` naming line and column for a file

@@ -5,13 +5,13 @@ import { forgesSettings } from './forges.ts';
 import { measured } from './measured.ts';
 import { secretsSettings } from './secret-sources.ts';
 
-export const size = measured(parseSize, '2g');
-export const duration = measured(parseDuration, '30m');
+const size = measured(parseSize, '2g');
+const duration = measured(parseDuration, '30m');
 
 const PROXY = /^http:\/\/(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})\/?$/;
 
 /** The way out of the machine, where its network has conditions. */
-export const networkSettings = z.strictObject({
+const networkSettings = z.strictObject({
   /** Authorities trusted besides the system's, for what hosts show the gateway. */
   ca_file: z.string().regex(/^\//, 'write an absolute path').optional(),
   /** Everything but private hosts goes through it, by CONNECT. */

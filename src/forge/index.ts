@@ -2,8 +2,8 @@ import { gitForge } from './drivers/git.ts';
 import type { Forge } from './forge.ts';
 
 export * from './forge.ts';
-export { type Mirror, type MirrorRequest, type MirrorUpdate, mirrorId, openMirror } from './mirror.ts';
-export { type KeptMirror, openKeptMirror } from './mirror-kept.ts';
+export { type Mirror, type MirrorUpdate, mirrorId, openMirror } from './mirror.ts';
+export { openKeptMirror } from './mirror-kept.ts';
 
 /** One line for each driver. */
 const drivers = {
@@ -11,7 +11,6 @@ const drivers = {
 } satisfies Record<string, (options: never) => Forge>;
 
 export type ForgeDriverName = keyof typeof drivers;
-export const forgeDriverNames = Object.keys(drivers) as [ForgeDriverName, ...ForgeDriverName[]];
 
 export function openForge<Name extends ForgeDriverName>(
   driver: Name,

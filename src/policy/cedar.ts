@@ -55,7 +55,7 @@ export interface CedarAnswer {
   readonly failure?: string;
 }
 
-export const principal = { type: 'Agent', id: 'run' } as const;
+const principal = { type: 'Agent', id: 'run' } as const;
 
 export function ask(set: PolicySet, request: CedarRequest): CedarAnswer {
   const engine = cedar();

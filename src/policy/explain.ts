@@ -25,7 +25,7 @@ export function explain(policy: EffectivePolicy, words: readonly string[]): Expl
   return explainAction(policy, action.value);
 }
 
-export function explainAction(policy: EffectivePolicy, action: PolicyAction): Explanation {
+function explainAction(policy: EffectivePolicy, action: PolicyAction): Explanation {
   const decision = decide(policy, action);
   return { subject: subject(action), action, decision, notes: notesOn(policy, action, decision) };
 }

@@ -56,7 +56,3 @@ export function interpreterNote(path: string): string | undefined {
   if (kind === undefined) return undefined;
   return `${path} ${kind.does}: allowing it allows whatever the agent writes for it, within the boundary`;
 }
-
-export function isInterpreter(path: string): boolean {
-  return interpreterNote(path) !== undefined;
-}

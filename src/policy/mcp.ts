@@ -6,7 +6,7 @@ import type { HostRule } from './host-rules.ts';
 import { coversHost, hostPatternText } from './hosts.ts';
 import type { McpServerEntry } from './mcp-schema.ts';
 import { type NetworkHost, networkHosts } from './network.ts';
-import { cite, type Layer, type RuleBook, refText, valuesOf } from './rule.ts';
+import { cite, type Layer, type RuleBook, valuesOf } from './rule.ts';
 import { compileHosts } from './short-forms.ts';
 
 /** MCP servers that a policy names: what they are, which of their tools an agent may call, where they may connect to. */
@@ -265,9 +265,4 @@ export function policyOfServer(policy: EffectivePolicy, { name, network }: McpSe
 
 export function mcpIdentity(servers: readonly McpServer[]) {
   return servers.map(({ rule: _, ...server }) => server);
-}
-
-/** For a person: where each server is. */
-export function serverText({ name, how, rule }: McpServer): string {
-  return `${name}: ${how.kind === 'url' ? how.url : how.argv.join(' ')} (${refText(rule)})`;
 }

@@ -133,7 +133,3 @@ export function is(attribute: string, value: string | boolean): Cedar.Expr {
 export function moreThan(attribute: string, value: number): Cedar.Expr {
   return { '>': { left: context(attribute), right: { Value: value } } };
 }
-
-export function both(left: Cedar.Expr, right: Cedar.Expr): Cedar.Expr {
-  return { '&&': { left, right } };
-}

@@ -29,7 +29,7 @@ const limitOptions: Partial<Record<keyof Limits, string>> = {
   wallClock: '--timeout',
 };
 
-export function limitText(name: keyof Limits, value: number): string {
+function limitText(name: keyof Limits, value: number): string {
   if (name === 'wallClock') return durationText(value);
   return name === 'memory' || name === 'disk' || name === 'output' ? sizeText(value) : String(value);
 }

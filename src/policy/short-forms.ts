@@ -73,7 +73,7 @@ export function allowCommands(
   book.add(layer, { action: 'command.execute', role: 'permit', rule: firstOf(entries), entries });
 }
 
-export function commandText(command: CommandPattern): string {
+function commandText(command: CommandPattern): string {
   // The digest first: a path starts with /, so no path of another layer reads as a pinned one.
   return command.sha256 === null ? command.path : `sha256:${command.sha256} ${command.path}`;
 }

@@ -7,7 +7,7 @@ import type { RunLog } from './run-log.ts';
  * What the agent wrote, kept with its order: one JSON object a line, `{"t": milliseconds since the start, "s": "out" |
  * "err", "d": text}`, or `"b"` (base64) for what is not UTF-8. Bounded: what comes after the limit is counted, not kept.
  */
-export const OUTPUT_MEDIA_TYPE = 'application/vnd.cordon.output+jsonl';
+const OUTPUT_MEDIA_TYPE = 'application/vnd.cordon.output+jsonl';
 
 export class AgentOutput {
   readonly #limit: number;

@@ -110,7 +110,7 @@ async function underItsPolicy(
   return { system: then.system, found: { ...then.found, resumption } };
 }
 
-export function asThen(found: Found, system: System, { organisation, repository }: Documents) {
+function asThen(found: Found, system: System, { organisation, repository }: Documents) {
   return { found: { ...found, document: repository ?? found.document }, system: { ...system, organisation } };
 }
 
@@ -118,7 +118,7 @@ export function asThen(found: Found, system: System, { organisation, repository 
 const GRANTS = /^(security\.allowed_network_hosts|llm_policy\.(allowed_providers|models)|git\.push\.branches|tests)\b/;
 
 /** What the second policy takes away, for a person. A difference that cannot be shown to permit more counts as one. */
-export function stricterIn(old: EffectivePolicy, now: EffectivePolicy, actions: readonly PolicyAction[]): string[] {
+function stricterIn(old: EffectivePolicy, now: EffectivePolicy, actions: readonly PolicyAction[]): string[] {
   const { same, answers, lines } = diffPolicies(old, now, actions);
   if (same) return [];
   const refused = [...answers.deny, ...answers.ask].map(

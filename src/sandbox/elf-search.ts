@@ -18,7 +18,7 @@ const MULTIARCH: Readonly<Record<number, string>> = { 62: 'x86_64-linux-gnu', 18
 /** FLAG_ELF_LIBC6 with the architecture's own bits (glibc elf/cache.c). */
 const CACHE_FLAGS: Readonly<Record<number, number>> = { 62: 0x0303, 183: 0x0a03 };
 
-export function defaultFolders(machine: number): string[] {
+function defaultFolders(machine: number): string[] {
   const multiarch = MULTIARCH[machine];
   const native = multiarch === undefined ? [] : [`/lib/${multiarch}`, `/usr/lib/${multiarch}`];
   return [...native, '/lib64', '/usr/lib64', '/lib', '/usr/lib', '/usr/local/lib'];

@@ -5,5 +5,3 @@ import type { SandboxDriver } from './sandbox.ts';
 export const sandboxDrivers = {
   bubblewrap: () => bubblewrap,
 } satisfies Record<string, () => SandboxDriver>;
-
-export type SandboxDriverName = keyof typeof sandboxDrivers;

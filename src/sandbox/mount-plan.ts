@@ -29,7 +29,7 @@ const CLONE_NEWIPC = 0x8000000;
 const CLONE_NEWUSER = 0x10000000;
 const CLONE_NEWNET = 0x40000000;
 
-export const BOX = '/tmp';
+const BOX = '/tmp';
 export const GUEST_HOME = '/home/agent';
 export const GUEST_UID = 1000;
 

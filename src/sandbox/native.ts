@@ -8,7 +8,7 @@ import { closeSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 
-export class SystemCallError extends Error {
+class SystemCallError extends Error {
   readonly call: string;
   readonly errno: number;
 
@@ -28,7 +28,7 @@ export function errorName(errno: number): string {
   }
 }
 
-export const Errno = { ENOENT: 2, EINTR: 4, EAGAIN: 11, ENOTTY: 25, EINPROGRESS: 115 } as const;
+const Errno = { ENOENT: 2, EINTR: 4, EAGAIN: 11, ENOTTY: 25, EINPROGRESS: 115 } as const;
 
 const libc = koffi.load(null);
 const c = {
@@ -86,7 +86,7 @@ export function pipe(): [number, number] {
  * written once. */
 const CONTROL_SIZE = 256;
 const PAYLOAD = 56 + 16 + CONTROL_SIZE;
-export const MAX_MESSAGE = 196_608;
+const MAX_MESSAGE = 196_608;
 const arenaAddress = koffi.alloc('uint8_t', PAYLOAD + MAX_MESSAGE) as bigint;
 const arena = Buffer.from(koffi.view(arenaAddress, PAYLOAD + MAX_MESSAGE));
 const controlBuffer = arena.subarray(72, 72 + CONTROL_SIZE);

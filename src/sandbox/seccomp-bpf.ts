@@ -27,7 +27,7 @@ export const Offset = {
 } as const;
 
 /** Return values (linux/seccomp.h). */
-export const Return = { kill: 0x80000000, errno: 0x00050000, notify: 0x7fc00000, allow: 0x7fff0000 } as const;
+const Return = { kill: 0x80000000, errno: 0x00050000, notify: 0x7fc00000, allow: 0x7fff0000 } as const;
 
 export function op(code: number, k: number, jt = 0, jf = 0): Instruction {
   if (jt > 255 || jf > 255) throw new RangeError(`a conditional jump of ${Math.max(jt, jf)} does not fit in 8 bits`);

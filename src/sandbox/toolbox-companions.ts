@@ -39,13 +39,6 @@ export function companionsOf(path: string): Companions {
   return { executables: [], modules };
 }
 
-/** Programs that run whatever they are given, by the names they are known by: allowing one allows any script for it. */
-export function isInterpreter(path: string): boolean {
-  return /^(ba|da|k|z|a)?sh$|^(busybox|env|xargs|find|make|awk|mawk|gawk|node|nodejs|deno|bun|npm|npx|tclsh.*|expect|java|php.*|lua.*)$|^(python|perl|ruby|pypy)[\d.]*$/.test(
-    basename(path),
-  );
-}
-
 function gitHelpers(home: string): string[] {
   const folders = [join(home, '../lib/git-core'), join(home, '../libexec/git-core')];
   return folders.flatMap((folder) => GIT_HELPERS.map((helper) => join(folder, helper)));

@@ -99,11 +99,6 @@ export class FileDigests {
 /** The process's own memory of digests. */
 export const fileDigests = new FileDigests();
 
-/** SHA-256 of a regular file as 64 hex digits, links followed; see {@link FileDigests}. */
-export function hashFile(path: string): string {
-  return fileDigests.ofFile(path);
-}
-
 /** By hand: this is loaded by the supervisor thread, which starts with every run, and a schema library is most of its cost. */
 function savedDigests(text: string): (readonly [string, string])[] {
   const saved = JSON.parse(text) as { version?: unknown; files?: unknown };

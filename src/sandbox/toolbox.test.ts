@@ -19,7 +19,7 @@ import { type FakeElf, fakeElf } from './elf.fixture.ts';
 import { type LibrarySearch, librarySearch } from './elf-search.ts';
 import type { Toolbox } from './sandbox.ts';
 import { type CommandEntry, resolveCommand, resolveToolbox, toolboxPath } from './toolbox.ts';
-import { companionsOf, isInterpreter } from './toolbox-companions.ts';
+import { companionsOf } from './toolbox-companions.ts';
 import { FileDigests } from './toolbox-digests.ts';
 import { resolvePath } from './toolbox-path.ts';
 
@@ -281,19 +281,4 @@ describe('FileDigests', () => {
     expect(() => new FileDigests().ofFile('/dev/null')).toThrow(TypeError);
     expect(() => new FileDigests().ofFile(at('bin'))).toThrow(TypeError);
   });
-});
-
-test('interpreters are known by name', () => {
-  const yes = [
-    '/bin/sh',
-    '/usr/bin/bash',
-    '/usr/bin/python3.11',
-    '/usr/bin/node',
-    '/usr/bin/perl',
-    '/usr/bin/env',
-    '/usr/bin/make',
-  ];
-  const no = ['/usr/bin/git', '/usr/bin/ls', '/usr/bin/shred', '/usr/bin/nodemon-not', '/usr/bin/perldoc'];
-  expect(yes.filter((path) => !isInterpreter(path))).toEqual([]);
-  expect(no.filter((path) => isInterpreter(path))).toEqual([]);
 });

@@ -21,7 +21,7 @@ import { envCommand, readShebang } from './toolbox-shebang.ts';
  * - `ld.so /workspace/evil`, LD_PRELOAD, LD_LIBRARY_PATH: the loader has to be executable, but the kernel refuses to map
  *   a file of a no-exec mount with PROT_EXEC.
  * - a script with a listed shell's `#!` line: execve of the script itself is refused. `sh script` is not: an interpreter
- *   runs what it reads, and the policy says so (`isInterpreter`).
+ *   runs what it reads, and `cordon policy explain` says so (policy/interpreters.ts).
  * - a program in memory (memfd, an unlinked file by descriptor): the system call filter (seccomp-rules.ts).
  */
 export interface CommandEntry {

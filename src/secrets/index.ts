@@ -4,14 +4,14 @@ import { envSecrets } from './drivers/env.ts';
 import { fileSecrets } from './drivers/file.ts';
 import { vaultSecrets } from './drivers/vault.ts';
 
-export { Broker, type BrokerOptions, type Grant, openBroker, REVOKED, type Sighting } from './broker.ts';
+export { Broker, type Grant, openBroker, REVOKED } from './broker.ts';
 export { checkName, type SecretDriver, type SecretEntry, type SecretStore } from './driver.ts';
 export type { SecretEvent } from './events.ts';
 export { type Cut, GrantBook } from './grant-book.ts';
-export { type Applied, type OutgoingRequest, RunSecrets } from './run-secrets.ts';
-export { checkScopes, outOfScope, type RunFacts, type ScopeName, type Scopes, scopeNames } from './scopes.ts';
+export { type OutgoingRequest, RunSecrets } from './run-secrets.ts';
+export { checkScopes, outOfScope, type RunFacts, type Scopes, scopeNames } from './scopes.ts';
 export { Secret } from './secret.ts';
-export { type GuestUse, parseUse, placeOf, type SecretUse, shownUse, type UseWords } from './use.ts';
+export { type GuestUse, parseUse, placeOf, type SecretUse, shownUse } from './use.ts';
 
 /** One line for each driver. */
 const drivers = {

@@ -25,7 +25,7 @@ export interface ProviderUse {
 
 export type SecretUse = GuestUse | ProviderUse;
 
-export const DEFAULT_HEADER = 'Authorization: Bearer {}';
+const DEFAULT_HEADER = 'Authorization: Bearer {}';
 const HEADER = /^([A-Za-z0-9-]{1,64}): ([^\r\n{}]*\{\}[^\r\n{}]*)$/;
 /** These say where a message ends or goes (RFC 9112 §6, RFC 9110 §7.6): a secret in one of them would change the request itself. */
 const FORBIDDEN = new Set(

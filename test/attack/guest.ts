@@ -57,7 +57,7 @@ export async function inCage(cage: Cage, argv: readonly [string, ...string[]]): 
 }
 
 /** What was written until `ready` stands at the end of it, or until its end. */
-export async function firstLine(stream: AsyncIterable<Buffer>): Promise<string> {
+async function firstLine(stream: AsyncIterable<Buffer>): Promise<string> {
   const parts: Buffer[] = [];
   return new Promise((resolve) => {
     const readable = stream as unknown as NodeJS.ReadableStream;
@@ -72,7 +72,7 @@ export async function firstLine(stream: AsyncIterable<Buffer>): Promise<string> 
 }
 
 /** A static program for this machine of exactly these instructions. */
-export function program(code: readonly number[]): Buffer {
+function program(code: readonly number[]): Buffer {
   const head = Buffer.alloc(120);
   const base = 0x400000n;
   head.write('\x7fELF\x02\x01\x01', 'latin1');

@@ -40,7 +40,7 @@ export function descriptorsOf(pid: number): ReadonlyMap<number, string> {
 }
 
 /** The namespaces a process is in: `user:[4026531837]`. */
-export function namespacesOf(pid: number): Readonly<Record<string, string>> {
+function namespacesOf(pid: number): Readonly<Record<string, string>> {
   return Object.fromEntries(
     ['user', 'mnt', 'pid', 'net', 'ipc', 'uts', 'cgroup'].map((kind) => [
       kind,

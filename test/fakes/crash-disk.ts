@@ -23,7 +23,7 @@ export type Fate =
   /** Nothing that was not synced is there any more. */
   | 'unsynced lost';
 
-export class Crash extends Error {}
+class Crash extends Error {}
 
 /**
  * A disk that loses power at its `at`-th change (from 1) and refuses everything afterwards. `count` is how many changes

@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import { capture, type Guest, runInGuest } from '../builtin/guest.ts';
 
 /** Bytes of a file, or of the part of it that is asked for. */
-export const LARGEST_FILE = 8 << 20;
+const LARGEST_FILE = 8 << 20;
 /** Milliseconds: a pipe that nobody writes to never ends. */
 const TIMEOUT = 60_000;
 const LONGEST_PATH = 4_096;

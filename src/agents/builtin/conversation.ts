@@ -81,7 +81,7 @@ function toolsInWords(tools: readonly ToolDescription[]): string {
   ].join('\n');
 }
 
-export function isJson(text: string): boolean {
+function isJson(text: string): boolean {
   try {
     JSON.parse(text);
     return true;

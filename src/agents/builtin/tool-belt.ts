@@ -124,7 +124,7 @@ function problems(error: z.ZodError): string {
     .join('; ');
 }
 
-export function oneLine(text: string): string {
+function oneLine(text: string): string {
   return text
     .slice(0, BRIEF * 8)
     .replace(/\s+/g, ' ')

@@ -1,7 +1,7 @@
 import type { Message } from './conversation.ts';
 
 /** Tokens, where the settings name none. */
-export const DEFAULT_CONTEXT = 128_000;
+const DEFAULT_CONTEXT = 128_000;
 /** Characters a token, until a provider has told how it counts. Code has fewer than prose. */
 const CHARACTERS = 3.5;
 /** Characters that a message costs besides its text. */

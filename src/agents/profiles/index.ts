@@ -11,7 +11,7 @@ export const profiles = {
 } as const satisfies Record<string, () => Promise<AgentProfile>>;
 
 /** Those that are only talked with (`--agent acp … -- NAME`): packages beside the agents that they lend a protocol to. */
-export const adapters = {
+const adapters = {
   'claude-code-acp': async () => (await import('./claude-code-acp.ts')).claudeCodeAcp,
   'codex-acp': async () => (await import('./codex-acp.ts')).codexAcp,
 } as const satisfies Record<string, () => Promise<AgentProfile>>;

@@ -113,7 +113,7 @@ export const privateKeyShape = {
   headMax: 90,
 } as const;
 
-export function tokenPattern({ prefixes, body, min, notAfter, notBefore }: TokenShape): string {
+function tokenPattern({ prefixes, body, min, notAfter, notBefore }: TokenShape): string {
   const end = notAfter === undefined ? '' : `(?![${notAfter}])`;
   return `(?<![${notBefore}])(?:${prefixes.join('|')})[${body}]{${min}}${end}`;
 }

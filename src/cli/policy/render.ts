@@ -14,7 +14,7 @@ function effectWord(effect: Decision['effect'], style: Palette): string {
   return style.bold(paint(effect));
 }
 
-export function renderProblem(problem: Problem, style: Palette): string[] {
+function renderProblem(problem: Problem, style: Palette): string[] {
   const place = `${problem.file}:${problem.line}:${problem.column}`;
   return [
     `${style.bold(safeText(place))} ${safeText(problem.message)}`,

@@ -5,7 +5,7 @@ import { ForgeError } from '../forge.ts';
 
 /** What both directions of git's smart protocol share: packets with text in them, and the errors they may carry. */
 export const AGENT = 'agent=git/cordon';
-export const delimiterPacket = Buffer.from('0001');
+const delimiterPacket = Buffer.from('0001');
 
 /** A protocol v2 command (gitprotocol-v2(5)). */
 export function command(name: string, objectFormat: string, lines: readonly string[]): Buffer {

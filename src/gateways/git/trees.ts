@@ -31,12 +31,12 @@ export interface TreeBounds {
 
 const FOLDER = '40000';
 
-export function isFolder(entry: TreeEntry | null | undefined): boolean {
+function isFolder(entry: TreeEntry | null | undefined): boolean {
   return entry?.mode === FOLDER || entry?.mode === '040000';
 }
 
 /** `<mode> SP <name> NUL <raw oid>`, repeated. Throws `TreeError`. */
-export function parseTree(bytes: Buffer, oidBytes: number): TreeMap {
+function parseTree(bytes: Buffer, oidBytes: number): TreeMap {
   const entries = new Map<string, TreeEntry>();
   for (let at = 0; at < bytes.length; ) {
     const space = bytes.indexOf(0x20, at);

@@ -1,5 +1,4 @@
 /** The MCP servers of one run, as its agent reaches them: which tools there are, and what becomes of a call. */
-import { canonicalJson, type Json } from '../../base/canonical-json.ts';
 import type { Clock } from '../../base/clock.ts';
 import { TOOL_NAME } from '../../policy/index.ts';
 import { asFault, McpFault } from './fault.ts';
@@ -240,9 +239,4 @@ function played(server: string, answer: JsonObject | null): JsonObject {
   const { result, fault } = answer as { result?: JsonObject; fault?: { kind: McpFault['kind']; message: string } };
   if (result !== undefined) return result;
   throw new McpFault(fault?.kind ?? 'ended', fault?.message ?? 'the recording holds no answer');
-}
-
-/** The whole of a call, for what an approval is bound to. */
-export function callText({ server, tool, args }: McpCall): string {
-  return canonicalJson({ server, tool, args } as unknown as Json);
 }

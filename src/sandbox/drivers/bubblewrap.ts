@@ -51,7 +51,7 @@ let overlayRefused = false;
 const BWRAP_PLACES = ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'];
 
 /** Where bubblewrap is. Only root's places: a program in a user's own folder could be another one. */
-export function findBubblewrap(): string {
+function findBubblewrap(): string {
   const path = BWRAP_PLACES.find((place) => existsSync(place));
   if (path !== undefined) return path;
   throw new EnforcementError('bubblewrap', `bubblewrap is not installed (looked at ${BWRAP_PLACES.join(', ')})`, {

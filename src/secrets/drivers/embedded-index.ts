@@ -18,7 +18,7 @@ import { scopesSchema } from '../scopes.ts';
  * `key` of the index is an HMAC key, `key` of an entry its data key; both are wrapped by the master key, with what they are for
  * as context. `mac` is HMAC-SHA-256 over the canonical JSON of all the rest.
  */
-export const INDEX_FILE = 'secrets.json';
+const INDEX_FILE = 'secrets.json';
 const MAX_BYTES = 16 * 1024 * 1024;
 export const INDEX_CONTEXT = 'cordon secrets index';
 

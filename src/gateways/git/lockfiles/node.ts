@@ -38,7 +38,7 @@ function isMark(code: number): boolean {
   return code === 10 || code === 44 || code === 45 || code === 58 || code === 61 || code === 91 || code === 123;
 }
 
-export function isTable(value: Value | undefined): value is Table {
+function isTable(value: Value | undefined): value is Table {
   return value instanceof Map;
 }
 
