@@ -16,6 +16,11 @@ export interface AgentProfile {
   plan(session: AgentSession): AgentPlan;
   /** Why it goes without the MCP servers of the policy, where it does. */
   readonly withoutMcp?: string;
+  /**
+   * It reads settings of the repository's in which a server may stand under the name of one of the policy's, and take its place: so it
+   * is told of them by their aliases, and permitted no other name.
+   */
+  readonly mcpByAlias?: true;
   /** How it speaks the Agent Client Protocol. Left out where it does not. */
   acp?(session: AgentSession): AcpPlan;
   /**
@@ -62,8 +67,10 @@ export interface AgentSession {
 
 /** Where an agent finds one MCP server: streamable HTTP, `Authorization: Bearer <token>`. */
 export interface McpPlace {
-  /** As the policy names it. */
+  /** As the policy names it; the alias for an agent whose profile says `mcpByAlias`. */
   readonly name: string;
+  /** A name of this run alone, that nothing in a repository can know before. Letters, digits and `-`, at most 31. */
+  readonly alias: string;
   /** `http://127.0.0.1:4142/NAME` */
   readonly url: string;
   readonly token: string;
@@ -75,6 +82,8 @@ export interface AgentPlan {
   readonly env: Readonly<Record<string, string>>;
   /** Path below the guest's home → content. */
   readonly home: Readonly<Record<string, string>>;
+  /** `/etc/<path>` → content: what the agent takes from nobody but the machine's administrator. */
+  readonly etc?: Readonly<Record<string, string>>;
 }
 
 export interface AcpPlan {

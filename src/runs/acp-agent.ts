@@ -11,6 +11,7 @@ import type { Toolbox } from '../sandbox/sandbox.ts';
 import { AcpDesk } from './acp-desk.ts';
 import type { AgentFollower, AgentVerdict, RunAgent } from './agent.ts';
 import { StepRecord } from './agent-steps.ts';
+import { placesFor } from './mcp-places.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import { openProfileAgent, type Talking } from './profile-agent.ts';
 import { promptParts, promptTexts, recordedPart } from './prompt.ts';
@@ -22,7 +23,7 @@ import type { System } from './system.ts';
 export async function openAcpAgent(system: System, request: RunRequest, loaded: LoadedPolicy): Promise<RunAgent> {
   const { Conversation } = await import('../agents/acp/conversation.ts');
   const [program = '', ...args] = request.agent.argv;
-  const talking: Talking = { plan: null };
+  const talking: Talking = { plan: null, byAlias: true };
   const started = isKnownAgent(program)
     ? await openProfileAgent(system, program, { ...request, agent: { kind: 'acp', argv: args } }, loaded, talking)
     : { tools: [], plan: () => ({ argv: [program, ...args] as const, env: {}, home: {} }) };
@@ -59,7 +60,7 @@ function follower(scope: RunScope, Talk: ConversationClass, how: Talking): Agent
         bench: { guest: sandbox, env, signal },
         offer: offerOf(programsOf(scope.loaded.toolbox)),
         session: {
-          mcp: scope.mcp,
+          mcp: placesFor(scope.mcp, how.byAlias),
           plan: how.plan,
           mustAsk: rulesOnTools(scope.loaded.policy, ACP_TOOLS),
           note: (message) => scope.io.onProgress({ step: `note: ${message}` }),

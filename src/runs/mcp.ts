@@ -9,6 +9,7 @@ import { decide, refText } from '../policy/index.ts';
 import type { ListeningPlace, ListeningSocket } from '../sandbox/sandbox.ts';
 import { placeholderIn } from './lent.ts';
 import { ServerKeys } from './mcp-keys.ts';
+import { aliasOf } from './mcp-places.ts';
 import { MCP_PORT } from './program-settings.ts';
 import { mcpRecorder, mcpReplay } from './recording/run.ts';
 import type { RunScope } from './scope.ts';
@@ -51,7 +52,12 @@ export async function openRunMcp(scope: RunScope, token: string | null, checkout
   });
   const listener = new Listener({ mcp, token: own, hosts: [`127.0.0.1:${MCP_PORT}`, `localhost:${MCP_PORT}`] });
   scope.mcpServers = mcp;
-  scope.mcp = servers.map(({ name }) => ({ name, url: `${ADDRESS}/${name}`, token: own }));
+  scope.mcp = servers.map(({ name }) => ({
+    name,
+    alias: aliasOf(name, scope.offered.seed),
+    url: `${ADDRESS}/${name}`,
+    token: own,
+  }));
   let closing: Promise<void> | null = null;
   return {
     env: { CORDON_MCP_URL: ADDRESS, CORDON_MCP_TOKEN: own },

@@ -66,6 +66,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     etc: {
       'resolv.conf': 'nameserver 127.0.0.1\n',
       ...network.etc,
+      ...plan.etc,
       gitconfig: GIT_CONFIGURATION + (signs ? SIGNED_WORKSPACE : '') + (network.etc.gitconfig ?? ''),
     },
     hostFiles: network.hostFiles,

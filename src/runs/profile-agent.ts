@@ -7,6 +7,7 @@ import { NotFoundError, PolicyDeniedError, UsageError } from '../base/errors.ts'
 import { GUEST_HOME } from '../sandbox/mount-plan.ts';
 import type { AgentVerdict, RunAgent } from './agent.ts';
 import { StepRecord } from './agent-steps.ts';
+import { placesFor } from './mcp-places.ts';
 import type { LoadedPolicy } from './policy-layers.ts';
 import { promptParts, promptText, recordedPart } from './prompt.ts';
 import type { RunRequest } from './request.ts';
@@ -16,6 +17,8 @@ import type { System } from './system.ts';
 /** An agent that is talked with: how, set when it is planned. */
 export interface Talking {
   plan: AcpPlan | null;
+  /** It is told of MCP servers by their aliases; so is one that nothing is known of. */
+  byAlias: boolean;
 }
 
 /** `talking`: it is to be talked with over the Agent Client Protocol, and what follows it is another's to say. */
@@ -62,7 +65,7 @@ export async function openProfileAgent(
         prompt: promptText(parts, scope),
         model: gateway.model,
         gateway,
-        mcp: scope.mcp,
+        mcp: placesFor(scope.mcp, profile.mcpByAlias === true),
         home: GUEST_HOME,
         extra: request.agent.argv,
       };
@@ -70,6 +73,7 @@ export async function openProfileAgent(
       if (talking === null || profile.acp === undefined) return plan;
       const spoken = profile.acp(session);
       talking.plan = spoken;
+      talking.byAlias = profile.mcpByAlias === true;
       const { args, env } = spoken;
       return { ...plan, env: { ...plan.env, ...env }, argv: [...session.launcher, ...args, ...session.extra] };
     },

@@ -11,8 +11,10 @@ const AGENTS = [
   { agent: 'opencode', provider: 'chat', talks: false },
   { agent: 'gemini', provider: 'gemini', talks: false },
   { agent: 'gemini', provider: 'gemini', talks: true },
+  { agent: 'qwen', provider: 'chat', talks: false },
   { agent: 'opencode', provider: 'chat', talks: true },
   { agent: 'claude-code-acp', provider: 'claude', talks: true },
+  { agent: 'codex-acp', provider: 'openai', talks: true },
 ] as const;
 
 /** The server's program, where a user of the machine has it. */
@@ -24,8 +26,11 @@ const site = new AgentSite(`mcp_servers:
 /** A server of each agent's own settings, one of them under the name that the policy permits. */
 const program = { command: '/bin/sh', args: ['-c', 'echo brought along'] };
 const both = { mcpServers: { docs: program, other: program } };
-// A server under a permitted name would take the place of the policy's there: docs/mcp.md says so.
-const other = { mcpServers: { other: program }, mcp: { allowed: ['other'] } };
+// These take the repository's own settings: `mcp` is the name that the one by `serverCommand` gets.
+const trusted = {
+  mcpServers: both.mcpServers,
+  mcp: { allowed: ['other', 'docs', 'mcp'], serverCommand: '/bin/sh -c "echo brought along"' },
+};
 const toml = (name: string) => `[mcp_servers.${name}]\ncommand = "/bin/sh"\nargs = ["-c", "echo brought along"]\n`;
 const opencode = { type: 'local', command: [program.command, ...program.args], enabled: true };
 
@@ -34,8 +39,8 @@ beforeAll(async () => {
   site.env.XDG_CONFIG_HOME = `${installed.root}/.config`;
   site.project
     .write('.mcp.json', JSON.stringify(both))
-    .write('.gemini/settings.json', JSON.stringify(other))
-    .write('.qwen/settings.json', JSON.stringify(other))
+    .write('.gemini/settings.json', JSON.stringify(trusted))
+    .write('.qwen/settings.json', JSON.stringify(trusted))
     .write('.claude/settings.json', JSON.stringify({ enableAllProjectMcpServers: true }))
     .write('.codex/config.toml', `${toml('docs')}${toml('other')}`)
     .write('opencode.json', JSON.stringify({ mcp: { docs: opencode, other: opencode } }));
@@ -104,5 +109,8 @@ describe.each(AGENTS)('$agent, talked with: $talks', ({ agent, provider, talks }
       .map(({ resource }) => resource.argv.join(' '));
     expect(programs.filter((line) => line.includes('brought along'))).toEqual([]);
     expect(site.verify()).toEqual([]);
+    if (agent !== 'gemini' || talks) return;
+    const replay = await site.type('runs', 'replay', result.runId, '--json').done;
+    expect(replay.result?.verdict, replay.stderr).toBe('exact'); // by the same alias
   }, 300_000);
 });

@@ -86,7 +86,7 @@ describe('an agent that wants somebody to log in', () => {
 });
 
 describe('MCP servers', () => {
-  const mcp = [{ name: 'docs', url: 'http://127.0.0.1:4142/docs', token: 't' }];
+  const mcp = [{ name: 'docs', alias: 'docs-0123456789', url: 'http://127.0.0.1:4142/docs', token: 't' }];
   test('go to an agent that takes them over HTTP', async () => {
     const { heard } = await open({ mcp, says: { agentCapabilities: { mcpCapabilities: { http: true } } } });
     expect(heard[0]?.[1]).toMatchObject({

@@ -13,9 +13,11 @@ export const codexAcp: AgentProfile = {
     entry: () => '@agentclientprotocol/codex-acp/dist/index.js',
     runtime: 'node',
   },
+  mcpByAlias: true,
   plan: (session) => {
     const { env, home } = codex.plan({ ...session, mcp: [] }); // it hands over those of its session
-    return { argv: [...session.launcher, ...session.extra], env, home };
+    const { etc } = codex.plan(session); // it has the folder trusted
+    return { argv: [...session.launcher, ...session.extra], env, home, ...(etc === undefined ? {} : { etc }) };
   },
   acp: () => ({
     args: [],

@@ -80,6 +80,7 @@ export const codex: AgentProfile = {
     ],
     env: { CORDON_MODEL_KEY: gateway.token },
     home: { '.codex/config.toml': configuration(model, gateway.url) + mcp.map(serverTable).join('') },
+    etc: required(mcp),
   }),
   parser: () =>
     parserOf(event, (one) => {
@@ -106,6 +107,12 @@ function serverTable({ name, url, token }: McpPlace): string {
 url = ${toml(url)}
 http_headers = { Authorization = ${toml(`Bearer ${token}`)} }
 `;
+}
+
+/** No server is started but at these names and addresses, wherever it is set, also where somebody has the folder trusted. */
+function required(mcp: readonly McpPlace[]): Record<string, string> {
+  const servers = mcp.map(({ name, url }) => `[mcp_servers.${toml(name)}.identity]\nurl = ${toml(url)}\n`);
+  return { 'codex/requirements.toml': `[mcp_servers]\n\n${servers.join('\n')}` };
 }
 
 function configuration(model: string, url: string): string {

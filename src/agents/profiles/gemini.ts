@@ -27,6 +27,7 @@ export const gemini: AgentProfile = {
     entry: () => '@google/gemini-cli/bundle/gemini.js',
     runtime: 'node',
   },
+  mcpByAlias: true,
   plan: ({ launcher, prompt, model, gateway, mcp, extra }) => ({
     argv: [
       ...launcher,

@@ -12,6 +12,7 @@ export const qwen: AgentProfile = {
     entry: () => '@qwen-code/qwen-code/cli-entry.js',
     runtime: 'node',
   },
+  mcpByAlias: true,
   plan: ({ launcher, prompt, model, gateway, mcp, home, extra }) => ({
     argv: [
       ...launcher,
@@ -41,9 +42,15 @@ export const qwen: AgentProfile = {
       QWEN_USAGE_STATISTICS_ENABLED: 'false',
     },
     home: {
-      // Above the repository's own settings: a server of a permitted name there is not the one that is meant.
+      // Above the repository's own settings.
       '.qwen/cordon.json': JSON.stringify({
-        mcpServers: mcpByName(mcp, ({ url: httpUrl, headers }) => ({ httpUrl, headers, trust: true })),
+        mcpServers: mcpByName(mcp, ({ url: httpUrl, headers }) => ({
+          httpUrl,
+          headers,
+          trust: true,
+          alwaysLoadTools: true, // otherwise its model has to search for them first
+        })),
+        mcp: { serverCommand: '' }, // a server besides, whatever names are allowed
       }),
       '.qwen/settings.json': JSON.stringify({
         security: { auth: { selectedType: 'openai' }, folderTrust: { enabled: false } },
