@@ -111,6 +111,6 @@ describe.each(AGENTS)('$agent, talked with: $talks', ({ agent, provider, talks }
     expect(site.verify()).toEqual([]);
     if (agent !== 'gemini' || talks) return;
     const replay = await site.type('runs', 'replay', result.runId, '--json').done;
-    expect(replay.result?.verdict, replay.stderr).toBe('exact'); // by the same alias
+    expect((replay.result as { verdict?: string } | null)?.verdict, replay.stderr).toBe('exact'); // by the same alias
   }, 300_000);
 });
