@@ -124,6 +124,26 @@ describe('what wants more than it shows', () => {
       { generationConfig: { responseModalities: ['TEXT', 'IMAGE'] } },
       'image_generation',
     ],
+    [
+      'pictures as answers, in no list',
+      'gemini',
+      { generationConfig: { responseModalities: 'IMAGE' } },
+      'image_generation',
+    ],
+    ['sound, in no list', 'chat', { modalities: 'audio' }, 'audio'],
+    [
+      'a picture in a text',
+      'chat',
+      { messages: [{ role: 'user', content: [{ type: 'text', text: 'x', image_url: { url: FAR } }] }] },
+      'other_tools',
+    ],
+    ['a picture beside the messages', 'responses', { input: [{ type: 'input_image', image_url: FAR }] }, 'image_urls'],
+    [
+      'a tool that begins like one of the caller’s',
+      'messages',
+      { tools: [{ type: 'bash_code_execution_20250825', name: 'x' }] },
+      'other_tools',
+    ],
     ['a tool in the other spelling', 'gemini', { tools: [{ url_context: {} }] }, 'web_fetch'],
   ] as const)('%s in %s', async (_, wire, more, feature) => {
     const { post, upstream, unjudged } = await scene([], { llm: 'features: [files]' });
@@ -151,6 +171,8 @@ describe('what wants more than it shows', () => {
       'gemini',
       { contents: [{ parts: [{ inlineData: { mimeType: 'text/x' }, inline_data: { mime_type: 'image/png' } }] }] },
     ],
+    ['gemini', { contents: [{ parts: [{ functionResponse: [{ parts: [{ fileData: { fileUri: FAR } }] }] }] }] }],
+    ['gemini', { contents: [{ parts: [{ inlineData: [{ mimeType: 'image/png', data: 'AA==' }] }] }] }],
     ['gemini', { generationConfig: {}, generation_config: { maxOutputTokens: 1_000_000 } }],
     ['gemini', { generationConfig: { maxOutputTokens: 1, max_output_tokens: '999' } }],
   ] as const)('%s of a shape that could be read in two ways: %j', async (wire, more) => {

@@ -1,5 +1,5 @@
 import type { ModelFacts, Price } from './providers/provider.ts';
-import type { Ask, Usage } from './wire/wire.ts';
+import type { Ask, Usage, Wanted } from './wire/wire.ts';
 
 /** What requests use up. Money in nano-dollars, whole, so that sums are exact. */
 export interface Spent {
@@ -39,14 +39,34 @@ export function outputBound(ask: Ask, model: ModelFacts): number {
   return ask.maxOutput ?? model.maxOutput ?? DEFAULT_MAX_OUTPUT;
 }
 
+/** Tokens of one picture at most, however few bytes it is packed into. */
+const PICTURE = 5_000;
+/** Tokens of a prompt whose length its bytes do not tell, where the settings state no context. */
+const UNKNOWN_CONTEXT = 1_000_000;
+
 /**
- * The most a request can use: no token is shorter than a byte, and no prompt longer than the model's context. The dearest of the prices
- * of a prompt's tokens counts.
+ * The most tokens a request can have: no token of a text is shorter than a byte, and no prompt longer than the model's context. What is
+ * packed, lies elsewhere or is fetched by the provider may fill the context.
  */
+export function mostTokens(
+  ask: Ask,
+  model: ModelFacts,
+  bodyBytes: number,
+): { readonly input: number; readonly output: number } {
+  const { rounds = 1, answers, wants } = ask;
+  const isPicture = ({ feature }: Wanted) => feature === 'images' || feature === 'image_urls';
+  const rest = wants.filter((one) => !isPicture(one) && one.feature !== 'priority_service');
+  const told = rest.length > 0 ? UNKNOWN_CONTEXT + bodyBytes : bodyBytes + (wants.length - rest.length) * PICTURE;
+  return {
+    input: Math.min(told, model.context ?? Number.POSITIVE_INFINITY) * rounds,
+    output: outputBound(ask, model) * answers * rounds,
+  };
+}
+
+/** The most a request can use; the dearest of the prices of a prompt's tokens counts. */
 export function mostSpent(ask: Ask, model: ModelFacts, bodyBytes: number): Spent {
-  const { rounds = 1, answers, longCache = false } = ask;
-  const input = Math.min(bodyBytes, model.context ?? Number.POSITIVE_INFINITY) * rounds;
-  const output = outputBound(ask, model) * answers * rounds;
+  const { longCache = false } = ask;
+  const { input, output } = mostTokens(ask, model, bodyBytes);
   const dearest = ({ input: fresh, cacheWrite, ...rest }: Price) =>
     Math.max(fresh, cacheWrite, longCache ? longPrice({ input: fresh, cacheWrite, ...rest }) : 0);
   const price = model.price === null ? null : { ...model.price, input: dearest(model.price) };
@@ -56,6 +76,19 @@ export function mostSpent(ask: Ask, model: ModelFacts, bodyBytes: number): Spent
 /** Bytes of text → tokens, for answers that broke off before they told: four bytes a token is what English has. */
 export function estimate(bytesIn: number, bytesOut: number): Usage {
   return { input: Math.ceil(bytesIn / 4), output: Math.ceil(bytesOut / 4), cached: 0, cacheWrite: 0 };
+}
+
+/** Tokens a second that no model writes more than. */
+const FASTEST = 1_000;
+
+/**
+ * Of an answer that its caller did not wait for: what the provider may have written, and goes on writing where it is no stream. `seconds`
+ * since it was asked.
+ */
+export function unheard(ask: Ask, model: ModelFacts, bodyBytes: number, seconds: number): Usage {
+  const { input, output } = mostTokens(ask, model, bodyBytes);
+  const written = ask.stream ? Math.min(output, Math.ceil(seconds * FASTEST) * ask.answers) : output;
+  return { input, output: written, cached: 0, cacheWrite: 0 };
 }
 
 export function dollars(nanoUsd: number): string {

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { estimate, spent } from './amounts.ts';
+import { estimate, spent, unheard } from './amounts.ts';
 import type { Crossing } from './crossing.ts';
 import type { Gateway } from './gateway.ts';
 import type { Incoming } from './incoming.ts';
@@ -82,8 +82,11 @@ export async function settle(
   failure: ModelRefusal | null,
 ): Promise<void> {
   const { provider, model } = crossing.candidate;
+  const seconds = (gateway.clock.monotonic() - incoming.arrived) / 1000;
   const { usage, estimated } =
-    incoming.operation === 'count' ? { usage: null, estimated: false } : used(crossing, meter);
+    incoming.operation === 'count'
+      ? { usage: null, estimated: false }
+      : used(incoming, crossing, meter, failure, seconds);
   const actual = usage === null ? { nanoUsd: 0, tokens: 0, requests: 1 } : spent(model.price, usage);
   await crossing.reservation.settle(actual);
   const result = failure?.result ?? (meter.failure === null ? 'completed' : 'failed');
@@ -110,14 +113,22 @@ export async function settle(
   incoming.guest.end(whole?.bytes);
 }
 
-/** What the provider told; where the answer broke off, at least what its bytes let one think. */
+/** What the provider told; where the answer broke off, at least what its bytes let one think. What nobody waited for is paid for all the same. */
 function used(
-  { bytesIn, sent }: Crossing,
+  { ask }: Incoming,
+  { bytesIn, sent, underway, candidate }: Crossing,
   meter: Meter,
+  failure: ModelRefusal | null,
+  seconds: number,
 ): { readonly usage: Usage | null; readonly estimated: boolean } {
   const told = meter.usage;
   if (meter.complete && told !== null) return { usage: told, estimated: false };
-  if (bytesIn === 0) return { usage: told, estimated: false };
+  const left = underway && (failure?.result === 'cancelled' || failure?.result === 'timeout');
+  if (bytesIn === 0 && !left) return { usage: told, estimated: false };
   const guess = estimate(sent.bytes.length, bytesIn);
-  return { usage: told === null ? guess : { ...told, output: Math.max(told.output, guess.output) }, estimated: true };
+  const most = left ? unheard(ask, candidate.model, sent.bytes.length, seconds) : guess;
+  return {
+    usage: { ...(told ?? most), output: Math.max(told?.output ?? 0, guess.output, most.output) },
+    estimated: true,
+  };
 }

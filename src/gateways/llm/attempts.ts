@@ -4,6 +4,7 @@ import { CordonError } from '../../base/errors.ts';
 import type { Crossing } from './crossing.ts';
 import type { Gateway } from './gateway.ts';
 import type { Incoming } from './incoming.ts';
+import { withinContext } from './providers/anthropic-betas.ts';
 import { asModelRefusal, ModelRefusal } from './refusal.ts';
 import { readError } from './relay.ts';
 import { isObject } from './wire/wire.ts';
@@ -29,17 +30,20 @@ export async function ask(gateway: Gateway, incoming: Incoming, crossing: Crossi
         requestId: crossing.requestId,
         body: crossing.sent.body,
         bytes: crossing.sent.bytes,
-        headers: incoming.headers,
+        headers: withinContext(incoming.headers, model),
       });
+      crossing.underway = true;
       const answer = await transport.send(request, incoming.signal);
       crossing.status = answer.statusCode ?? 0;
       crossing.upstreamId = upstreamId(answer);
       if (crossing.status === 200) return answer;
+      crossing.underway = false;
       failure = await failed(gateway, crossing, answer);
     } catch (error) {
       if (error instanceof CordonError)
         throw new ModelRefusal('unreachable', 502, 'provider_key', `${provider.name}: ${error.message}`);
       failure = asModelRefusal(error);
+      if (failure.result === 'unreachable') crossing.underway = false;
     }
     const passing =
       failure.result === 'unreachable' || (failure.result === 'failed' && PASSING.has(crossing.status ?? 0));

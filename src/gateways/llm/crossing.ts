@@ -22,6 +22,8 @@ export interface Crossing {
   readonly reservation: Reservation;
   readonly recording: ModelRecording | null;
   attempts: number;
+  /** The provider has it, and has not refused it. */
+  underway: boolean;
   bytesIn: number;
   firstByte: number | null;
   status: number | null;
@@ -80,6 +82,7 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
     reservation,
     recording,
     attempts: 0,
+    underway: false,
     bytesIn: 0,
     firstByte: null,
     status: null,

@@ -169,10 +169,10 @@ class SqliteStore implements Store {
   }
 }
 
-/** Sums of a budget's entries of a period. */
+/** Sums of a budget's entries of a period; as floating point, in which no sum is too large to be read. */
 function total(budget: string, since: number) {
   return sql<{ nano_usd: number; tokens: number; requests: number }>`
-    select coalesce(sum(nano_usd), 0) as nano_usd, coalesce(sum(tokens), 0) as tokens, coalesce(sum(requests), 0) as requests
+    select total(nano_usd) as nano_usd, total(tokens) as tokens, total(requests) as requests
     from spending where budget = ${budget} and at >= ${since}`;
 }
 

@@ -1,4 +1,4 @@
-import type { ProviderOptions, UpstreamCall } from './provider.ts';
+import type { ModelFacts, ProviderOptions, UpstreamCall } from './provider.ts';
 
 /** Of what callers ask for with `anthropic-beta`, what clouds that serve Anthropic's models take. Another one would be an error there. */
 const KNOWN = [
@@ -20,4 +20,15 @@ const KNOWN = [
 export function betasOf({ settings }: ProviderOptions, { headers }: UpstreamCall): string[] {
   const known = settings.betas?.split(/\s*,\s*/) ?? KNOWN;
   return (headers['anthropic-beta'] ?? '').split(/\s*,\s*/).filter((beta) => known.includes(beta));
+}
+
+/** Without what asks for a longer context than the settings state: requests are reserved for by that, and more of it has another price. */
+export function withinContext(headers: UpstreamCall['headers'], { context }: ModelFacts): UpstreamCall['headers'] {
+  const { 'anthropic-beta': betas, ...rest } = headers;
+  if (betas === undefined || context === null) return headers;
+  const kept = betas.split(',').filter((beta) => {
+    const [, number, unit] = /^context-(\d+)([km])-/.exec(beta) ?? [];
+    return number === undefined || Number(number) * (unit === 'm' ? 1_000_000 : 1_000) <= context;
+  });
+  return kept.length === 0 ? rest : { ...rest, 'anthropic-beta': kept.join(',') };
 }

@@ -9,6 +9,7 @@ import {
   type Meter,
   modelOf,
   objects,
+  oneOrMore,
   only,
   type Problem,
   parseObject,
@@ -40,6 +41,9 @@ const TOOLS: Readonly<Record<string, ModelFeature | null>> = {
   mcp: 'remote_mcp',
 };
 
+/** Fields that no text has: some servers go by these, whatever the part calls itself. */
+const BEYOND_TEXT = /image|audio|video|file/;
+
 function ask(body: JsonObject): Ask {
   if (!Array.isArray(body.messages)) throw new WireError('messages is no list');
   const answers = limitOf(body, 'n') ?? 1;
@@ -68,7 +72,11 @@ function wants(body: JsonObject): Wanted[] {
       } else if (part.type === 'input_audio' || part.type === 'audio') want('audio', where);
       else if (part.type === 'file') {
         want(isObject(part.file) && part.file.file_id !== undefined ? 'stored_state' : 'files', where);
-      } else if (part.type !== 'text' && part.type !== 'refusal') want('other_tools', where);
+      } else if (
+        (part.type !== 'text' && part.type !== 'refusal') ||
+        Object.keys(part).some((name) => BEYOND_TEXT.test(name))
+      )
+        want('other_tools', where);
     });
   });
   listed(body.tools, 'tools').forEach((tool, i) => {
@@ -78,7 +86,7 @@ function wants(body: JsonObject): Wanted[] {
   });
   if (body.web_search_options !== undefined) want('web_search', 'web_search_options');
   if (body.audio !== undefined && body.audio !== null) want('audio', 'audio');
-  for (const mode of Array.isArray(body.modalities) ? body.modalities : [])
+  for (const mode of oneOrMore(body.modalities))
     if (mode !== 'text') want(mode === 'audio' ? 'audio' : 'image_generation', 'modalities');
   if (flagOf(body, 'store')) want('stored_state', 'store');
   return [...found, ...tierFeatures(body)];

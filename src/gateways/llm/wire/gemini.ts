@@ -9,6 +9,7 @@ import {
   type Meter,
   modelOf,
   objects,
+  oneOrMore,
   only,
   type Problem,
   parseObject,
@@ -49,6 +50,12 @@ function either(body: JsonObject, name: string): JsonValue | undefined {
   return body[name] ?? body[snake];
 }
 
+function objectIn(part: JsonObject, name: string, where: string): JsonObject | null {
+  const value = either(part, name) ?? null;
+  if (value !== null && !isObject(value)) throw new WireError(`${where}.${name} is no object`);
+  return value;
+}
+
 const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
 function configOf(body: JsonObject): JsonObject {
@@ -78,12 +85,12 @@ function wants(body: JsonObject): Wanted[] {
     if (!isObject(content)) throw new WireError(`${where} is no object`);
     listed(content.parts, `${where}.parts`).forEach((part, i) => {
       const at = `${where}.parts[${i}]`;
-      const inline = either(part, 'inlineData');
-      if (isObject(inline)) want(inlineFeature(either(inline, 'mimeType')), at);
+      const inline = objectIn(part, 'inlineData', at);
+      if (inline !== null) want(inlineFeature(either(inline, 'mimeType')), at);
       if (either(part, 'fileData') !== undefined) want('file_urls', at);
-      const response = either(part, 'functionResponse');
+      const response = objectIn(part, 'functionResponse', at);
       // Results of functions may hold pictures and files of their own.
-      if (isObject(response)) parts(response, `${at}.functionResponse`);
+      if (response !== null) parts(response, `${at}.functionResponse`);
     });
   };
   parts(either(body, 'systemInstruction'), 'systemInstruction');
@@ -97,8 +104,7 @@ function wants(body: JsonObject): Wanted[] {
     }
   });
   const config = configOf(body);
-  const modes = either(config, 'responseModalities');
-  for (const mode of Array.isArray(modes) ? modes : [])
+  for (const mode of oneOrMore(either(config, 'responseModalities')))
     if (mode !== 'TEXT') want(mode === 'AUDIO' ? 'audio' : 'image_generation', 'generationConfig.responseModalities');
   if ((either(config, 'speechConfig') ?? null) !== null) want('audio', 'generationConfig.speechConfig');
   if ((either(body, 'cachedContent') ?? null) !== null) want('stored_state', 'cachedContent');

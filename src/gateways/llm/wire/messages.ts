@@ -31,12 +31,10 @@ const KNOWN = new Set(
   ).split(' '),
 );
 
-/** Tools by the start of their type; null: the caller runs it itself. */
+/** What the caller runs itself. */
+const OWN_TOOL = /^(custom|(bash|text_editor|memory)_\d{8})$/;
+/** Others by the start of their type; null: nothing leaves the conversation. */
 const TOOLS: readonly (readonly [string, ModelFeature | null])[] = [
-  ['custom', null],
-  ['bash_', null],
-  ['text_editor_', null],
-  ['memory_', null],
   ['tool_search_tool_', null],
   ['computer_', 'computer_use'],
   ['web_search_', 'web_search'],
@@ -65,7 +63,7 @@ function isCompacting({ context_management: management }: JsonObject): boolean {
 }
 
 function toolFeature({ type }: JsonObject): ModelFeature | null {
-  if (type === undefined || type === null) return null;
+  if (type === undefined || type === null || (typeof type === 'string' && OWN_TOOL.test(type))) return null;
   const known = TOOLS.find(([start]) => typeof type === 'string' && type.startsWith(start));
   return known === undefined ? 'other_tools' : known[1];
 }

@@ -107,6 +107,7 @@ function wants(body: JsonObject): Wanted[] {
     const where = `input[${i}]`;
     // A bare id stands for what the provider kept.
     if (item.type === 'item_reference' || (typeOf(item) === '' && item.role === undefined)) want('stored_state', where);
+    found.push(...partFeatures(item, where));
     parts(item.content, `${where}.content`);
     parts(item.output, `${where}.output`);
     // What a search for tools has found becomes part of the tools.

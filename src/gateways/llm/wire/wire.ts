@@ -105,8 +105,11 @@ export function objects(value: JsonValue | undefined): JsonObject[] {
   return Array.isArray(value) ? value.filter(isObject) : [];
 }
 
+/** Beyond it a report is taken for this: sums of any number of them stay whole numbers. */
+const MOST_TOKENS = 100_000_000;
+
 export function tokens(value: JsonValue | undefined): number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : 0;
+  return typeof value === 'number' && value >= 0 ? Math.min(Math.ceil(value), MOST_TOKENS) : 0;
 }
 
 /** The largest of them, whichever a provider goes by; null when none is there. Throws for what is no number of tokens. */
@@ -129,6 +132,11 @@ export function listed(value: JsonValue | undefined, where: string): JsonObject[
   const stray = value.findIndex((item) => !isObject(item));
   if (stray >= 0) throw new WireError(`${where}[${stray}] is no object`);
   return value as JsonObject[];
+}
+
+/** Some servers take one value where a list is meant. */
+export function oneOrMore(value: JsonValue | undefined): readonly JsonValue[] {
+  return Array.isArray(value) ? value : value === undefined || value === null ? [] : [value];
 }
 
 /** The same for what may be text too. */
