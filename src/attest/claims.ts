@@ -7,7 +7,9 @@ import type { CommitObject } from './clone.ts';
  */
 export function claimsAgent({ bytes }: CommitObject, addresses: readonly string[]): boolean {
   const text = bytes.toString('utf8');
-  const head = text.slice(0, Math.max(0, text.indexOf('\n\n')));
+  // git takes a commit that ends with its headers.
+  const end = text.indexOf('\n\n');
+  const head = end < 0 ? text : text.slice(0, end);
   if (/^Cordon-Run:/im.test(text.slice(head.length))) return true;
   const found = [...head.matchAll(/^(?:author|committer) [^\n]*<([^<>\n]*)>/gm)].map((match) =>
     (match[1] ?? '').toLowerCase(),

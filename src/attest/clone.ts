@@ -102,9 +102,15 @@ export class Clone {
     return (await gitText(this.place, args, PLAIN)).split('\n').filter(isOid);
   }
 
-  /** What no ref of this repository has yet, oldest first: in a hook, what a push brings. */
+  /** The type of an object, a tag's being that of what it names in the end; null when it is not there. */
+  async typeOf(oid: string): Promise<string | null> {
+    return (await this.#reader.info(`${oid}^{}`))?.type ?? null;
+  }
+
+  /** What no ref of this repository has yet, oldest first: in a hook, what a push brings. Where proofs lie nothing is proven. */
   async newTo(to: string): Promise<string[]> {
-    const args = ['rev-list', '--topo-order', '--reverse', to, '--not', '--all', '--'];
+    const known = ['--not', '--exclude=refs/attestations/*', '--all'];
+    const args = ['rev-list', '--topo-order', '--reverse', to, ...known, '--'];
     return (await gitText(this.place, args, PLAIN)).split('\n').filter(isOid);
   }
 

@@ -1,10 +1,8 @@
 import { CordonError } from '../base/errors.ts';
-import { decodeBundle } from './bundle.ts';
 import type { Clone, CommitObject } from './clone.ts';
 import { diffsBetween, type TreeDiff } from './diff.ts';
 import { BrokenLink, demand, type HeldLink, type LinkName, links } from './links.ts';
-import { ShapeError } from './shape.ts';
-import { decodeStatement } from './statement.ts';
+import { subjectsOf } from './subjects.ts';
 import { readDiff } from './tree-diff.ts';
 import type { Trust } from './trust.ts';
 import { type Expectation, type Proof, verifyBundle } from './verify-bundle.ts';
@@ -220,15 +218,4 @@ async function searchRest(
   if (rest.size === 0) return;
   const all = commits.length === 1 ? await clone.bundles() : refs;
   add(rest, await take([...all.values(), ...(pushed?.values() ?? [])].flat()));
-}
-
-/** Whose proof this claims to be; nothing of it is believed yet. */
-function subjectsOf(bytes: Buffer): readonly string[] {
-  try {
-    const { payload } = decodeBundle(bytes).envelope;
-    return decodeStatement(Buffer.from(payload, 'base64')).commits.map(({ commit }) => commit);
-  } catch (error) {
-    if (error instanceof ShapeError) return [];
-    throw error;
-  }
 }

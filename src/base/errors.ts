@@ -127,7 +127,8 @@ export type LimitName =
   | 'output'
   | 'push'
   | 'commands'
-  | 'models';
+  | 'models'
+  | 'record';
 
 export class LimitError extends CordonError {
   readonly limit: LimitName;

@@ -106,20 +106,30 @@ async function tasksOf(clone: Clone, commit: string | undefined, options: Verify
 }
 
 const COMMAND = /^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) (refs\/\S+)$/;
+const PROOF = /^refs\/attestations\/cordon\/([0-9a-f]{40,64})(?:-\w+)?$/;
 
-/** githooks(5), pre-receive: `<old> <new> <ref>` a line. What is new to this repository must be proven for the ref it goes to. */
+/**
+ * githooks(5), pre-receive: `<old> <new> <ref>` a line. What is new to this repository must be proven for the ref it goes to.
+ * Throws `BrokenLink` for a ref that no proof could be about.
+ */
 async function pushTasks(clone: Clone, input: string): Promise<Task[]> {
   const pushed = new Map<string, string[]>();
   const refs: { readonly to: string; readonly ref: string }[] = [];
   for (const line of input.split('\n').filter((text) => text !== '')) {
     const [, , to = '', ref = ''] = COMMAND.exec(line) ?? [];
     if (ref === '') throw new UsageError('standard input is not what git tells a pre-receive hook');
-    const about = /^refs\/attestations\/cordon\/([0-9a-f]{40,64})(?:-\w+)?$/.exec(ref)?.[1];
-    if (about !== undefined) pushed.set(about, [...(pushed.get(about) ?? []), to]);
-    else if (!/^0+$/.test(to)) refs.push({ to, ref });
+    if (/^0+$/.test(to)) continue;
+    const about = PROOF.exec(ref)?.[1];
+    if (about === undefined) refs.push({ to, ref });
+    else pushed.set(about, [...(pushed.get(about) ?? []), to]);
   }
+  const { checkProofs, checkNamesCommit } = await import('../attest/pushed.ts');
+  await checkProofs(clone, pushed);
   const deliveringAt = systemClock.now();
-  const tasks = refs.map(async ({ to, ref }) => ({ commits: await clone.newTo(to), ref, deliveringAt, pushed }));
+  const tasks = refs.map(async ({ to, ref }) => {
+    await checkNamesCommit(clone, ref, to);
+    return { commits: await clone.newTo(to), ref, deliveringAt, pushed };
+  });
   return Promise.all(tasks);
 }
 
@@ -191,6 +201,11 @@ function refuseMixed(commit: string | undefined, options: VerifyOptions): void {
     options.preReceive ? '--pre-receive' : null,
   ].filter((way) => way !== null);
   if (ways.length > 1) throw new UsageError(`${ways.join(' and ')} name different commits: give one of them`);
+  const wanted = options.requireSignature ? '--require-signature' : options.content ? '--content' : null;
+  if (options.bundle !== undefined && ways.length === 0 && wanted !== null)
+    throw new UsageError(`${wanted} is about commits, and the bundle alone has none`, {
+      remedy: 'name the commit, in a clone that has it: cordon verify COMMIT --bundle FILE',
+    });
   if (options.preReceive && (options.ref !== undefined || options.bundle !== undefined))
     throw new UsageError('--pre-receive takes refs and proofs from the push: leave out --ref and --bundle');
 }

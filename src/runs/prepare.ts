@@ -81,6 +81,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     secretFiles: secrets.files,
   });
   scope.later(() => sandbox.destroy());
+  run.log.whenFull((why) => scope.stop.abort(why));
   scope.record = new CommandRecord(sandbox, run.log, loaded, (why) => scope.stop.abort(why));
 
   scope.later(() => network.close());

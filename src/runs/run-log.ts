@@ -1,7 +1,9 @@
 import type { ContentStore } from '../audit/content.ts';
 import { rewriteTexts } from '../audit/event-text.ts';
 import type { AuditLog, NewEvent, Ticket } from '../audit/log.ts';
+import { LimitError } from '../base/errors.ts';
 import type { Redactor } from '../base/redact/index.ts';
+import { formatSize } from '../base/size.ts';
 import { type Decision, decide, type EffectivePolicy, type PolicyAction, refText } from '../policy/index.ts';
 import { redactedJson } from './redaction.ts';
 import type { Principal } from './request.ts';
@@ -13,6 +15,14 @@ const MAX_DECIDED = 5_000;
 /** Characters of them that stand in the event itself. */
 const INLINE = 24_000;
 
+/**
+ * Bytes that one run may put into the log, about: events stay for ever, and a guest makes one with each request that is denied.
+ * Without an end to it, a run could fill the disk that the log of all runs lies on.
+ */
+const MAX_RECORD = 512 * 1024 * 1024;
+/** Of an event, beside its texts. */
+const EVENT = 400;
+
 /** One run's view of the audit log: fills in whose events they are, takes secrets out of them, and counts decisions. */
 export class RunLog {
   readonly decisions = { permit: 0, deny: 0, ask: 0 };
@@ -23,15 +33,23 @@ export class RunLog {
   readonly #requester: Principal;
   readonly #agent: Principal;
   readonly #redactor: Redactor;
+  #room: number;
+  #full: (why: LimitError) => void = () => {};
   firstSeq: number | null = null;
   lastSeq: number | null = null;
 
-  constructor(log: AuditLog, run: string, requester: Principal, redactor: Redactor) {
+  constructor(log: AuditLog, run: string, requester: Principal, redactor: Redactor, room = MAX_RECORD) {
     this.#log = log;
+    this.#room = room;
     this.#run = run;
     this.#redactor = redactor;
     this.#requester = requester;
     this.#agent = { id: `agent:${run}`, kind: 'agent', onBehalfOf: requester.id };
+  }
+
+  /** `stop` is called once, when the run has put into the log what it may. What is open is still recorded: it is to end the run. */
+  whenFull(stop: (why: LimitError) => void): void {
+    this.#full = stop;
   }
 
   /** Durable when it resolves; the seq. `by`: who did it. */
@@ -86,9 +104,21 @@ export class RunLog {
       texts.push(text);
       return text;
     });
+    this.#take(texts.reduce((sum, text) => sum + text.length, EVENT));
     // Nearly always there is nothing in any of them.
     const shown = this.#redactor.matchesAny(texts) ? rewriteTexts(event, (text) => this.#redactor.redact(text)) : event;
     return { ...shown, run: this.#run, principal: by === 'agent' ? this.#agent : this.#requester } as NewEvent;
+  }
+
+  #take(bytes: number): void {
+    if (this.#room < 0) return;
+    this.#room -= bytes;
+    if (this.#room >= 0) return;
+    this.#full(
+      new LimitError('record', `the record of this run is full: ${formatSize(MAX_RECORD)} of events`, {
+        remedy: 'do the work in fewer steps; `cordon audit show` tells of what there are so many',
+      }),
+    );
   }
 
   /** A value as it may stand in what the run keeps. */

@@ -6,6 +6,7 @@ import { type Gateway, mustInspect } from './gateway.ts';
 import { type Framing, type Header, parseResponseHead, type RequestHead, type ResponseHead } from './head.ts';
 import { type Inlet, send } from './inlet.ts';
 import type { Crossing } from './ledger.ts';
+import { overrideIn } from './overrides.ts';
 import type { PackageExchange } from './packages/hook.ts';
 import { asRefusal, problemResponse, Refusal } from './refusal.ts';
 import { watchBody, watchRequest, withSecrets } from './request-secrets.ts';
@@ -94,30 +95,14 @@ interface Judged {
   readonly packages: PackageExchange | null;
 }
 
-/** By these some servers and frameworks take a request for another than its line says; behind a rule that judged the line. */
-const OVERRIDES = new Set([
-  'x-http-method-override',
-  'x-http-method',
-  'x-method-override',
-  'x-original-method',
-  'x-original-url',
-  'x-rewrite-url',
-]);
-
-/** Where methods or paths are judged: what was judged is what the host is told, in every place where it may look. */
-function checkOverrides(x: Exchange, head: RequestHead, target: RequestTarget): void {
-  if (!x.gateway.ledger.facts(target).inspect) return;
-  const found = head.headers.find(({ lower }) => OVERRIDES.has(lower.replaceAll('_', '-')));
-  if (found !== undefined)
-    throw malformed(x, target, `the header ${found.lower} asks for another request than the one that is judged`);
-}
-
 async function judge(x: Exchange, head: RequestHead, target: RequestTarget): Promise<Judged> {
   const { host, port } = target;
   const inspected = x.scheme === 'https' || mustInspect(x.gateway, target);
   const path = judgedPath(target.path);
   if (inspected && !path.ok) throw malformed(x, target, path.message);
-  checkOverrides(x, head, target);
+  const override = x.gateway.ledger.facts(target).inspect ? overrideIn(head.headers) : null;
+  if (override !== null)
+    throw malformed(x, target, `the header ${override} asks for another request than the one that is judged`);
   const connect: PolicyAction = { action: 'net.connect', host, port };
   const actions: PolicyAction[] = x.scheme === 'https' ? [] : [connect];
   if (inspected && path.ok) actions.push({ action: 'net.request', host, port, method: head.method, path: path.value });

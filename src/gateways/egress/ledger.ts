@@ -236,7 +236,7 @@ export class Crossing {
   readonly token: unknown;
   readonly #clock: Clock;
   readonly #started: number;
-  readonly #budgets: readonly Budget[];
+  #budgets: readonly Budget[] | null = null;
   #cutters: ((refusal: Refusal) => void)[] = [];
   #cause: Refusal | null = null;
 
@@ -247,7 +247,6 @@ export class Crossing {
     this.token = token;
     this.#clock = clock;
     this.#started = clock.monotonic();
-    this.#budgets = ledger.budgets(target);
   }
 
   /** What is torn down when the crossing is cut from outside. Called at once when it has been cut already. */
@@ -271,7 +270,7 @@ export class Crossing {
   up(bytes: number): void {
     if (this.#cause !== null) throw this.#cause;
     this.#bytesOut += bytes;
-    for (const budget of this.#budgets) {
+    for (const budget of this.#counted()) {
       budget.up += bytes;
       if (budget.up > budget.maxUp) throw overBudget(this.target, 'max_upload', budget.maxUp);
     }
@@ -281,10 +280,16 @@ export class Crossing {
   down(bytes: number): void {
     if (this.#cause !== null) throw this.#cause;
     this.#bytesIn += bytes;
-    for (const budget of this.#budgets) {
+    for (const budget of this.#counted()) {
       budget.down += bytes;
       if (budget.down > budget.maxDown) throw overBudget(this.target, 'max_download', budget.maxDown);
     }
+  }
+
+  /** Not before something crosses: of hosts that are denied a guest can think of any number. */
+  #counted(): readonly Budget[] {
+    this.#budgets ??= this.#ledger.budgets(this.target);
+    return this.#budgets;
   }
 
   /** The outcome event, once. */
