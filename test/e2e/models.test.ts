@@ -124,6 +124,28 @@ test('another model, another token, one request too many: refused, said and reco
   expect(site.verify()).toEqual([]);
 }, 60_000);
 
+/** Asks for an upgrade, and resets the connection: before the answer is there, or with the answer unread. */
+const RESET = `use strict; use IO::Socket::INET;
+my ($host, $port) = $ENV{OPENAI_BASE_URL} =~ m{^http://([^:/]+):(\\d+)/};
+for my $wait (0, 1) {
+  my $socket = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or die $!;
+  setsockopt($socket, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0)) or die $!;
+  syswrite $socket, "GET /v1/responses HTTP/1.1\\r\\nHost: x\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n";
+  if ($wait) { my $bits = ''; vec($bits, fileno($socket), 1) = 1; select($bits, undef, undef, undef); }
+  close $socket;
+}
+`;
+
+test('a program that asks for an upgrade and resets the connection ends nothing but that', async () => {
+  const upgrades = new Project(join(site.root, 'upgrades'));
+  const policy = 'version: 1\nllm_policy: {allowed_providers: [acme], models: ["small-*"]}\n';
+  upgrades.write('ask.pl', ASK).write('reset.pl', RESET).write('.cordon/policy.yaml', policy).commit('first');
+  const script = `perl reset.pl && perl ask.pl /v1/chat/completions '${chat('still there?')}'`;
+  const { status, stderr } = await site.start(upgrades, script).done;
+  expect(status, stderr).toBe(0);
+  expect(stderr).toContain('the answer is 42');
+});
+
 test('a budget that runs share holds across them', async () => {
   const policy = join(site.root, 'shared.yaml');
   const budgets = '[{scope: requester, period: month, requests: 2}]';

@@ -141,8 +141,12 @@ class ModelServer implements Models {
       },
     );
     server.on('upgrade', (_request: IncomingMessage, socket: Duplex) => {
-      // What some clients try first; they go on over plain HTTP at once.
-      socket.end('HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      // What some clients try first; they go on over plain HTTP at once. One that resets the connection instead, or dies
+      // before it has read this, would end the whole process with an error that nobody hears: from here on the socket is ours.
+      socket.on('error', () => {});
+      socket.end('HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', () =>
+        socket.destroy(),
+      );
     });
     server.maxConnections = connections;
     this.#servers.push(server);
