@@ -1,6 +1,7 @@
 /** One process 1 inside a sandbox, and what it started. */
 import { fchownSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { EnforcementError, OutsideError } from '../base/errors.ts';
 import { encodeWords, type Reply, type Words } from './control-protocol.ts';
 import { close, errorName, hangUp, messagePair, pipe, sendMessage } from './native.ts';
@@ -188,10 +189,12 @@ export class Cell {
     const id = ++this.#lastExec;
     const stdin = spec.stdin === 'pipe' ? pipe() : null;
     const [outRead, outWrite] = pipe();
-    const [errRead, errWrite] = pipe();
+    const [errRead, errWrite] = spec.output === 'together' ? [null, outWrite] : pipe();
+    const ours = [outRead, ...(errRead === null ? [] : [errRead]), ...(stdin === null ? [] : [stdin[1]])];
     const input = stdin?.[0] ?? openSync('/dev/null', 'r');
     // Else `> /dev/stdout` inside would open a pipe of somebody else's.
-    for (const fd of [outWrite, errWrite, ...(stdin === null ? [] : [input])]) giveToGuest(fd);
+    const theirs = [...new Set([input, outWrite, errWrite])];
+    for (const fd of theirs) if (fd !== input || stdin !== null) giveToGuest(fd);
     const environment = Object.entries(spec.env).map(([name, value]) => `${name}=${value}`);
     const exit = new Promise<ExitStatus>((resolve) => this.#running.set(id, { pid: 0, pending: 0, finish: resolve }));
     try {
@@ -199,15 +202,15 @@ export class Cell {
       this.#send(words, [input, outWrite, errWrite]);
     } catch (error) {
       this.#running.delete(id);
-      for (const fd of [outRead, errRead, ...(stdin === null ? [] : [stdin[1]])]) close(fd);
+      for (const fd of ours) close(fd);
       return Promise.reject(error);
     } finally {
-      for (const fd of [input, outWrite, errWrite]) close(fd);
+      for (const fd of theirs) close(fd);
     }
     return Promise.resolve({
       stdin: stdin === null ? null : new Socket({ fd: stdin[1], readable: false, writable: true }),
       stdout: new Socket({ fd: outRead, readable: true, writable: false }),
-      stderr: new Socket({ fd: errRead, readable: true, writable: false }),
+      stderr: errRead === null ? Readable.from([]) : new Socket({ fd: errRead, readable: true, writable: false }),
       exit,
       kill: (signal = 'SIGKILL') => {
         const running = this.#running.get(id);

@@ -134,6 +134,8 @@ export interface ExecSpec {
   readonly cwd?: string;
   /** `none` (the default) is /dev/null. */
   readonly stdin?: 'none' | 'pipe';
+  /** `together`: stdout carries both, in the order in which they were written; stderr is empty. Two streams have no order. Default `apart`. */
+  readonly output?: 'apart' | 'together';
 }
 
 /** A started command. Its streams end when every holder inside has closed them. */

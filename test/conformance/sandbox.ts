@@ -134,6 +134,14 @@ export function sandboxConformance(driver: SandboxDriver): void {
         expect([new Set(out), new Set(err)]).toEqual([new Set('o'), new Set('e')]);
       });
 
+      test('keeps the order of what is written to both, where they are asked for together', async () => {
+        const cage = await scene.create();
+        const numbers = Array.from({ length: 500 }, (_, i) => `${i}\n`).join('');
+        const argv = ['/bin/bash', '-c', 'for i in {0..499}; do echo $i >&$((1 + i % 2)); done'] as const;
+        const execution = await cage.sandbox.exec({ argv, env: guestEnv, output: 'together' });
+        expect(await finish(execution)).toMatchObject({ out: numbers, err: '', exit: { code: 0 } });
+      });
+
       test('kill ends the command with what it started', async () => {
         const cage = await scene.create();
         const polite = await cage.sandbox.exec({

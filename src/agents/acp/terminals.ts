@@ -112,7 +112,7 @@ class Terminal {
 
   async start(guest: Guest): Promise<void> {
     const { argv, env, cwd } = this.#spec;
-    const execution = await guest.exec({ argv, env, cwd, stdin: 'none' }).catch((error: unknown) => {
+    const execution = await guest.exec({ argv, env, cwd, output: 'together' }).catch((error: unknown) => {
       this.#exit = { exitCode: 126, signal: null };
       this.#settle(this.#exit); // somebody may be waiting for its end already
       throw error;

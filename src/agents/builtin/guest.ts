@@ -7,6 +7,7 @@ export interface Guest {
     readonly env: Readonly<Record<string, string>>;
     readonly cwd?: string;
     readonly stdin?: 'none' | 'pipe';
+    readonly output?: 'apart' | 'together';
   }): Promise<GuestExecution>;
 }
 
@@ -36,6 +37,8 @@ export interface Command {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly input?: Buffer;
+  /** `together`: all of it comes as stdout, in the order in which it was written. Default `apart`. */
+  readonly output?: 'apart' | 'together';
   /** Milliseconds. */
   readonly timeout: number;
   readonly signal: AbortSignal;
@@ -62,6 +65,7 @@ export async function runInGuest(guest: Guest, command: Command): Promise<Ended>
     env: command.env,
     ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
     stdin: input === undefined ? 'none' : 'pipe',
+    output: command.output ?? 'apart',
   });
   let cut: 'timeout' | 'stopped' | null = null;
   const end = (why: 'timeout' | 'stopped') => {

@@ -133,7 +133,8 @@ class ModelServer implements Models {
         headersTimeout: requestHeadTime,
         requestTimeout: 120_000,
         connectionsCheckingInterval: Math.min(requestHeadTime, 5_000),
-        keepAliveTimeout: 60_000,
+        // Tests and builds that take minutes lie between two questions, and a question must not meet the end of its connection.
+        keepAliveTimeout: 30 * 60_000,
       },
       (request, response) => {
         const served = this.#serve(request, response).finally(() => this.#open.delete(served));

@@ -43,6 +43,11 @@ class Turned extends Error {
 
 /** Milliseconds from a request's first byte to its last. */
 const PATIENCE = 30_000;
+/**
+ * Milliseconds that a connection may lie between two calls. An agent thinks and works for minutes between them, and one whose
+ * connection is closed just as it calls loses that call: not every client dares to ask again.
+ */
+const IDLE = 30 * 60_000;
 
 export class McpServer {
   readonly #options: McpServerOptions;
@@ -60,7 +65,13 @@ export class McpServer {
   /** Serves a socket that listens inside the run's network, or opens one on loopback. Resolves with its port. */
   async attach(listening: { readonly fd: number } | { readonly port: number }): Promise<number> {
     const server = createServer(
-      { maxHeaderSize: 16 * 1024, requestTimeout: PATIENCE, headersTimeout: PATIENCE, insecureHTTPParser: false },
+      {
+        maxHeaderSize: 16 * 1024,
+        requestTimeout: PATIENCE,
+        headersTimeout: PATIENCE,
+        keepAliveTimeout: IDLE,
+        insecureHTTPParser: false,
+      },
       (request, response) => {
         const served = this.#serve(request, response)
           .then(() => this.#untilRead(response))

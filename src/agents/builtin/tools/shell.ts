@@ -10,7 +10,7 @@ const DEFAULT_TIMEOUT = 120;
 const LONGEST_TIMEOUT = 1_800;
 
 /**
- * Tells the working folder after the script's end, between two marks on standard error. The guest can write the same marks; then its next
+ * Tells the working folder after the script's end, between two marks behind its output. The guest can write the same marks; then its next
  * command starts in a folder of its choice, inside.
  */
 const WRAPPER = `trap 'printf "\\036cwd:%s\\036" "$PWD" >&2' EXIT; eval "$1"`;
@@ -42,6 +42,7 @@ async function runShell(command: string, timeout: number, bench: Workbench): Pro
     cwd: bench.cwd,
     timeout: timeout * 1000,
     signal: bench.signal,
+    output: 'together',
     onOutput(_stream, piece) {
       excerpt.write(piece);
       return spill.write(piece);

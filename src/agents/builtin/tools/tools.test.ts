@@ -46,12 +46,11 @@ function use(name: string, input: object): Promise<ToolResult> {
 const content = (file: string) => cage.bash(`cat ${file}`);
 
 describe('shell', () => {
-  test('output of both streams, and the exit code', async () => {
-    const result = await use('shell', { command: 'echo out; echo err >&2; exit 3' });
+  test('output of both streams in the order in which it was written, and the exit code', async () => {
+    const result = await use('shell', { command: 'for i in 1 2 3 4; do echo out $i; echo err $i >&2; done; exit 3' });
     expect(result.ok).toBe(false);
-    expect(result.text).toContain('out');
-    expect(result.text).toContain('err');
-    expect(result.text).toContain('[exit code 3]');
+    const lines = [1, 2, 3, 4].flatMap((i) => [`out ${i}`, `err ${i}`]);
+    expect(result.text).toBe([...lines, '[exit code 3]'].join('\n'));
     expect((await use('shell', { command: 'true' })).text).toBe('[exit code 0]');
   });
 
