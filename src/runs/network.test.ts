@@ -42,7 +42,7 @@ test('a gateway that is closed while it is being attached leaves no listener', a
   const attaching = network.start(sockets);
   await network.close();
   await attaching;
-  await vi.waitFor(() => expect(open(sockets)).toEqual([]));
+  await vi.waitFor(() => expect(open(sockets)).toEqual([]), 50_000);
 });
 
 test('nothing is permitted out: it is closed before it is loaded, while it is loaded, and after', async () => {
@@ -51,7 +51,7 @@ test('nothing is permitted out: it is closed before it is loaded, while it is lo
     await network.start(sockets);
     await delay(wait);
     await network.close();
-    await vi.waitFor(() => expect(open(sockets)).toEqual([]));
+    await vi.waitFor(() => expect(open(sockets)).toEqual([]), 50_000);
     expect(stop.signal.aborted).toBe(false);
   }
 });
@@ -76,7 +76,7 @@ test('a socket that cannot be served ends the run with the reason, and leaves no
 
   const late = await setting('version: 1\n');
   await late.network.start([openSync('/dev/null', 'r'), ...late.sockets.slice(1)]);
-  await vi.waitFor(() => expect(late.stop.signal.aborted).toBe(true), 10_000);
+  await vi.waitFor(() => expect(late.stop.signal.aborted).toBe(true), 50_000);
   expect(late.stop.signal.reason).toBeInstanceOf(OutsideError);
   await late.network.close();
   closeSync(late.sockets[0] as number);

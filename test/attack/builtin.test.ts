@@ -194,16 +194,17 @@ test('marks of the shell’s own are worth nothing outside', async () => {
 }, 60_000);
 
 test('a process that the agent left behind does not outlive the run', async () => {
+  const nap = `7654${process.pid}`;
   const { result } = await run([
     call('shell', {
-      command: 'setsid sh -c "while :; do sleep 7654; done" >/dev/null 2>&1 & disown 2>/dev/null; echo left',
+      command: `setsid sh -c "while :; do sleep ${nap}; done" >/dev/null 2>&1 & disown 2>/dev/null; echo left`,
     }),
   ]);
   expect(result.status).toBe('succeeded');
   expect(
     spawnSync('sh', [
       '-c',
-      'for p in /proc/[0-9]*; do tr "\\0" " " < $p/cmdline; echo; done 2>/dev/null | grep -c "^sleep 7654"',
+      `for p in /proc/[0-9]*; do tr "\\0" " " < $p/cmdline; echo; done 2>/dev/null | grep -c "^sleep ${nap}"`,
     ]).stdout.toString(),
   ).toBe('0\n');
   expect(site.leftovers()).toEqual([]);

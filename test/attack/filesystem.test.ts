@@ -12,7 +12,7 @@ import { bubblewrap } from '../../src/sandbox/drivers/bubblewrap.ts';
 import type { FileChange } from '../../src/sandbox/sandbox.ts';
 import { type Cage, type Files, SandboxScene } from '../fakes/sandbox-scene.ts';
 import { Canary, inCage, onHost, perl, standing } from './guest.ts';
-import { findProcesses, mountsOf, read } from './host.ts';
+import { findProcesses, mountsOf, read, until } from './host.ts';
 
 const scene = new SandboxScene(bubblewrap);
 const canary = new Canary();
@@ -181,8 +181,7 @@ describe('devices, sockets and special files', () => {
       const child = await onHost([...connect, name] as [string, ...string[]]);
       child.kill();
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(reached, 'outside both answer').toBe(2);
+    await until('outside both answer', () => reached === 2);
     const cage = await scene.over(files);
     for (const name of names) await cage.run(...connect, name);
     expect(reached).toBe(2);

@@ -77,7 +77,7 @@ export function read(path: string): string {
 }
 
 /** Resolves when it holds; rejects with what was waited for. Polls: what is judged is the end, not the time. */
-export async function until(what: string, holds: () => boolean, patience = 10_000): Promise<void> {
+export async function until(what: string, holds: () => boolean, patience = 50_000): Promise<void> {
   for (const end = performance.now() + patience; performance.now() < end; ) {
     if (holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 10));

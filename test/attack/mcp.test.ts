@@ -86,6 +86,14 @@ describe('who may ask', () => {
     expect(bodied.match(/HTTP\/1.1/g)).toHaveLength(1);
   });
 
+  test('a connection outlasts the minutes that an agent thinks between two calls', async () => {
+    const one = await scene();
+    const headers = { authorization: `Bearer ${one.token}`, 'content-type': 'application/json' };
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' });
+    const answer = await fetch(`http://127.0.0.1:${one.port}/docs`, { method: 'POST', headers, body });
+    expect(answer.headers.get('keep-alive')).toBe('timeout=1800');
+  });
+
   test.each(['/', '/Docs', '/docs/', '/docs?x', '/other', '/%64ocs', '//docs', '/docs/../docs', '/__proto__'])(
     'there is nothing at %s',
     async (path) => {
@@ -234,8 +242,9 @@ describe('a hostile server', () => {
   });
 
   test('it is not asked for ever: silence, death, and four starts', async () => {
-    const one = await scene({ timeout: 1_500 });
-    expect((await one.call('get_nothing')).text).toContain('did not answer within');
+    const silent = await scene({ timeout: 1_500 });
+    expect((await silent.call('get_nothing')).text).toContain('did not answer within');
+    const one = await scene({ timeout: 60_000 });
     for (let i = 0; i < 4; i++) expect((await one.call('get_death')).text).toContain('it ended with 7');
     expect((await one.call('add', { a: 1, b: 1 })).text).toContain('not started again');
     expect(one.starts).toBe(4);

@@ -98,17 +98,14 @@ describe('processes inside', () => {
 });
 
 describe('what is left behind', () => {
+  const STAYER = `stayer-${process.pid}`;
   const STAY: Record<string, string> = {
-    'a daemon with its own session':
-      "if (!fork) { S('setsid'); if (!fork) { $0 = 'stayer'; close STDOUT; close STDERR; sleep 1000 } exit } wait",
-    'one that ignores what can be ignored':
-      "if (!fork) { $0 = 'stayer'; $SIG{$_} = 'IGNORE' for grep { !/KILL|STOP|NUM|RT/ } keys %SIG; close STDOUT; close STDERR; sleep 1 while 1 }",
-    'one that is stopped': "if (!fork) { $0 = 'stayer'; close STDOUT; close STDERR; kill 'STOP', $$ }",
-    'a subreaper with children':
-      "S('prctl', 36, 1, 0, 0, 0); for (1 .. 3) { if (!fork) { if (!fork) { $0 = 'stayer'; close STDOUT; close STDERR; sleep 1000 } exit } } wait for 1 .. 3; if (!fork) { $0 = 'stayer'; close STDOUT; close STDERR; sleep 1000 }",
-    'one that forks away from every kill':
-      "if (!fork) { close STDOUT; close STDERR; $0 = 'stayer'; $SIG{CHLD} = 'IGNORE'; while (1) { my $p = fork; if (defined $p && $p) { exit } select undef, undef, undef, 0.001 } }",
-    'a child of vfork': "my $p = S('vfork'); if ($p == 0) { exec { '/usr/bin/sleep' } 'stayer', '1000' }",
+    'a daemon with its own session': `if (!fork) { S('setsid'); if (!fork) { $0 = '${STAYER}'; close STDOUT; close STDERR; sleep 1000 } exit } wait`,
+    'one that ignores what can be ignored': `if (!fork) { $0 = '${STAYER}'; $SIG{$_} = 'IGNORE' for grep { !/KILL|STOP|NUM|RT/ } keys %SIG; close STDOUT; close STDERR; sleep 1 while 1 }`,
+    'one that is stopped': `if (!fork) { $0 = '${STAYER}'; close STDOUT; close STDERR; kill 'STOP', $$ }`,
+    'a subreaper with children': `S('prctl', 36, 1, 0, 0, 0); for (1 .. 3) { if (!fork) { if (!fork) { $0 = '${STAYER}'; close STDOUT; close STDERR; sleep 1000 } exit } } wait for 1 .. 3; if (!fork) { $0 = '${STAYER}'; close STDOUT; close STDERR; sleep 1000 }`,
+    'one that forks away from every kill': `if (!fork) { close STDOUT; close STDERR; $0 = '${STAYER}'; $SIG{CHLD} = 'IGNORE'; while (1) { my $p = fork; if (defined $p && $p) { exit } select undef, undef, undef, 0.001 } }`,
+    'a child of vfork': `my $p = S('vfork'); if ($p == 0) { exec { '/usr/bin/sleep' } '${STAYER}', '1000' }`,
   };
   for (const [name, code] of Object.entries(STAY)) {
     test(`${name} is gone after quiesce and after destroy`, async () => {
@@ -120,9 +117,9 @@ describe('what is left behind', () => {
         });
         execution.stdout.resume();
         execution.stderr.resume();
-        await until('it stays', () => findProcesses('stayer').length > 0);
+        await until('it stays', () => findProcesses(STAYER).length > 0);
         await cage.sandbox[way]();
-        expect(findProcesses('stayer')).toEqual([]);
+        expect(findProcesses(STAYER)).toEqual([]);
       }
     });
   }

@@ -157,7 +157,7 @@ export function sandboxConformance(driver: SandboxDriver): void {
         });
         hard.stdout.once('data', () => hard.kill());
         expect((await finish(hard)).exit).toEqual({ kind: 'signalled', signal: 9 });
-        await vi.waitFor(() => expect(processesWith(`sleep\0${marker}`)).toEqual([]), 10_000);
+        await vi.waitFor(() => expect(processesWith(`sleep\0${marker}`)).toEqual([]), 50_000);
       });
 
       test('runs many at once, each with its own streams and end', async () => {
@@ -173,7 +173,7 @@ export function sandboxConformance(driver: SandboxDriver): void {
       test('of a command that is running when the sandbox goes: lost', async () => {
         const cage = await scene.create();
         const sleeping = finish(await cage.sandbox.exec({ argv: ['/bin/sleep', '1000'], env: guestEnv }));
-        await vi.waitFor(() => expect(cage.events.length).toBeGreaterThan(0), 10_000);
+        await vi.waitFor(() => expect(cage.events.length).toBeGreaterThan(0), 50_000);
         await cage.sandbox.destroy();
         const { exit } = await sleeping;
         expect(['lost', 'signalled']).toContain(exit.kind);
@@ -341,7 +341,7 @@ export function sandboxConformance(driver: SandboxDriver): void {
       test('what runs when the sandbox goes has its end too, and then the events end', async () => {
         const cage = await scene.create();
         await cage.sandbox.exec({ argv: ['/bin/sleep', '1000'], env: guestEnv });
-        await vi.waitFor(() => expect(cage.events.length).toBeGreaterThan(0), 10_000);
+        await vi.waitFor(() => expect(cage.events.length).toBeGreaterThan(0), 50_000);
         const events = await cage.end();
         expect(images(events).map((image) => image.end?.how)).toEqual([{ kind: 'signalled', signal: 9 }]);
       });
@@ -365,7 +365,7 @@ export function sandboxConformance(driver: SandboxDriver): void {
         const cage = await scene.create();
         const marker = `5${process.pid}`;
         await cage.bash(`echo kept > file; for i in 1 2 3; do setsid sleep ${marker} >/dev/null 2>&1 & done`);
-        await vi.waitFor(() => expect(processesWith(`sleep\0${marker}`)).toHaveLength(3), 10_000);
+        await vi.waitFor(() => expect(processesWith(`sleep\0${marker}`)).toHaveLength(3), 50_000);
         await cage.sandbox.quiesce();
         expect(processesWith(`sleep\0${marker}`)).toEqual([]);
         expect(await cage.bash('cat file')).toBe('kept\n');
@@ -670,7 +670,7 @@ export function sandboxConformance(driver: SandboxDriver): void {
         expect(exit).not.toEqual({ kind: 'exited', code: 0 });
         if (!counted(cage, 'limit.memory')) return;
         expect(exit.kind).not.toBe('exited');
-        await vi.waitFor(() => expect(limitsOf(cage)).toMatchObject([{ limit: 'memory', stopped: true }]), 10_000);
+        await vi.waitFor(() => expect(limitsOf(cage)).toMatchObject([{ limit: 'memory', stopped: true }]), 50_000);
       });
     });
 
@@ -708,11 +708,11 @@ export function sandboxConformance(driver: SandboxDriver): void {
           expect(groupsOf(id)).toEqual([]);
         };
         await cycle();
-        await vi.waitFor(() => expect(helpers()).toEqual([]), 10_000);
+        await vi.waitFor(() => expect(helpers()).toEqual([]), 50_000);
         const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
         const before = openDescriptors();
         for (let i = 0; i < 8; i++) await cycle();
-        await vi.waitFor(() => expect(openDescriptors().filter((name) => !before.includes(name))).toEqual([]), 10_000);
+        await vi.waitFor(() => expect(openDescriptors().filter((name) => !before.includes(name))).toEqual([]), 50_000);
         expect(helpers()).toEqual([]);
         expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(mounts);
       });
@@ -741,7 +741,7 @@ export function sandboxConformance(driver: SandboxDriver): void {
           expect(groupsOf(spec.runId)).toEqual([]);
           expect(helpers()).toEqual([]);
         }
-        await vi.waitFor(() => expect(openDescriptors().filter((name) => !before.includes(name))).toEqual([]), 10_000);
+        await vi.waitFor(() => expect(openDescriptors().filter((name) => !before.includes(name))).toEqual([]), 50_000);
       });
 
       test('its helpers may be killed at any moment of its making: nothing hangs, nothing is left', async () => {
@@ -766,7 +766,7 @@ export function sandboxConformance(driver: SandboxDriver): void {
           expect(groupsOf(spec.runId)).toEqual([]);
         }
         expect(helpers()).toEqual([]);
-        await vi.waitFor(() => expect(openDescriptors().filter((name) => !before.includes(name))).toEqual([]), 10_000);
+        await vi.waitFor(() => expect(openDescriptors().filter((name) => !before.includes(name))).toEqual([]), 50_000);
       });
 
       test('the process that made it may be killed: nothing runs on, and the group is found', async () => {
@@ -785,10 +785,10 @@ export function sandboxConformance(driver: SandboxDriver): void {
         });
         onTestFinished(() => void child.kill('SIGKILL'));
         await once(child.stdout, 'data');
-        await vi.waitFor(() => expect(processesWith(`sleep\0${marker}`)).toHaveLength(2), 10_000);
+        await vi.waitFor(() => expect(processesWith(`sleep\0${marker}`)).toHaveLength(2), 50_000);
         child.kill('SIGKILL');
         await once(child, 'exit');
-        await vi.waitFor(() => expect(processesWith(`sleep\0${marker}`)).toEqual([]), 10_000);
+        await vi.waitFor(() => expect(processesWith(`sleep\0${marker}`)).toEqual([]), 50_000);
         await removeStale(() => true);
         expect(groupsOf(runId)).toEqual([]);
       });

@@ -201,7 +201,7 @@ describe('somebody who is asked', () => {
             reject(new Error('taken back'));
           });
         }),
-      3_000,
+      10_000,
     );
     expect(result.status).toBe('limit');
     expect(takenBack).toBe(true);
@@ -323,11 +323,11 @@ describe('how it ends', () => {
   test('one that does not come to an end is asked to stop, and stopped', () => {
     const hears =
       'my $m = in(); next if ($m->{method} // "") ne "session/cancel"; say_it("heard the cancel"); sleep 1000';
-    const { status, result, stderr } = run([`perl while (1) { ${hears} }`], '--timeout', '3s');
+    const { status, result, stderr } = run([`perl while (1) { ${hears} }`], '--timeout', '10s');
     expect(status, stderr).toBe(5);
-    expect(result.stopReason).toContain('the agent ran longer than 3.0 s');
+    expect(result.stopReason).toContain('the agent ran longer than 10.0 s');
     expect(events(result.runId, 'agent.ended')).toMatchObject([
-      { resource: { ok: false, reason: 'the agent ran longer than 3.0 s and was stopped' } },
+      { resource: { ok: false, reason: 'the agent ran longer than 10.0 s and was stopped' } },
     ]);
     expect(stderr).toContain('│ heard the cancel');
   }, 60_000);

@@ -266,14 +266,15 @@ test('a weak model that writes its calls as text, in an old repository without n
 }, 60_000);
 
 test('an interruption ends it, in the middle of a command', async () => {
-  play(shell('echo begun > begun; sleep 8642'));
+  const nap = `8642${process.pid}`;
+  play(shell(`echo begun > begun; sleep ${nap}`));
   const running = site.type('run', '--json', '-w', project.dir, '--model', 'acme/small-1', 'wait');
   await expect.poll(() => upstream.heard.length, { timeout: 20_000 }).toBe(1);
-  await expect.poll(() => processesWith('sleep\u00008642').length, { timeout: 20_000 }).toBe(1);
+  await expect.poll(() => processesWith(`sleep\0${nap}`).length, { timeout: 20_000 }).toBe(1);
   running.child.kill('SIGINT');
   const { status, result } = await running.done;
   expect(status).toBe(130);
-  expect(processesWith('sleep\u00008642')).toEqual([]);
+  expect(processesWith(`sleep\0${nap}`)).toEqual([]);
   expect(result.status).toBe('cancelled');
   const told = events(result.runId);
   expect(told.filter(({ type }) => type === 'tool.ended').length).toBe(

@@ -104,6 +104,7 @@ test('a command finds it in its task file, marked; from standard input too', asy
   ];
   const child = spawn(cordon, args, { env: site.env, cwd: site.root, stdio: ['pipe', 'pipe', 'ignore'] });
   let out = '';
+  child.stdout.setEncoding('utf8');
   child.stdout.on('data', (chunk) => {
     out += chunk;
   });

@@ -5,7 +5,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { Installation, Project } from '../fakes/project.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { FileLock } from '../../src/base/file-lock.ts';
+import { statusField } from '../attack/host.ts';
+import { Installation, Project, type Running } from '../fakes/project.ts';
+import { processesWith } from '../fakes/sandbox-scene.ts';
 
 const HOST = '127.0.0.2';
 const site = new Installation();
@@ -122,14 +126,26 @@ test('a run that has the value itself is ended', async () => {
   expect(answer.runs).toEqual([result.runId]);
 }, 60_000);
 
+/** Stopped while it writes to the log it would hold the log's lock, and nobody could record a revocation. */
+async function stopBetweenRecords({ child }: Running): Promise<void> {
+  const lock = new FileLock(join(site.home, 'audit/lock'), systemClock, 'existing');
+  const stands = () => /^T/.test(statusField(child.pid ?? 0, 'State'));
+  do {
+    child.kill('SIGCONT');
+    child.kill('SIGSTOP');
+    await expect.poll(stands).toBe(true);
+  } while (!lock.tryAcquire());
+  lock.close();
+}
+
 test('a run whose process is stopped is named, and the use that it tries afterwards is refused', async () => {
   cut = () => {};
-  const running = site.start(header, `echo ready; sleep 4; perl ask.pl ${HOST}:${port}`);
-  await running.says('│ ready');
-  // Stopped while it writes to the log it would hold the log's lock, and nobody could record a revocation.
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
-  running.child.kill('SIGSTOP');
+  const nap = `9${process.pid}`;
+  const running = site.start(header, `sleep ${nap}; perl ask.pl ${HOST}:${port}`);
+  await expect.poll(() => processesWith(`sleep\0${nap}`)).toHaveLength(1);
+  await stopBetweenRecords(running);
   const { status, answer } = revoke('API_TOKEN');
+  for (const pid of processesWith(`sleep\0${nap}`)) process.kill(pid);
   running.child.kill('SIGCONT');
   const { result, stderr } = await running.done;
   expect(status).toBe(7);

@@ -50,6 +50,7 @@ async function atTerminal(file: string, answers: readonly Typed[]): Promise<stri
   });
   let text = '';
   let asked = 0;
+  terminal.stdout.setEncoding('utf8');
   for await (const piece of terminal.stdout) {
     text += piece;
     for (; asked < text.split('allow it? [y/N]').length - 1; asked++) {

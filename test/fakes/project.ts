@@ -114,6 +114,9 @@ export class Running {
 
   constructor(child: ChildProcess) {
     this.child = child;
+    // A character may come in two pieces.
+    child.stdout?.setEncoding('utf8');
+    child.stderr?.setEncoding('utf8');
     child.stdout?.on('data', (chunk) => {
       this.#stdout += chunk;
     });

@@ -58,7 +58,12 @@ export async function startGitServer(
   const state = new Service(options);
   const server = createServer(
     // Between the listing and the push git packs what it sends: its connection waits as long as a request may take.
-    { maxHeaderSize: 16 * 1024, requestTimeout: state.timeout, headersTimeout: 10_000, keepAliveTimeout: state.timeout },
+    {
+      maxHeaderSize: 16 * 1024,
+      requestTimeout: state.timeout,
+      headersTimeout: 10_000,
+      keepAliveTimeout: state.timeout,
+    },
     oneByOne((request, response) => serve(state, request, response)),
   );
   server.maxConnections = 64;

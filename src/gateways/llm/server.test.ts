@@ -88,6 +88,12 @@ describe('what passes', () => {
     expect(list.data.map((one) => one.id).sort()).toEqual(['m-chat', 'm-claude', 'm-google', 'm-responses']);
   });
 
+  test('a connection outlasts the minutes that an agent builds and tests between two questions', async () => {
+    const { url, models } = await scene([]);
+    const listed = await fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${models.token}` } });
+    expect([listed.status, listed.headers.get('keep-alive')]).toEqual([200, 'timeout=1800']);
+  });
+
   test('tokens are counted by the upstream, and judged', async () => {
     const { post, requested } = await scene([]);
     expect(await (await post('/v1/messages/count_tokens', asks.messages[1])).json()).toEqual({ input_tokens: 7 });
