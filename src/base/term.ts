@@ -4,10 +4,15 @@
  * bidirectional or invisible characters that make one text look like another (CVE-2021-42574).
  */
 
-// C0, DEL, C1; line and paragraph separators; invisible and bidirectional format characters; variation and tag characters.
-const UNSAFE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is for
-  /[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]|\u{e0001}|[\u{e0020}-\u{e007f}]/gu;
+/**
+ * What no eye sees, or a terminal acts upon, and JSON leaves as it is: DEL and C1, separators of lines, marks for annotations, and all that
+ * Unicode says is not to be shown: bidirectional and other format characters, fillers, tags, variation selectors (but one behind a picture).
+ */
+export const UNSEEN =
+  /[\x7f-\x9f\u2028\u2029\ufff9-\ufffb]|(?!(?<=\p{Extended_Pictographic})\ufe0f)\p{Default_Ignorable_Code_Point}/gu;
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is for
+const UNSAFE = new RegExp(`${/[\x00-\x1f\p{Cs}]/u.source}|${UNSEEN.source}`, 'gu');
 
 /** One line: every character that is not plainly visible becomes `\xNN`, `\n`, `\t` or `\u{…}`. */
 export function safeText(text: string): string {

@@ -4,6 +4,7 @@ import type { AuditEvent } from '../audit/event.ts';
 import { DocumentError, ExitCode, PolicyDeniedError, UsageError } from '../base/errors.ts';
 import { palette } from '../base/term.ts';
 import type { RunStatus } from '../runs/request.ts';
+import { diffText } from './diff-text.ts';
 import { render } from './doctor.ts';
 import { eventLine } from './event-line.ts';
 import { INTERNAL_ERROR, reportFailure } from './failure.ts';
@@ -12,7 +13,6 @@ import { OutputStreams } from './output.ts';
 import { type RunOptions, requester, toRunRequest } from './run-request.ts';
 import { readStory } from './run-story.ts';
 import { exitCodeOf } from './run-summary.ts';
-import { safeDiff } from './runs-files.ts';
 import { commandLines, refusals } from './runs-show.ts';
 
 /** Streams that keep what was written. */
@@ -97,10 +97,18 @@ describe('output', () => {
     expect(quiet.err()).toBe('');
   });
 
-  test('a diff keeps git’s colours and loses everything else that a terminal acts upon', () => {
-    expect(safeDiff('\x1b[32m+a\x1b[m\n\x1b]0;t\x07\x1b[2J\tb\n')).toBe(
-      '\x1b[32m+a\x1b[m\n\\x1b]0;t\\x07\\x1b[2J\tb\n',
-    );
+  test('a diff has colours of its own alone: those that a file holds could hide a line', () => {
+    const diff = 'diff --git a/x b/x\n@@ -1 +1,2 @@\n-a\n+\x1b[8mhidden\x1b[m\n+++ b\n \x1b]0;t\x07\tb\n';
+    expect(diffText(diff, palette(true)).split('\n')).toEqual([
+      '\x1b[1mdiff --git a/x b/x\x1b[22m',
+      '\x1b[33m@@ -1 +1,2 @@\x1b[39m',
+      '\x1b[31m-a\x1b[39m',
+      '\x1b[32m+\\x1b[8mhidden\\x1b[m\x1b[39m',
+      '\x1b[32m+++ b\x1b[39m',
+      ' \\x1b]0;t\\x07\tb',
+      '',
+    ]);
+    expect(diffText(' a | 3 ++-\n', palette(true))).toBe(' a | 3 \x1b[32m++\x1b[39m\x1b[31m-\x1b[39m\n');
   });
 });
 

@@ -1,5 +1,5 @@
 import type { Writable } from 'node:stream';
-import { type Palette, palette } from '../base/term.ts';
+import { type Palette, palette, UNSEEN } from '../base/term.ts';
 import type { Environment } from '../config/paths.ts';
 
 export interface OutputOptions {
@@ -67,8 +67,7 @@ export class OutputStreams {
 
 /** JSON is read on terminals too: what JSON leaves as it is and a terminal or an eye acts upon is written as `\uNNNN`. */
 function visibleJson(value: unknown, indent?: number): string {
-  return JSON.stringify(value, null, indent).replace(
-    /[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  return JSON.stringify(value, null, indent).replace(UNSEEN, (character) =>
+    character.replace(/./gs, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
   );
 }

@@ -4,11 +4,12 @@ import { isProfile, profiles } from '../agents/profiles/index.ts';
 import { NotFoundError, UsageError } from '../base/errors.ts';
 import { gitBytes } from '../base/git.ts';
 import { formatSize } from '../base/size.ts';
-import { columns, safeLines, safeText } from '../base/term.ts';
+import { columns, safeText } from '../base/term.ts';
 import { inspectRepository } from '../runs/workspace.ts';
 import type { RunRecord } from '../store/index.ts';
 import { contentChunks, storyOf } from './audit-source.ts';
 import { type Context, isTerminal, outputOf } from './context.ts';
+import { diffText } from './diff-text.ts';
 import { GuestLines } from './guest-output.ts';
 import { withRun } from './local.ts';
 import type { Output, OutputOptions } from './output.ts';
@@ -79,30 +80,19 @@ export async function diff(context: Context, id: string, options: OutputOptions 
   await withRun(context, id, async (run) => {
     if (run.base === null || run.head === null) throw new NotFoundError(`run ${run.id} delivered no commit`);
     const repository = await inspectRepository(run.repository);
-    const colour = out.style.bold('x') !== 'x' ? 'always' : 'never';
     const args = [
       'diff',
       '--no-ext-diff',
       '--no-textconv',
-      `--color=${colour}`,
+      '--no-color',
+      '--no-color-moved',
       options.stat ? '--stat=100' : '--patch',
     ];
     const bytes = await gitBytes({ gitDir: repository.commonDir }, [...args, run.base, run.head, '--']);
     if (out.json) out.document({ runId: run.id, base: run.base, head: run.head, diff: bytes.toString('utf8') });
-    else if (isTerminal(context)) out.raw(safeDiff(bytes.toString('utf8')));
+    else if (isTerminal(context)) out.raw(diffText(bytes.toString('utf8'), out.style));
     else out.raw(bytes);
   });
-}
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: the colours that git itself puts in, and nothing else
-const GIT_COLOUR = /\x1b\[[0-9;]*m/;
-
-/** Everything escaped but the colours. A file may hold colours too: those change no more than the colour. */
-export function safeDiff(text: string): string {
-  return text
-    .split(new RegExp(`(${GIT_COLOUR.source})`))
-    .map((part) => (GIT_COLOUR.test(part) ? part : safeLines(part)))
-    .join('');
 }
 
 export async function artifacts(context: Context, id: string, options: OutputOptions): Promise<void> {

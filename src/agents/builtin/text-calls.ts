@@ -6,7 +6,7 @@ const MOST = 16;
 const SEARCHED = 400_000;
 
 const FENCE = /```(?:json|tool_call|tool|tool_code)?[ \t]*\r?\n([\s\S]*?)```/g;
-const TAG = /<(tool_call|function_call)>([\s\S]*?)<\/\1>/g;
+const TAGS = ['tool_call', 'function_call'];
 
 /**
  * Tool calls that a model wrote into its text, as models do that know no others: a fenced block, a `<tool_call>`, or a whole answer of
@@ -25,14 +25,30 @@ export function callsInText(
     calls.push(...found);
     return '';
   };
-  const rest = searched
-    .replace(TAG, (whole: string, _tag: string, inner: string) => take(whole, inner))
-    .replace(FENCE, (whole: string, inner: string) => take(whole, inner));
+  const rest = TAGS.reduce((left, tag) => eachTagged(left, tag, take), searched).replace(
+    FENCE,
+    (whole: string, inner: string) => take(whole, inner),
+  );
   if (calls.length === 0 && /^\s*[[{]/.test(searched)) {
     const found = read(searched, tools);
     if (found.length > 0 && found.length <= MOST) return { calls: found, rest: '' };
   }
   return { calls, rest: rest.trim() };
+}
+
+/** What stands between `<tag>` and the next `</tag>`, replaced. By search: an expression goes to the end of the text for each tag that is never closed. */
+function eachTagged(text: string, tag: string, replace: (whole: string, inner: string) => string): string {
+  const [open, close] = [`<${tag}>`, `</${tag}>`];
+  const pieces: string[] = [];
+  let from = 0;
+  for (let at = text.indexOf(open); at >= 0; at = text.indexOf(open, from)) {
+    const end = text.indexOf(close, at);
+    if (end < 0) break;
+    const whole = text.slice(at, end + close.length);
+    pieces.push(text.slice(from, at), replace(whole, whole.slice(open.length, -close.length)));
+    from = end + close.length;
+  }
+  return [...pieces, text.slice(from)].join('');
 }
 
 function read(text: string, tools: ReadonlySet<string>): Omit<AskedCall, 'id'>[] {
