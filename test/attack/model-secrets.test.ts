@@ -164,3 +164,15 @@ describe('split over texts that follow each other', () => {
     expect(await response.text()).toContain('A_TOKEN');
   });
 });
+
+test('one that a provider’s error repeats is taken out before the error is cut', async () => {
+  const message = `${'x'.repeat(1_990)}${SECRET} is no key`;
+  const { post, redactor } = await modelScene([{ error: { status: 400, message } }]).then((open) => {
+    closing.push(() => open.close());
+    return open;
+  });
+  redactor.add('A_TOKEN', SECRET);
+  const answer = await post(CHAT, say('hi'));
+  expect(answer.status).toBe(400);
+  expect(await answer.text()).not.toContain(SECRET.slice(0, 9));
+});

@@ -4,6 +4,7 @@ import { systemClock } from '../../base/clock.ts';
 import type { Guest } from './guest.ts';
 import { type LoopOptions, type Outcome, runLoop } from './loop.ts';
 import type { Answer } from './model.ts';
+import { callsInText } from './text-calls.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what a provider would get
 type Told = any[];
@@ -92,3 +93,12 @@ test('two hundred steps in a small window: the task stays, calls keep their resu
   expect(most).toBeLessThan(8_000 * 5);
 });
 let count = 0;
+
+// With an expression that goes to the end of the text for each of them, this took longer than a test may.
+test('tags that are opened and never closed are read in one pass', () => {
+  const one = '<tool_call>{"name": "read", "arguments": {"path": "a"}}</tool_call>';
+  const text = `before ${one} between <function_call>no JSON</function_call>${'<tool_call>'.repeat(20_000)}${'</tool_cal>'.repeat(15_000)}`;
+  const { calls, rest } = callsInText(text, new Set(['read']));
+  expect(calls).toEqual([{ name: 'read', arguments: '{"path":"a"}' }]);
+  expect(rest).toBe(text.replace(one, ''));
+});

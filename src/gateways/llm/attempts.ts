@@ -104,7 +104,7 @@ async function failed(gateway: Gateway, { candidate }: Crossing, answer: Incomin
     said = null;
   }
   const words = wordsIn(said) ?? `${name} answered with ${status}`;
-  const refusal = new ModelRefusal('failed', status, 'provider_error', gateway.redactor.redact(words.slice(0, 2000)));
+  const refusal = new ModelRefusal('failed', status, 'provider_error', gateway.redactor.redact(words).slice(0, 2000));
   const after = answer.headers['retry-after'];
   return typeof after === 'string' ? Object.assign(refusal, { retryAfter: after.slice(0, 40) }) : refusal;
 }

@@ -70,6 +70,12 @@ export class Transport {
         else if (error instanceof ModelRefusal) reject(error);
         else reject(unreachable(url.host, error));
       });
+      // With neither, as after a change of protocol that nobody asked for: who waits would wait for ever, and the run's end with it.
+      request.once('close', () => {
+        clearTimeout(connecting);
+        clearTimeout(waiting);
+        reject(signal.aborted ? signal.reason : noAnswer(url.host));
+      });
       request.end(body);
     });
   }
@@ -92,6 +98,10 @@ export class Transport {
 function proxyVariables({ host, port }: { readonly host: string; readonly port: number }) {
   const url = `http://${host}:${port}`;
   return { HTTP_PROXY: url, HTTPS_PROXY: url, NO_PROXY: 'localhost,127.0.0.1,[::1]' };
+}
+
+function noAnswer(host: string): ModelRefusal {
+  return new ModelRefusal('unreachable', 502, 'provider_unreachable', `${host} ended the connection without an answer`);
 }
 
 /** An error's code says enough, and nothing of what was sent. */
