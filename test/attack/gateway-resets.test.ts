@@ -2,6 +2,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { defaultForgeLimits, type ForgeOptions } from '../../src/forge/forge.ts';
+import { Transport } from '../../src/forge/smart-http/transport.ts';
+import { parseRemote } from '../../src/policy/remotes.ts';
 import { McpScene } from '../fakes/mcp/scene.ts';
 import { modelScene } from '../fakes/model-scene.ts';
 
@@ -151,4 +154,20 @@ test('a connection that asked for another protocol, and stays, does not hold up 
   await answered;
   await close();
   socket.destroy();
+}, 20_000);
+
+test('a forge that changes the protocol unasked is one that does not answer', async () => {
+  const forge = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => socket.end('HTTP/1.1 101 Other\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'));
+  });
+  forge.listen(0, '127.0.0.1');
+  await once(forge, 'listening');
+  const parsed = parseRemote(`http://127.0.0.1:${(forge.address() as AddressInfo).port}/app.git`);
+  if (!parsed.ok) throw new Error(parsed.message);
+  const transport = new Transport({ repository: parsed.value } as ForgeOptions, defaultForgeLimits);
+  const call = { method: 'GET', path: '/info/refs', accept: 'x/y', maxBytes: 100, credential: null } as const;
+  await expect(transport.call(call)).rejects.toMatchObject({ fault: 'unreachable' });
+  transport.close();
+  forge.close();
 }, 20_000);

@@ -246,9 +246,9 @@ function failureOf(error: unknown): { readonly reason: string; readonly remedy?:
   const message = error instanceof Error ? error.message.slice(0, 800) : 'an unknown error';
   if (error instanceof LoginError) return { reason: message, remedy: error.remedy };
   if (!(error instanceof RequestError)) return { reason: message };
-  const details =
-    typeof error.data === 'object' && error.data !== null && 'details' in error.data ? `: ${error.data.details}` : '';
-  const what = `${message}${details.slice(0, 500)}`;
+  const { details } = { ...(error.data as { readonly details?: unknown } | null | undefined) };
+  // Of an object no text need be to be had.
+  const what = `${message}${typeof details === 'string' ? `: ${details.slice(0, 500)}` : ''}`;
   return {
     reason:
       error.code === AUTH_REQUIRED ? `it wants somebody to log in: ${what}` : `it answered with an error: ${what}`,

@@ -76,7 +76,11 @@ export class Wire {
     this.#closed = true;
     this.#line = [];
     this.#wake();
-    this.#controller?.close();
+    try {
+      this.#controller?.close();
+    } catch {
+      // Whoever reads it has given it up.
+    }
   }
 
   #add(piece: Buffer): void {
@@ -120,7 +124,12 @@ export class Wire {
   }
 
   #pass(message: Record<string, unknown>): void {
-    this.#controller?.enqueue(message as unknown as AnyMessage);
+    try {
+      this.#controller?.enqueue(message as unknown as AnyMessage);
+    } catch {
+      this.#reader.onFault('it sent what cannot be read');
+      this.close();
+    }
   }
 
   async #room(): Promise<void> {

@@ -187,6 +187,8 @@ function converse(request: ClientRequest, body: Call['body']): Promise<IncomingM
   return new Promise((resolve, reject) => {
     let refused = false;
     request.on('error', reject);
+    // With neither, as after a change of protocol that nobody asked for: who waits would wait for ever.
+    request.once('close', () => reject(new Error('it ended the connection without an answer')));
     request.once('response', (message) => {
       refused = message.statusCode !== 200; // a good answer may begin while there is still something to send
       resolve(message);
