@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { ExitCode } from '../base/errors.ts';
+import { ExitCode, UsageError } from '../base/errors.ts';
 import type { EffectivePolicy } from '../policy/index.ts';
 import { type Context, newCommand, outputOf } from './context.ts';
 import type { OutputOptions } from './output.ts';
@@ -7,6 +7,18 @@ import { type DocumentOptions, readActions, readDocuments, readSource } from './
 import { recordedActions } from './policy/recorded.ts';
 
 type Options = OutputOptions & DocumentOptions;
+
+const FILE = ['[file]', "the repository's document (default: .cordon/policy.yaml of this repository)"] as const;
+
+/** A file that stands by itself is the one that `--policy` names. */
+function named(file: string | undefined, options: Options): Options {
+  if (file === undefined) return options;
+  if (options.policy !== undefined)
+    throw new UsageError(`two documents are named: ${file} and --policy ${options.policy}`, {
+      remedy: 'leave one of the two out; `cordon policy diff A B` compares two',
+    });
+  return { ...options, policy: file };
+}
 
 /** `cordon policy check · explain · test · diff · risk`: nothing here runs anything, and the files are read as they lie. */
 export function command(context: Context): Command {
@@ -20,7 +32,7 @@ export function command(context: Context): Command {
 function onDocuments(name: string, description: string): Command {
   return newCommand(name)
     .description(description)
-    .option('--policy <file>', "the repository's document (default: .cordon/policy.yaml)")
+    .option('--policy <file>', "the repository's document (default: .cordon/policy.yaml of this repository)")
     .option(
       '--organisation <file>',
       "the organisation's document (default: /etc/cordon/policy.yaml, where there is one)",
@@ -29,14 +41,15 @@ function onDocuments(name: string, description: string): Command {
 
 function checkCommand(context: Context): Command {
   return onDocuments('check', 'are the documents right, and does everything in them have an effect?')
+    .argument(...FILE)
     .addHelpText(
       'after',
       '\nExit code 0 when they are, 2 when a document is wrong, 3 when something is above the ceiling.',
     )
-    .action(async (options: Options) => {
+    .action(async (file: string | undefined, options: Options) => {
       const { renderCheck } = await import('./policy/render.ts');
       const out = outputOf(context, options);
-      const policy = await compile(context, options);
+      const policy = await compile(context, named(file, options));
       if (out.json)
         out.document({
           ok: policy.warnings.length === 0,
@@ -72,15 +85,16 @@ function explainCommand(context: Context): Command {
 
 function testCommand(context: Context): Command {
   return onDocuments('test', "run the documents' own tests")
+    .argument(...FILE)
     .addHelpText(
       'after',
       '\nExit code 0 when all pass, 2 when one fails. They also run at every load: a document that fails them is refused.',
     )
-    .action(async (options: Options) => {
+    .action(async (file: string | undefined, options: Options) => {
       const { subject, testPolicy } = await import('../policy/index.ts');
       const { renderTests } = await import('./policy/render.ts');
       const out = outputOf(context, options);
-      const results = await testPolicy(await readDocuments(context, options));
+      const results = await testPolicy(await readDocuments(context, named(file, options)));
       const passed = results.every((result) => result.passed);
       if (out.json) out.document({ passed, results });
       else out.line(...renderTests(results, (result) => subject(result.action), out.style));
@@ -132,15 +146,17 @@ function diffCommand(context: Context): Command {
 }
 
 function riskCommand(context: Context): Command {
-  return onDocuments('risk', 'what the policy leaves open, in plain sentences').action(async (options: Options) => {
-    const { residualRisk } = await import('../policy/index.ts');
-    const { renderRisks } = await import('./policy/render.ts');
-    const out = outputOf(context, options);
-    const policy = await compile(context, options);
-    const risks = residualRisk(policy);
-    if (out.json) out.document({ digest: policy.digest, risks });
-    else out.line(...renderRisks(risks, out.style));
-  });
+  return onDocuments('risk', 'what the policy leaves open, in plain sentences')
+    .argument(...FILE)
+    .action(async (file: string | undefined, options: Options) => {
+      const { residualRisk } = await import('../policy/index.ts');
+      const { renderRisks } = await import('./policy/render.ts');
+      const out = outputOf(context, options);
+      const policy = await compile(context, named(file, options));
+      const risks = residualRisk(policy);
+      if (out.json) out.document({ digest: policy.digest, risks });
+      else out.line(...renderRisks(risks, out.style));
+    });
 }
 
 async function compile(context: Context, options: DocumentOptions): Promise<EffectivePolicy> {

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, type Option } from 'commander';
 import { ExitCode, UsageError } from '../base/errors.ts';
 import { safeText } from '../base/term.ts';
 import type { Context } from './context.ts';
@@ -9,26 +9,35 @@ what ran, what changed and who allowed it.`;
 
 /** Reads a whole command line, does what it says or prints its help. Throws what the verb throws, and `UsageError`. */
 export async function executeFully(args: readonly string[], version: string, context: Context): Promise<void> {
+  const program = programOf(version, context);
   try {
-    await execute(args, version, context);
+    await executeOn(program, args, context);
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return;
     // `cordon policy` alone: its help is the answer, but nothing was done.
-    if (error.code !== 'commander.help') throw asUsageError(error, args);
+    if (error.code !== 'commander.help') throw asUsageError(error, program, args);
     context.exitCode = ExitCode.usage;
   }
 }
 
-/** Loads the one verb that is meant, and runs it. Throws what the verb throws. */
-export async function execute(args: readonly string[], version: string, context: Context): Promise<void> {
-  const program = frame(new Command('cordon'), context)
+/** The same, with commander's own errors and its help as errors. */
+export function execute(args: readonly string[], version: string, context: Context): Promise<void> {
+  return executeOn(programOf(version, context), args, context);
+}
+
+function programOf(version: string, context: Context): Command {
+  return frame(new Command('cordon'), context)
     .description(GREETING)
     .usage('COMMAND [options]')
     .version(`cordon ${version}`, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'help for a command')
     .helpCommand(false)
     .addHelpText('after', '\nHelp for one command: cordon COMMAND --help');
+}
+
+/** Loads the one verb that is meant, and runs it. Throws what the verb throws. */
+async function executeOn(program: Command, args: readonly string[], context: Context): Promise<void> {
   const asked = args[0] === 'help' ? [...args.slice(1), '--help'] : [...args];
   const name = asked[0];
   const verb = verbs.find((candidate) => candidate.name === name);
@@ -53,21 +62,34 @@ function frame(command: Command, context: Context): Command {
     .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => void context.streams.stdout.write(text),
-      writeErr: () => {},
+      // The help of a command that only holds others and was called alone. Errors are said by whoever catches them.
+      writeErr: (text) => void context.streams.stderr.write(text),
+      outputError: () => {},
     })
-    .configureHelp({ showGlobalOptions: false, helpWidth: 100 })
+    .configureHelp({ showGlobalOptions: false, helpWidth: 100, optionDescription })
     .showSuggestionAfterError(true);
   for (const sub of command.commands) frame(sub as Command, context);
   return command;
 }
 
+/** A description says its choices itself; an empty list as the default of a repeatable option says nothing. */
+function optionDescription({ description, defaultValue }: Option): string {
+  const plain = typeof defaultValue === 'string' || typeof defaultValue === 'number';
+  return plain ? `${description} (default: ${defaultValue})` : description;
+}
+
 /** Commander's messages begin with `error: ` and may have the suggestion on a line of its own. */
-function asUsageError(error: CommanderError, args: readonly string[]): UsageError {
+function asUsageError(error: CommanderError, program: Command, args: readonly string[]): UsageError {
   const [message = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
-  const path = args.filter((arg) => !arg.startsWith('-')).slice(0, verbs.some((v) => v.name === args[0]) ? 1 : 0);
-  const help = ['cordon', ...path, '--help'].join(' ');
+  const help = [...pathOf(program, args), '--help'].join(' ');
   const hint = suggestion === undefined ? help : `${suggestion.replace(/^\(|\)$/g, '')} See ${help}`;
   return new UsageError(message, { remedy: hint });
+}
+
+/** The names of the commands that the words lead to: the one whose help helps. */
+function pathOf(program: Command, [word, ...rest]: readonly string[]): string[] {
+  const next = program.commands.find((command) => command.name() === word);
+  return [program.name(), ...(next === undefined ? [] : pathOf(next, rest))];
 }
 
 function unknownVerb(name: string): UsageError {

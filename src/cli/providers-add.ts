@@ -3,8 +3,9 @@ import { dirname } from 'node:path';
 import { Document, parseDocument } from 'yaml';
 import { digest } from '../base/digest.ts';
 import { writeDurably } from '../base/durable-file.ts';
-import { UsageError } from '../base/errors.ts';
+import { DocumentError, UsageError } from '../base/errors.ts';
 import { resolvePaths } from '../config/paths.ts';
+import { providerDrivers } from '../gateways/llm/providers/index.ts';
 import { openProvider, type ProviderSettings, parseProviders } from '../gateways/llm/settings.ts';
 import { type Context, outputOf } from './context.ts';
 import type { AddOptions } from './providers.ts';
@@ -28,9 +29,7 @@ export async function add(context: Context, name: string, options: AddOptions): 
   if (index < 0) document.addIn(['providers'], entry);
   else document.setIn(['providers', index], entry);
   const text = document.toString({ lineWidth: 0 });
-  const checked = (await parseProviders(file, text)).providers.find(
-    (provider) => provider.name === name,
-  ) as ProviderSettings;
+  const checked = (await parsed(file, text)).providers.find((provider) => provider.name === name) as ProviderSettings;
   openProvider(checked, { keyOf: () => async () => '', now: () => 0 }); // its driver has something to say too
   await withLog(paths, async (log, principal) => {
     await log.append({
@@ -51,11 +50,23 @@ export async function add(context: Context, name: string, options: AddOptions): 
   }
 }
 
+/** What is wrong is an option of this command line: nothing of it is in the file. */
+async function parsed(file: string, text: string): ReturnType<typeof parseProviders> {
+  try {
+    return await parseProviders(file, text);
+  } catch (cause) {
+    if (!(cause instanceof DocumentError)) throw cause;
+    const message = cause.problems.map((problem) => problem.message.replace(/^providers\.\d+\./, '')).join('; ');
+    throw new UsageError(message, { cause, remedy: 'cordon providers add --help' });
+  }
+}
+
 function digestOf(text: string | null): string | null {
   return text === null ? null : digest(text);
 }
 
 function entryOf(name: string, options: AddOptions) {
+  checkPlace(options);
   const price = options.price === undefined ? {} : { price: priceOf(options.price) };
   const context = options.context === undefined ? {} : { context: countOf('--context', options.context) };
   const maxOutput = options.maxOutput === undefined ? {} : { max_output: countOf('--max-output', options.maxOutput) };
@@ -73,6 +84,19 @@ function entryOf(name: string, options: AddOptions) {
     ...(options.setting === undefined ? {} : { settings: pairs('--setting', options.setting) }),
     models,
   };
+}
+
+/** What the document's schema would refuse too, said in words of the command line. */
+function checkPlace({ driver, baseUrl }: AddOptions): void {
+  const drivers = Object.keys(providerDrivers);
+  if (!drivers.includes(driver))
+    throw new UsageError(`${driver} is no driver: there are ${drivers.join(', ')}`, {
+      remedy: 'Ollama, vLLM, LiteLLM and others that speak Chat Completions: --driver openai-compatible --base-url URL',
+    });
+  if (baseUrl !== undefined && !/^https?:\/\/[^/]/.test(baseUrl))
+    throw new UsageError(`--base-url ${baseUrl} is no address`, {
+      remedy: 'write it whole: https://models.acme.example/v1, or http://127.0.0.1:11434/v1',
+    });
 }
 
 /** At the first `=`. */

@@ -55,11 +55,11 @@ export function command(context: Context): Command {
     .addOption(
       new Option(
         '--approvals <how>',
-        'who answers when the policy asks (default: prompt on a terminal, else deny)',
+        'who answers when the policy asks: prompt or deny (default: prompt on a terminal, else deny)',
       ).choices(['prompt', 'queue', 'deny']),
     )
     .addOption(
-      new Option('--deliver <how>', 'what becomes of the change (default: branch)').choices([
+      new Option('--deliver <how>', 'what becomes of the change: branch, patch or none (default: branch)').choices([
         'branch',
         'pr',
         'patch',

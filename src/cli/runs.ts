@@ -16,6 +16,7 @@ import type { PruneOptions } from './runs-prune.ts';
 import type { ReplayOptions } from './runs-replay.ts';
 import type { ShowOptions } from './runs-show.ts';
 
+const states = Object.keys(transitions);
 const RUN = 'the run’s id, or its first characters';
 
 export function command(context: Context): Command {
@@ -23,7 +24,7 @@ export function command(context: Context): Command {
   runs.addCommand(
     newCommand('list')
       .description('runs, newest first')
-      .addOption(new Option('--state <state>', 'only these').choices(Object.keys(transitions)))
+      .addOption(new Option('--state <state>', `only these: ${states.join(', ')}`).choices(states))
       .option('--limit <n>', 'at most so many', countOption, 30)
       .option('--cursor <cursor>', 'go on where the page before ended')
       .action((options: ListOptions) => list(context, options)),
@@ -42,7 +43,7 @@ export function command(context: Context): Command {
   runs.addCommand(
     one('logs', 'what the agent wrote')
       .option('--raw', 'the bytes as they were; not onto a terminal')
-      .addOption(new Option('--stream <stream>', 'only this one').choices(['stdout', 'stderr']))
+      .addOption(new Option('--stream <stream>', 'only this one: stdout or stderr').choices(['stdout', 'stderr']))
       .action(async (id: string, options: LogOptions) => (await import('./runs-files.ts')).logs(context, id, options)),
   );
   runs.addCommand(

@@ -9,10 +9,18 @@ export function parseSize(value: unknown): Parsed<number> {
   const bytes = typeof value === 'string' && /[a-z]$/i.test(value) ? readSize(value) : null;
   if (bytes === null || bytes < 1) {
     const remedy =
-      typeof value === 'number' ? `give it a unit: ${value}m, ${value}g` : 'write a number and a unit: 512m, 2g';
+      typeof value === 'number'
+        ? `give it a unit: ${value}m, ${value}g`
+        : (withUnit(value, /^([\d.]+)\s+([kmgt])(?:i?b)?$/i) ?? 'write a number and a unit: 512m, 2g');
     return refused(`${shown(value)} is no size`, remedy);
   }
   return parsed(bytes);
+}
+
+/** `30 minutes` → `write 30m`. */
+function withUnit(value: unknown, pattern: RegExp): string | undefined {
+  const match = typeof value === 'string' ? pattern.exec(value.trim()) : null;
+  return match === null ? undefined : `write ${match[1]}${match[2]?.toLowerCase()}`;
 }
 
 const DAY = 86_400_000;
@@ -23,8 +31,9 @@ export function parseDuration(value: unknown): Parsed<number> {
   if (ms === null) {
     const remedy =
       typeof value === 'number'
-        ? `give it a unit: ${value}s, ${value}m`
-        : 'write a number and a unit: 90s, 30m, 4h, 3d';
+        ? `give it a unit: ${value}s, ${value}m, ${value}h, ${value}d`
+        : (withUnit(value, /^(\d+)\s*([smhd])(?:ec|ecs|econds?|in|ins|inutes?|ours?|rs?|ays?)?$/i) ??
+          'write a number and a unit: 90s, 30m, 4h, 3d');
     return refused(`${shown(value)} is no duration`, remedy);
   }
   if (ms < 1000 || ms > 3650 * DAY) {

@@ -10,7 +10,14 @@ export function closest(typed: string, names: readonly string[]): string | undef
       bestDistance = distance;
     }
   }
-  return best;
+  return best ?? containing(typed, names);
+}
+
+/** `push` for `git.push`, `providers` for `allowed_providers`: where just one name has all of it. */
+function containing(typed: string, names: readonly string[]): string | undefined {
+  const part = typed.toLowerCase();
+  const holding = part.length < 4 ? [] : names.filter((name) => name.toLowerCase().includes(part));
+  return holding.length === 1 ? holding[0] : undefined;
 }
 
 /** Levenshtein's distance: insertions, deletions and substitutions. */

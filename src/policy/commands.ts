@@ -16,7 +16,9 @@ export function canonicalCommandPath(text: string): Parsed<string> {
   if (!text.startsWith('/')) {
     return refused(
       `the command ${shown(text)} is not an absolute path`,
-      `write where it is: /usr/bin/${text.split('/').at(-1) || 'git'}`,
+      text.includes('/')
+        ? 'write the whole path, from / on: no ~ and no folder that it is relative to'
+        : `write where it is: /usr/bin/${text || 'git'}`,
     );
   }
   if (text.length > 4096 || !text.isWellFormed() || text.includes('\0'))

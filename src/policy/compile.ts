@@ -10,6 +10,7 @@ import { combineDependencies, dependencyIdentity, idleDependencies } from './dep
 import { COMPILER, type EffectivePolicy, type Slice } from './effective.ts';
 import { checkMayGrant, findSecret, grantRef, type ParsedGrants, parseGrants, type RequestGrants } from './grants.ts';
 import { hostPatternText } from './hosts.ts';
+import { idleParts } from './idle.ts';
 import type { InlineTest, TestResult } from './inline-tests.ts';
 import { combineMcp, compileMcp, type McpServer, mcpAboveCeiling, mcpIdentity } from './mcp.ts';
 import { combineModels } from './models.ts';
@@ -268,6 +269,7 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
         ? [...aboveCeiling(organisation, repository), ...mcpAboveCeiling(organisation, repository)]
         : []),
       ...idleDependencies(layers),
+      ...idleParts(layers),
       ...mcp.problems,
     ],
     documents: {

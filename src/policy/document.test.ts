@@ -158,3 +158,25 @@ describe('the document', () => {
     expect(document.llm_policy?.budget?.usd).toBe(250);
   });
 });
+
+describe('what people mistype is told what to write', () => {
+  test.each([
+    ['a key at the wrong level', 'security:\nallowed_network_hosts: [a.acme.example]', /below `security`, indented/],
+    ['a key too deep', 'git: {push: {limits: {pids: 64}}}', /belongs at the top/],
+    ['a key of another section', 'git: {push: {protect: [a]}}', /below `filesystem`/],
+    ['a key by its last part', 'llm_policy: {providers: [a]}', /did you mean `allowed_providers`/],
+    ['one value for a list', 'llm_policy: {models: claude}', /write \["claude"\]/],
+    ['nothing for a list', 'security:\n  allowed_network_hosts:', /write \[\] for none/],
+    ['an indentation of its own', 'git:\n  push: {}\n   fetch: {}', /indentation fits neither/],
+    ['a unit in words', 'limits: {wall_clock: 30 minutes}', /→ write 30m$/],
+    ['a unit apart', 'limits: {disk: 4 GB}', /→ write 4g$/],
+    ['an age without a unit', 'dependencies: {minimum_age: 3}', /3h, 3d$/],
+    ['an action by its last part', 'approvals: [{when: push, approvers: ["role:a"]}]', /→ write git\.push$/],
+    ['a registry’s address', 'dependencies: {registries: ["https://r.acme.example/npm"]}', /→ write r\.acme\.example$/],
+    ['a registry’s port', 'dependencies: {registries: ["r.acme.example:443"]}', /→ write r\.acme\.example$/],
+    ['a home folder', 'security: {allowed_commands: [~/bin/x]}', /whole path.*no ~/],
+    ['a program’s name', 'security: {allowed_commands: [npm]}', /→ write where it is: \/usr\/bin\/npm$/],
+  ])('%s', (_, text, message) => {
+    expect(problems(`version: 1\n${text}\n`).join('\n')).toMatch(message);
+  });
+});

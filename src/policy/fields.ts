@@ -55,7 +55,7 @@ export function word<const W extends string>(...words: readonly W[]): z.ZodType<
     return {
       ok: false,
       message: `${found(value)} is none of ${words.join(', ')}`,
-      remedy: `write ${near ?? words.join(' or ')}`,
+      ...(near === undefined && words.length > 6 ? {} : { remedy: `write ${near ?? words.join(' or ')}` }),
     };
   });
 }
@@ -83,8 +83,13 @@ export function whole(min: number, max: number): z.ZodType<number> {
 /** A list; at most 5,000 entries, so that a document cannot make every decision slow. */
 export function list<T>(item: z.ZodType<T>): z.ZodType<readonly T[]> {
   return z
-    .array(item, { error: (issue) => `expected a list, found ${found(issue.input)}` })
+    .array(item, { error: (issue) => `expected a list, found ${found(issue.input)}${listHint(issue.input)}` })
     .max(5000, { error: () => 'the list has more than 5000 entries' }) as unknown as z.ZodType<readonly T[]>;
+}
+
+function listHint(value: unknown): string {
+  if (value === null) return ': write [] for none, or leave the line out';
+  return typeof value === 'string' && value.length <= 60 ? `: write [${shown(value)}]` : '';
 }
 
 type Shape = Readonly<Record<string, z.ZodType>>;
@@ -95,7 +100,8 @@ export function keys<S extends Shape>(shape: S) {
   return z.strictObject(shape, {
     error: (issue) => {
       if (issue.code === 'unrecognized_keys') return (issue.keys ?? []).map((key) => unknownKey(key, names)).join('\n');
-      return `expected keys (${names.join(', ')}), found ${found(issue.input)}`;
+      const hint = issue.input === null ? ': what belongs to it is indented further than it, or it is left out' : '';
+      return `expected keys (${names.join(', ')}), found ${found(issue.input)}${hint}`;
     },
   });
 }

@@ -51,7 +51,7 @@ function parseUrl(value: string): Parsed<McpUrl> {
 
 const word1 = text('word of a command', /^[^\0]{1,4096}$/, '/usr/bin/node');
 const command = list(word1).refine((words) => words[0]?.startsWith('/') === true && words.length <= 100, {
-  error: () => 'command: expected a program by its absolute path, and its arguments',
+  error: () => 'expected a program by its absolute path, and its arguments: [/usr/bin/node, server.mjs]',
 });
 const variable = /^[A-Z_][A-Z0-9_]{0,99}$/;
 const secretName = text('name of a secret', variable, 'TRACKER_TOKEN');

@@ -141,7 +141,7 @@ describe('approvals', () => {
       'approvals: [{when: git.push, if: "true }; permit (principal, action, resource) when { true", approvers: ["role:a"]}]',
     );
     expect(problem).toMatchObject({ line: 2 });
-    expect(problem?.message).toMatch(/^if: /);
+    expect(problem?.message).toMatch(/^approvals\.0\.if: /);
   });
 });
 
@@ -167,11 +167,64 @@ describe('strict validation, at the line', () => {
       /too large to be exact/,
     ],
     ['forbid (principal, action == Action::"git.push", resource == Ref::"main");', /no full ref name/],
+    ['forbid (principal, action == Action::"git.push", resource) when { context.ref == "main" };', /is never "main"/],
+    ['forbid (principal, action == Action::"git.push", resource) when { "main" == context.ref };', /is never "main"/],
+    [
+      'forbid (principal, action == Action::"git.push", resource) when { ["refs/heads/a", "b"].contains(context.ref) };',
+      /is never "b"/,
+    ],
+    ['forbid (principal, action == Action::"git.push", resource) when { context.ref like "release/*" };', /full name/],
+    [
+      'forbid (principal, action == Action::"net.connect", resource) when { context.host == "A.example" };',
+      /lower case/,
+    ],
+    [
+      'forbid (principal, action == Action::"net.connect", resource) when { context.host like "*.B.example" };',
+      /lower/,
+    ],
+    ['forbid (principal, action == Action::"net.connect", resource) when { context.host == "a.example:22" };', /port/],
+    [
+      'forbid (principal, action == Action::"command.execute", resource) when { context.path == "perl" };',
+      /begins with \//,
+    ],
+    [
+      'forbid (principal, action == Action::"file.write", resource) when { context.path like "/etc/*" };',
+      /from the top/,
+    ],
+    ['forbid (principal, action == Action::"net.request", resource) when { context.method == "post" };', /capitals/],
   ])('%s', async (rule, message) => {
     const problems = await problemsOf(rules('// one', rule));
     expect(problems.some((problem) => message.test(problem.message))).toBe(true);
     expect(problems[0]?.line).toBe(4);
     expect(problems[0]?.column).toBeGreaterThan(2);
+  });
+
+  test.each([
+    'action == Action::"git.push", resource) when { context.ref like "*release*" && context.ref != "refs/heads/main" };',
+    'action == Action::"git.push", resource) when { context.ref like "re*" || context.ref like "refs/tags/v*" };',
+    'action == Action::"command.execute", resource) when { context.path like "*/perl*" || context.path == "/usr/bin/awk" };',
+    'action in [Action::"file.write", Action::"command.execute"], resource) when { context.path == "a" };',
+    'action == Action::"net.connect", resource) when { context.host like "*.acme.example" };',
+  ])('takes what can be: %s', async (rule) => {
+    await compile(rules(`forbid (principal, ${rule}`));
+  });
+
+  test('an attribute that is not there: the one that was meant, or all there are', async () => {
+    const remedy = async (attribute: string) =>
+      (await problemsOf(`approvals: [{when: git.push, if: "context.${attribute} > 3", approvers: ["role:a"]}]`))[0];
+    expect(await remedy('lines')).toMatchObject({
+      message: expect.stringMatching(/^approvals\.0\.if: attribute `lines`/),
+      remedy: 'did you mean `changedLines`?',
+    });
+    expect((await remedy('weather'))?.remedy).toMatch(/^attributes of git.push are repository, ref/);
+  });
+
+  test('a condition of an approval that never holds', async () => {
+    const [problem] = await problemsOf(
+      `approvals: [{when: git.push, if: 'context.ref == "main"', approvers: ["role:a"]}]`,
+    );
+    expect(problem?.message).toBe('approvals.0.if: context.ref is never "main": a ref has its full name');
+    expect(problem?.remedy).toContain('"refs/heads/main"');
   });
 
   test('columns count characters, not bytes', async () => {

@@ -2,11 +2,10 @@ import type { Problem } from '../base/errors.ts';
 import type { ActionName } from './action.ts';
 import { durationText } from './amounts.ts';
 import { type Cedar, cedar } from './cedar.ts';
-import { actionNames, cedarSchema } from './cedar-schema.ts';
+import { actionNames, cedarSchema, contexts } from './cedar-schema.ts';
+import { closest } from './closest.ts';
 import type { RuleRef } from './decision.ts';
-import { canonicalRef } from './git-refs.ts';
-import { canonicalHost } from './hosts.ts';
-import { shown } from './parsed.ts';
+import { type Finding, nonCanonical } from './literals.ts';
 import { cite, type Layer, type Role, type RuleBook, valuesOf } from './rule.ts';
 import { defaultExpiry, PROTECTED_PHRASE } from './tree-rules.ts';
 
@@ -35,7 +34,7 @@ export function compileApprovalCondition(layer: Layer, book: RuleBook, index: nu
   const entry = valuesOf(layer).approvals?.[index];
   if (entry?.if === undefined || layer.document === null) return [];
   const place = layer.document.yaml.place(['approvals', index, 'if']);
-  const compiler = new RawCompiler(layer, book, () => place);
+  const compiler = new RawCompiler(layer, book, () => place, `approvals.${index}.if`);
   const approval = { approvers: entry.approvers, count: entry.count ?? 1, expiresMs: entry.expires ?? defaultExpiry };
   const rule = cite(
     layer,
@@ -48,12 +47,13 @@ export function compileApprovalCondition(layer: Layer, book: RuleBook, index: nu
   const parsed = cedar().policyToJson(cedarText);
   if (parsed.type === 'failure') {
     compiler.report(0, {
-      message: `if: ${parsed.errors[0]?.message ?? 'no condition'}`,
+      message: `rules: ${parsed.errors[0]?.message.replace('failed to parse policy from string: ', '') ?? 'no condition'}`,
       remedy: `write "${PROTECTED_PHRASE}", or a Cedar condition such as context.changedLines > 500`,
     });
     return compiler.problems;
   }
   if (compiler.validate([{ text: cedarText, offset: 0 }]).size > 0) {
+    for (const odd of nonCanonical(parsed.json, [entry.when])) compiler.report(0, odd);
     book.push(
       {
         role: 'ask',
@@ -72,7 +72,6 @@ export function compileApprovalCondition(layer: Layer, book: RuleBook, index: nu
 }
 
 type Locate = (offset: number) => { line: number; column: number };
-type Finding = { message: string; remedy?: string };
 type Part = { text: string; offset: number };
 
 /** The policies of a text, each with its offset. The engine returns them by id, not in order, so each is looked up. */
@@ -117,15 +116,19 @@ class RawCompiler {
   readonly #layer: Layer;
   readonly #book: RuleBook;
   readonly #at: Locate;
+  readonly #section: string;
 
-  constructor(layer: Layer, book: RuleBook, at: Locate) {
+  /** `section`: the part of the document that is read, as messages name it. */
+  constructor(layer: Layer, book: RuleBook, at: Locate, section = 'rules') {
     this.#layer = layer;
     this.#book = book;
     this.#at = at;
+    this.#section = section;
   }
 
   report(offset: number, finding: Finding): void {
-    this.problems.push({ file: this.#layer.file, ...this.#at(offset), ...finding });
+    const message = finding.message.replace(/^rules(?=: )/, this.#section);
+    this.problems.push({ file: this.#layer.file, ...this.#at(offset), ...finding, message });
   }
 
   /** Takes a policy that `validate` found sound. */
@@ -137,7 +140,7 @@ class RawCompiler {
     }
     const role = this.#role(parsed.json, offset);
     if (role === undefined) return;
-    for (const odd of nonCanonical(parsed.json)) this.report(offset, odd);
+    for (const odd of nonCanonical(parsed.json, actionsOf(parsed.json))) this.report(offset, odd);
     const oneLine = text.replace(/\s+/g, ' ').trim();
     const line = this.#at(offset).line;
     const rule: RuleRef = { layer: this.#layer.name, file: this.#layer.file, line, text: oneLine };
@@ -177,7 +180,8 @@ class RawCompiler {
     );
     for (const [message, error] of messages) {
       const start = part.offset + charOffset(part.text, error.sourceLocations?.[0]?.start ?? 0);
-      this.report(start, { message: `rules: ${message}`, ...(error.help === null ? {} : { remedy: error.help }) });
+      const remedy = attributeHelp(message) ?? error.help;
+      this.report(start, { message: `rules: ${message}`, ...(remedy === null ? {} : { remedy }) });
     }
     return messages.size;
   }
@@ -196,55 +200,20 @@ class RawCompiler {
   }
 }
 
+/** The engine's own guess at what a misspelt attribute was meant to be is the nearest of all, however far. */
+function attributeHelp(message: string): string | undefined {
+  const [, attribute = '', action = ''] =
+    /attribute `(\w+)` in context for Action::"([\w.]+)" not found/.exec(message) ?? [];
+  const names = Object.keys(contexts[action as ActionName] ?? {});
+  if (names.length === 0) return undefined;
+  const near = closest(attribute, names);
+  return near === undefined ? `attributes of ${action} are ${names.join(', ')}` : `did you mean \`${near}\`?`;
+}
+
 function actionsOf(policy: Cedar.PolicyJson): readonly ActionName[] {
   const { action } = policy;
   if (action.op === 'All') return actionNames;
   const entities = 'entities' in action ? action.entities : 'entity' in action ? [action.entity] : [];
   const ids = entities.map((entity) => ('__entity' in entity ? entity.__entity.id : entity.id));
   return actionNames.filter((name) => ids.includes(name));
-}
-
-/**
- * Literals that no canonical value ever equals (a `forbid` on `Host::"EVIL.example:443"` would never apply), and
- * numbers that lose digits in JSON, on which the engine would judge by another number than the one written.
- */
-function nonCanonical(policy: Cedar.PolicyJson): Finding[] {
-  const findings: Finding[] = [];
-  const visit = (node: unknown): void => {
-    if (typeof node === 'number' && !Number.isSafeInteger(node)) {
-      findings.push({
-        message: `rules: the number ${node} is too large to be exact`,
-        remedy: 'write at most 2^53 - 1',
-      });
-    }
-    if (node === null || typeof node !== 'object') return;
-    const { type, id } = node as { type?: unknown; id?: unknown };
-    if (typeof type === 'string' && typeof id === 'string') findings.push(...oddLiteral(type, id));
-    for (const value of Object.values(node)) visit(value);
-  };
-  visit(policy);
-  return findings;
-}
-
-function oddLiteral(type: string, id: string): Finding[] {
-  if (type === 'Host') {
-    const match = /^(.*):([1-9]\d{0,4})$/.exec(id);
-    const host = canonicalHost(match?.[1] ?? id);
-    if (match !== null && host.ok && host.value === match[1]) return [];
-    return [
-      {
-        message: `rules: Host::${shown(id)} is not in canonical form, so it never applies`,
-        remedy: `write Host::"${host.ok ? host.value : 'name.example'}:${match?.[2] ?? 443}"`,
-      },
-    ];
-  }
-  if (type === 'Ref' && !canonicalRef(id).ok) {
-    return [
-      {
-        message: `rules: Ref::${shown(id)} is no full ref name, so it never applies`,
-        remedy: 'write Ref::"refs/heads/NAME"',
-      },
-    ];
-  }
-  return [];
 }

@@ -34,7 +34,15 @@ const branchGlob = textField('a branch or pattern', exactly(parseBranchGlob));
 const size = field(parseSize);
 const duration = field(parseDuration);
 const effect = word('deny', 'ask', 'permit');
-const host = textField('a host', canonicalHost);
+const host = textField('a host', bareHost);
+/** A host without a port, where only its name is meant. People write what they have: an address, or host and port. */
+function bareHost(value: string): Parsed<string> {
+  const result = canonicalHost(value);
+  const name = /^(?:[a-z][a-z0-9+.-]*:\/\/)?([^:/?#\s]+)(?::\d+)?(?:[/?#].*)?$/i.exec(value)?.[1];
+  if (result.ok || name === undefined || name === value || !canonicalHost(name).ok) return result;
+  return refused(`${shown(value)} is more than the name of a host`, `write ${name}`);
+}
+
 const packagePattern = textField('a package', parsePackagePattern);
 
 const command = shortOrLong<CommandPattern, { path: string; sha256?: string | undefined }>(
@@ -248,14 +256,27 @@ export function readDocument(source: Source): { document?: ParsedDocument; probl
   };
 }
 
+/** Below which keys of the document a key of that name stands; the top is ''. */
+function homesOf(key: string, schema: unknown, path: readonly string[] = []): string[] {
+  const { def, shape } = schema as { def?: { innerType?: unknown }; shape?: Readonly<Record<string, unknown>> };
+  if (shape === undefined) return def?.innerType === undefined ? [] : homesOf(key, def.innerType, path);
+  const below = Object.entries(shape).flatMap(([name, inner]) => homesOf(key, inner, [...path, name]));
+  return Object.hasOwn(shape, key) ? [path.join('.'), ...below] : below;
+}
+
 function problemsOf(issue: z.core.$ZodIssue, yaml: YamlSource): Problem[] {
   if (issue.code === 'unrecognized_keys') {
     const messages = issue.message.split('\n');
-    return issue.keys.map((key, i) => ({
-      file: yaml.file,
-      ...yaml.place([...issue.path, key], 'key'),
-      message: messages[i] ?? `unknown key ${shown(key)}`,
-    }));
+    return issue.keys.map((key, i) => {
+      const homes = homesOf(key, documentSchema);
+      const misplaced = homes.length === 1 && !homes[0]?.startsWith('mcp_servers') && homes[0] !== issue.path.join('.');
+      const elsewhere = `unknown key ${shown(key)} here: it belongs ${homes[0] === '' ? 'at the top, without indentation' : `below \`${homes[0]}\`, indented`}`;
+      return {
+        file: yaml.file,
+        ...yaml.place([...issue.path, key], 'key'),
+        message: misplaced ? elsewhere : (messages[i] ?? `unknown key ${shown(key)}`),
+      };
+    });
   }
   const remedy: unknown = issue.code === 'custom' ? issue.params?.remedy : undefined;
   const where = issue.path.map(String).join('.');

@@ -141,7 +141,15 @@ function explained(code: string, message: string): [string, string?] {
   if (code === 'MULTIPLE_DOCS')
     return ['a second document starts here', 'remove the --- line: a policy is one document'];
   if (code === 'TAB_AS_INDENT') return ['a tab indents this line', 'indent with spaces'];
-  return [message.split('\n')[0] ?? message];
+  const first = message.split('\n')[0] ?? message;
+  if (code === 'BAD_INDENT' || /same column/.test(first))
+    return [
+      'this line’s indentation fits neither the line above nor a list or keys of its own',
+      'give it that of the keys beside it',
+    ];
+  if (code === 'BLOCK_AS_IMPLICIT_KEY')
+    return [first, 'a line is one `key: value`; put a text that holds `: ` in quotes'];
+  return [first];
 }
 
 function checkNodes(document: Document.Parsed, report: Report): void {

@@ -139,7 +139,7 @@ export async function runAgent(
   if (ended === 'interrupted') return;
   // One that was talked with has said what came of it: how its process ended is nothing more.
   if (talking !== undefined && said?.ok === true) return;
-  if (ended !== 'said') judgeExit(ended, launch.argv[0], said);
+  if (ended !== 'said') judgeExit(ended, launch.argv[0], said, policy);
   else if (said?.ok === false) throw said.error ?? new AgentFailedError(said.reason);
 }
 
@@ -160,8 +160,21 @@ function whyStopped(
   return stopped.reason instanceof CordonError ? stopped.reason : new LimitError('memory', String(stopped.reason));
 }
 
+function startRemedy(message: string, program: string, { commands, grantFile }: EffectivePolicy): string {
+  if (message !== 'ENOENT')
+    return 'check that the policy allows it (cordon policy explain) and that it can be executed';
+  if (commands === null) return 'inside there is the repository at /workspace and the programs of /usr: check the path';
+  const path = program.startsWith('/') ? program : `/usr/bin/${program.split('/').at(-1)}`;
+  return `inside there is the repository at /workspace and the programs that ${grantFile} lists (security.allowed_commands): add it there, or for one run --allow-command ${path}`;
+}
+
 /** Exit codes lie: an agent that says itself that it failed has failed. */
-function judgeExit(exit: ExitStatus, program: string, verdict: AgentVerdict | undefined): void {
+function judgeExit(
+  exit: ExitStatus,
+  program: string,
+  verdict: AgentVerdict | undefined,
+  policy: EffectivePolicy,
+): void {
   if (verdict?.ok === false && exit.kind === 'exited') throw verdict.error ?? new AgentFailedError(verdict.reason);
   switch (exit.kind) {
     case 'exited':
@@ -171,10 +184,7 @@ function judgeExit(exit: ExitStatus, program: string, verdict: AgentVerdict | un
       throw new AgentFailedError(`${program} was ended by signal ${exit.signal}`);
     case 'failed':
       throw new AgentFailedError(`${program} could not be started in the sandbox: ${exit.message}`, {
-        remedy:
-          exit.message === 'ENOENT'
-            ? 'inside there is the repository at /workspace and the programs of /usr: check the path'
-            : 'check that the policy allows it (cordon policy explain) and that it can be executed',
+        remedy: startRemedy(exit.message, program, policy),
       });
     case 'lost':
       throw new AgentFailedError(`the sandbox ended under ${program}: ${exit.reason}`);

@@ -1,5 +1,6 @@
 /** What a run starts from, found by asking git alone: it needs nothing of the system, and is begun before that is loaded. */
-import { readFile } from 'node:fs/promises';
+import { lstat, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { DocumentError, UsageError } from '../base/errors.ts';
 import { gitBytes } from '../base/git.ts';
 import type { Source } from '../policy/index.ts';
@@ -7,7 +8,7 @@ import { ObjectQuestions } from './object-questions.ts';
 import type { Tape } from './recording/tape.ts';
 import type { RunRequest } from './request.ts';
 import type { Resumption } from './resumption.ts';
-import { openRepository, type Repository } from './workspace.ts';
+import { type Notice, openRepository, type Repository } from './workspace.ts';
 
 const POLICY_FILE = '.cordon/policy.yaml';
 const MAX_BYTES = 256 * 1024;
@@ -16,6 +17,8 @@ export interface Found {
   readonly repository: Repository;
   /** The repository's own policy, or the one named by `--policy`; null when there is none. */
   readonly document: Source | null;
+  /** What lies in the working tree is another document than the run goes by: whoever edits one would not expect that. */
+  readonly notice?: Notice;
   /** Answers in place of the world: the run is a replay. */
   readonly tape?: Tape;
   /** The lost run whose work goes on. */
@@ -31,10 +34,27 @@ export async function discover(request: RunRequest): Promise<Found | null> {
   if (request.repo !== null) return null;
   const { repository, objects } = await openRepository(request.workspace, request.base);
   try {
-    return { repository, document: await documentOf(request, repository, objects) };
+    const document = await documentOf(request, repository, objects);
+    const notice =
+      request.policyFile === null && request.base === 'HEAD' ? await notCommitted(repository, document) : null;
+    return { repository, document, ...(notice === null ? {} : { notice }) };
   } finally {
     objects.close();
   }
+}
+
+async function notCommitted({ dir, base }: Repository, document: Source | null): Promise<Notice | null> {
+  const path = join(dir, POLICY_FILE);
+  const file = await lstat(path).catch(() => null);
+  const plain = file?.isFile() === true && file.size <= MAX_BYTES;
+  const text = plain ? await readFile(path, 'utf8').catch(() => null) : null;
+  const lines = (whole: string | undefined | null) => whole?.replaceAll('\r\n', '\n') ?? null;
+  if (lines(text) === lines(document?.text) || (text === null && file !== null)) return null;
+  const what =
+    document === null
+      ? `${POLICY_FILE} is not committed and does not count: the run goes by the built-in default`
+      : `${POLICY_FILE} was ${text === null ? 'removed' : 'changed'} since, and the run goes by that of commit ${base.slice(0, 12)}`;
+  return { code: 'uncommitted_policy', message: `${what} (commit it, or: --policy ${POLICY_FILE})` };
 }
 
 /** The same for a repository that is here already. */

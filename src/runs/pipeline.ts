@@ -71,7 +71,10 @@ async function runIn(
   const { repository } = found;
   if (request.branch !== null && request.deliver === 'branch' && found.tape === undefined)
     await refuseTakenBranch(repository, request.branch);
+  if (found.notice !== undefined && io.notes) io.onProgress({ step: `note: ${found.notice.message}` });
   const loaded = await loadPolicy(request, found, system.organisation);
+  if (request.model !== null && found.tape === undefined)
+    await (await import('./model-choice.ts')).checkModel(system, request.model, loaded.policy);
   const agent = await openAgent(system, request, loaded);
   await learnValues(system, request, loaded.policy, redactor);
   const run = await RunLedger.open(system, request, repository, loaded, redactor);

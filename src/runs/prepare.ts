@@ -75,7 +75,7 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     gitSign: signs,
     files: {
       task: taskFile(request, scope),
-      'origin.gitconfig': ORIGIN_CONFIGURATION,
+      'origin.gitconfig': originConfiguration(scope.branch),
       ...(signs ? { gitconfig: SIGNING } : {}),
     },
     secretFiles: secrets.files,
@@ -172,10 +172,14 @@ const GIT_CONFIGURATION = `[user]
 	path = /run/cordon/origin.gitconfig
 `;
 
-const ORIGIN_CONFIGURATION = `[remote "origin"]
+/** With `push`, plain `git push` and `git push origin HEAD` deliver: the one branch that this run may make. A `#` may be in its name. */
+function originConfiguration(branch: string | null): string {
+  const push = branch === null ? '' : `\tpush = "HEAD:refs/heads/${branch}"\n`;
+  return `[remote "origin"]
 	url = ${ORIGIN}
 	fetch = +refs/heads/*:refs/remotes/origin/*
-`;
+${push}`;
+}
 
 /** In the workspace alone: repositories that a test suite makes for itself elsewhere are not this run's commits. */
 const SIGNED_WORKSPACE = ['/workspace/.git', '/workspace/.git/']

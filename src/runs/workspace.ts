@@ -14,6 +14,7 @@ export interface Notice {
     | 'linked_worktree'
     | 'shallow'
     | 'uncommitted_work'
+    | 'uncommitted_policy'
     | 'submodules'
     | 'filtered_files'
     | 'odd_names'

@@ -116,7 +116,8 @@ describe('in the checkout', () => {
     [['run', '--repo', 'ssh://git@acme.example/x', '--', 'true'], 'https://'],
     [['run', '--deliver', 'pr', '--', 'true'], '--deliver branch'],
     [['run', '--agent', 'claude-code', '--', 'true'], 'say it in words'],
-    [['runs', 'show'], '--help'],
+    [['runs', 'show'], 'cordon runs show --help'],
+    [['policy', 'check', 'a', 'b'], 'cordon policy check --help'],
     [['audit', 'frob'], '--help'],
   ])('%j is a wrong command line: exit code 2 and what to write', (args, remedy) => {
     const { status, stdout, stderr } = start(cordon, args);
@@ -125,6 +126,15 @@ describe('in the checkout', () => {
     expect(stderr).toMatch(/^cordon: /);
     expect(stderr).toContain(remedy);
   });
+
+  test.each(['runs', 'policy', 'audit', 'secrets', 'providers', 'agents', 'attest'])(
+    '`%s` alone says what there is, on stderr, with exit code 2',
+    (verb) => {
+      const { status, stdout, stderr } = start(cordon, [verb]);
+      expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+      expect(stderr).toMatch(new RegExp(`^Usage: cordon ${verb} .*Commands:`, 's'));
+    },
+  );
 
   test('with --json an error is a document on stdout as well', () => {
     const { status, stdout } = start(cordon, ['runs', 'show', 'zzzz', '--json']);

@@ -189,17 +189,35 @@ test('providers are listed, tested, and never show a key', async () => {
   expect(refused.stdout).toContain('wrong key: [secret:ACME_KEY]');
 }, 60_000);
 
+test('a model that is not set up, or whose provider the policy does not name, ends before anything starts', () => {
+  const asked = (model: string) => site.cordon('run', '-w', project.dir, '--model', model, '--', 'true');
+  expect(asked('amce/small-1')).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/no provider amce.*\n.*acme\/small-1\?/),
+  });
+  expect(asked('acme/smoll-1')).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/acme has no model smoll-1/),
+  });
+  const add = ['x', '--driver', 'openai', '--key', 'ACME_KEY', '--model', 'm'];
+  expect(site.cordon('providers', 'add', ...add).status).toBe(0);
+  expect(asked('x/m')).toMatchObject({ status: 3, stderr: expect.stringContaining('does not name the provider x') });
+  expect(asked('x/m').stdout).toBe('');
+}, 60_000);
+
 test('a provider that cannot be is refused, and nothing is changed', () => {
   const before = site.cordon('providers', 'list').stdout;
   for (const wrong of [
     ['x', '--driver', 'opanai', '--model', 'm'],
     ['x', '--driver', 'openai', '--model', 'm'],
+    ['x', '--driver', 'openai-compatible', '--base-url', '127.0.0.1:11434', '--model', 'm'],
     ['x', '--driver', 'openai-compatible', '--base-url', 'http://acme.example/v1', '--key', 'K', '--model', 'm'],
     ['x', '--driver', 'gemini', '--key', 'sk-a-real-key', '--model', 'm'],
     ['x', '--driver', 'gemini', '--key', 'K', '--model', 'm', '--price', '3'],
   ]) {
     const { status, stderr } = site.cordon('providers', 'add', ...wrong);
     expect(status, stderr).toBe(2);
+    expect(stderr).not.toContain('providers.yaml'); // nothing is wrong with what lies there
   }
   expect(site.cordon('providers', 'list').stdout).toBe(before);
 }, 60_000);

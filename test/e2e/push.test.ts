@@ -34,6 +34,17 @@ describe('a push of the agent', () => {
     expect(events(result.runId, 'git.decided').map((event) => event.outcome?.result)).toEqual(['accepted']);
   });
 
+  test('without any words goes to the run’s own branch, from a branch and from a detached head', () => {
+    user = new Project(join(site.root, 'repository')).write('a.txt', 'one\n').commit('first');
+    const commit = (name: string) => `echo 1 > ${name}; git add ${name}; git commit -qm ${name}`;
+    const script = `set -e; ${commit('one')}; git push; git checkout -q --detach; ${commit('two')}; git push origin`;
+    const { status, result, stderr } = site.run(user, script, '--branch', 'cordon/fix#1');
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(result.branch).toBe('cordon/fix#1');
+    expect(user.git('log', '--format=%s', `main..${result.branch}`)).toBe('two\none');
+    expect(events(result.runId, 'git.decided').map((event) => event.outcome?.result)).toEqual(['accepted', 'accepted']);
+  });
+
   test('that holds a secret says which rule, commit, file and line, and how to ask; nothing of it stays', () => {
     user = new Project(join(site.root, 'repository')).write('a.txt', 'one\n').commit('first');
     const script = `mkdir -p src; printf 'a\\nkey = AKIA%s\\n' ABCDEFGHABCDEFGH > src/config.ini

@@ -106,6 +106,33 @@ describe('a change is delivered', () => {
     expect(readdirSync(marks)).toEqual(expect.arrayContaining(['fsmonitor', 'reference-transaction']));
   });
 
+  test('a policy that is not committed does not count, and that is said before anything else', () => {
+    const user = project();
+    const first = site.run(user, 'true').stderr.split('\n')[0];
+    expect(first).not.toContain('policy');
+    const opened = 'version: 1\nsecurity: {allowed_commands: [/usr/bin/sh]}\n';
+    user.write('.cordon/policy.yaml', opened);
+    expect(site.run(user, 'true').stderr).toMatch(/^· note: .*policy\.yaml is not committed and does not count/);
+    expect(site.run(user, 'true', '--policy', join(user.dir, '.cordon/policy.yaml')).stderr).not.toContain(
+      'not committed',
+    );
+    user.commit('a policy');
+    expect(site.run(user, 'true').stderr).not.toContain('policy.yaml');
+    user.write('.cordon/policy.yaml', `${opened}limits: {pids: 64}\n`);
+    const changed = `policy.yaml was changed since, and the run goes by that of commit ${user.git('rev-parse', 'main').slice(0, 12)}`;
+    expect(site.run(user, 'true').stderr).toContain(changed);
+    expect(site.run(user, 'true', '--quiet').stderr).not.toContain(changed);
+    rmSync(join(user.dir, '.cordon'), { recursive: true });
+    expect(site.run(user, 'true').stderr).toContain('policy.yaml was removed since');
+  });
+
+  test('a program that is not on the list: what to add', () => {
+    const user = project({ '.cordon/policy.yaml': 'version: 1\nsecurity: {allowed_commands: [/usr/bin/sh]}\n' });
+    const { status, stdout } = site.cordon('run', '-w', user.dir, '--', 'env');
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/programs that \.cordon\/policy\.yaml lists .*--allow-command \/usr\/bin\/env/);
+  });
+
   test('--json ends with one object of the documented shape', () => {
     const user = project();
     const { stdout, result } = site.run(user, 'echo two > a.txt; echo said');

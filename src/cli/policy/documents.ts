@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { NotFoundError, StorageError, UsageError } from '../../base/errors.ts';
 import { safeText } from '../../base/term.ts';
 import { resolvePaths } from '../../config/paths.ts';
@@ -17,16 +18,20 @@ const MAX_BYTES = 1024 * 1024;
 
 export async function readDocuments(context: Context, options: DocumentOptions): Promise<PolicyInput> {
   const organisation = await readOptional(context, options.organisation, resolvePaths(context.env).organisationPolicy);
-  const repository = await readOptional(
-    context,
-    options.policy,
-    join(context.cwd, '.cordon', 'policy.yaml'),
-    '.cordon/policy.yaml',
-  );
+  const usual = '.cordon/policy.yaml';
+  const repository = await readOptional(context, options.policy, join(topOf(context.cwd), usual), usual);
   return {
     ...(organisation === undefined ? {} : { organisation }),
     ...(repository === undefined ? {} : { repository }),
   };
+}
+
+/** The top of the repository that `dir` is in, as `cordon run` takes it, or `dir` itself. */
+function topOf(dir: string): string {
+  for (let at = dir; ; at = dirname(at)) {
+    if (existsSync(join(at, '.git'))) return at;
+    if (dirname(at) === at) return dir;
+  }
 }
 
 /** A file that was named must be there; the usual one need not. */

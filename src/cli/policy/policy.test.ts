@@ -63,6 +63,33 @@ test('check: right, above the ceiling, wrong, missing', async () => {
   await expect(cordon('check', '--policy', '.cordon')).rejects.toThrow(UsageError);
 });
 
+test('check, test and risk take a file that stands by itself; two are one too many', async () => {
+  await document('limits: {pids: 64}');
+  await document('security: {allowed_network_hosts: [a.evil.example]}', 'other.yaml');
+  expect((await cordon('check', 'other.yaml')).exitCode).toBe(3);
+  await document('dependencies: {registries: [a.acme.example]}', 'open.yaml');
+  expect((await cordon('risk', 'open.yaml')).text).not.toContain('Lock files may name');
+  expect((await cordon('test', 'other.yaml')).exitCode).toBe(0);
+  await expect(cordon('check', 'other.yaml', '--policy', 'other.yaml')).rejects.toThrow(UsageError);
+});
+
+test('below the top of a repository it is the repository’s document, as for a run', async () => {
+  await mkdir(join(cwd, 'a/b'), { recursive: true });
+  await document('security: {allowed_network_hosts: [a.acme.example]}');
+  const top = cwd;
+  const below = async () => {
+    cwd = join(top, 'a/b');
+    try {
+      return (await cordon('check')).text;
+    } finally {
+      cwd = top;
+    }
+  };
+  expect(await below()).toContain('✓ org.yaml');
+  await mkdir(join(top, '.git'));
+  expect(await below()).toContain('✓ .cordon/policy.yaml under org.yaml');
+});
+
 test('explain: effect, rule, what to add, exit code on demand', async () => {
   await document('security: {allowed_network_hosts: [a.acme.example]}');
   const permitted = await cordon('explain', 'net.connect', 'host=a.acme.example', '--exit-code');

@@ -32,6 +32,9 @@ export function renderCheck(policy: EffectivePolicy, style: Palette): string[] {
     ...policy.warnings.flatMap((warning) => renderProblem(warning, style)),
     policy.warnings.length === 0 ? style.green(`✓ ${layers}`) : `${layers}: ${policy.warnings.length} without effect`,
     style.dim(policy.digest),
+    ...(policy.layers.length === 0
+      ? [`  ${style.dim('→')} cordon init writes a .cordon/policy.yaml to begin with`]
+      : []),
   ];
 }
 
