@@ -14,6 +14,7 @@ import type { ModelUsage } from './request.ts';
 import { recorded } from './run-log.ts';
 import type { RunScope } from './scope.ts';
 import { sharedBudgets } from './shared-budget.ts';
+import { SpentBudget } from './spent-budget.ts';
 
 /** On the sandbox's own loopback. */
 export const MODELS_PORT = 4141;
@@ -118,10 +119,11 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     aliases,
     chosen: request.model,
     decide: (action) => decideCrossing(scope, action),
-    log: patiently(scope, modelLog(scope)),
+    log: patiently(scope, countingSpent(scope, modelLog(scope))),
     redactor,
     translate,
     budgets: sharedBudgets(scope),
+    onSpent: (refusal) => scope.spent?.refused(refusal),
     ...(scope.resumption === null ? {} : { spent: scope.resumption.spent }),
     clock: system.clock,
     network,
@@ -201,6 +203,29 @@ function patiently(scope: RunScope, log: ModelLog): ModelLog {
     ...log,
     answered(token, event) {
       patience.answered(event.result, event.reason);
+      return log.answered(token, event);
+    },
+  };
+}
+
+/** A command may have other things to do, and the built-in loop ends by itself: these are told, and not ended. */
+function countingSpent(scope: RunScope, log: ModelLog): ModelLog {
+  const { kind } = scope.request.agent;
+  const waits = kind !== 'command' && kind !== 'builtin';
+  const spent = new SpentBudget(
+    (why) => waits && scope.stop.abort(why),
+    () => scope.record?.commands ?? 0,
+  );
+  scope.spent = spent;
+  return {
+    ...log,
+    async requested(event) {
+      const token = await log.requested(event);
+      spent.asked();
+      return token;
+    },
+    answered(token, event) {
+      spent.answered(event.result === 'completed');
       return log.answered(token, event);
     },
   };

@@ -128,7 +128,9 @@ async function work(scope: RunScope, { sandbox, network, mcp, launch }: Prepared
   run.facts.changedFiles = files;
   // A limit that ended the agent is told a moment after the agent's own end, which it explains.
   if (stop.signal.aborted && !(failure instanceof CancelledError)) throw stop.signal.reason;
-  if (failure !== null) throw failure;
+  const explained = request.agent.kind === 'command' ? failure : (scope.spent?.explained(failure) ?? failure);
+  if (explained === failure) noteSpent(scope);
+  if (explained !== null) throw explained;
   const lost = scope.record?.lost ?? 0;
   if (lost > 0 && policy.sandbox.recorder.onLoss === 'fail') {
     throw new AgentFailedError(`the record of commands is not complete: ${lost} lost`, {
@@ -136,6 +138,14 @@ async function work(scope: RunScope, { sandbox, network, mcp, launch }: Prepared
     });
   }
   return touched;
+}
+
+/** An agent may end well, or for reasons of its own, though a budget had no room for what it asked last. */
+function noteSpent({ spent, io }: RunScope): void {
+  if (spent?.last == null) return;
+  const { message, remedy } = spent.last;
+  const what = `a language model was asked for more than there is, and for nothing after that: ${message}`;
+  io.onProgress({ step: `note: ${what}${remedy === null ? '' : ` (${remedy})`}` });
 }
 
 /** Resolves with whether there was something to deliver, and it is delivered. */

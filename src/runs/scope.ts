@@ -16,6 +16,7 @@ import type { Offered } from './recording/run.ts';
 import type { Tape } from './recording/tape.ts';
 import type { RunRequest } from './request.ts';
 import type { Resumption } from './resumption.ts';
+import type { SpentBudget } from './spent-budget.ts';
 import type { RunIo, System } from './system.ts';
 import type { Notice, Repository } from './workspace.ts';
 
@@ -56,6 +57,8 @@ export class RunScope {
   mcp: readonly McpPlace[] = [];
   /** The same servers, for an agent on this side; null where the policy names none. */
   mcpServers: Mcp | null = null;
+  /** What is known of budgets that are used up; null where no model can be asked. */
+  spent: SpentBudget | null = null;
   /** Aborted, with the reason, when the sandbox itself ends the run. */
   readonly stop = new AbortController();
   readonly #undo: (() => unknown)[] = [];

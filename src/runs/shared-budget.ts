@@ -25,6 +25,7 @@ const CENT = 10_000_000;
 class StoredBudget implements Budget {
   readonly name: string;
   readonly limits: SharedBudget;
+  readonly remedy: string;
   readonly #key: string;
   readonly #store: Store;
   readonly #now: () => number;
@@ -33,6 +34,7 @@ class StoredBudget implements Budget {
   constructor(limits: SharedBudget, whose: string, store: Store, now: () => number, newId: () => string) {
     this.limits = limits;
     this.name = `${whose} for this ${limits.period}`;
+    this.remedy = `wait for the next ${limits.period} (of UTC), or raise the ${limits.scope}’s budget in llm_policy.budgets of the policy`;
     this.#key = `${limits.scope} ${whose} ${limits.period}`;
     this.#store = store;
     this.#now = now;

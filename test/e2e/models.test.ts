@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ModelServer } from '../fakes/models/server.ts';
+import { type Heard, ModelServer } from '../fakes/models/server.ts';
 import { Installation, Project } from '../fakes/project.ts';
 
 const KEY = 'sk-the-real-key-of-the-provider-99';
@@ -12,6 +12,9 @@ const cordon = join(import.meta.dirname, '../../cordon');
 const site = new Installation();
 let upstream: ModelServer;
 let project: Project;
+
+/** What an answer waits for. */
+let held: (heard: Heard) => unknown = () => {};
 
 /** Asks with nothing but Perl's core, and prints the answer. */
 const ASK = `use strict; use IO::Socket::INET;
@@ -23,7 +26,11 @@ undef $/; print scalar <$socket>, "\\n";
 `;
 
 beforeAll(async () => {
-  upstream = await new ModelServer(() => ({ text: 'the answer is 42', usage: { input: 1000, output: 100 } })).start();
+  const answer = { text: 'the answer is 42', usage: { input: 1000, output: 100 } };
+  upstream = await new ModelServer(async (heard) => {
+    await held(heard);
+    return answer;
+  }).start();
   project = new Project(join(site.root, 'repository'));
   project.write('ask.pl', ASK).write(
     '.cordon/policy.yaml',
@@ -160,6 +167,39 @@ test('a budget that runs share holds across them', async () => {
   expect(second.stderr.match(/HTTP\/1.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 429']);
   expect(second.stderr).toMatch(/the budget of user:\S+ for this month is 2 requests/);
 }, 60_000);
+
+test('two processes at once never spend more of it than there is, and each is told when it is used up', async () => {
+  const policy = join(site.root, 'at-once.yaml');
+  const budgets = '[{scope: organisation, period: month, usd: 0.1}]'; // an answer may cost $0.0080 and its prompt, and costs $0.0028
+  const llm = `{allowed_providers: [acme], models: ["small-*"], max_request: 2kb, budgets: ${budgets}}`;
+  writeFileSync(policy, `version: 1\nllm_policy: ${llm}\n`);
+  upstream.heard.length = 0;
+  // Nobody is answered before both have asked: what the one has reserved is there for the other to run into.
+  const asked = { one: Promise.withResolvers<void>(), two: Promise.withResolvers<void>() };
+  held = ({ bytes }) => {
+    asked[String(bytes).includes('from one') ? 'one' : 'two'].resolve();
+    return Promise.all([asked.one.promise, asked.two.promise]);
+  };
+  const ask = (who: string) => `perl ask.pl /v1/chat/completions '${chat(`from ${who}`)}' > /tmp/$i &`;
+  const script = (who: string) =>
+    `for wave in 1 2 3 4 5; do for i in 1 2 3 4 5 6 7 8; do ${ask(who)} done; wait; cat /tmp/?; done`;
+  const runs = await Promise.all([run(script('one'), '--policy', policy), run(script('two'), '--policy', policy)]);
+  held = () => {};
+  const told = runs.map(({ stderr }) => stderr);
+  const answers = told.map((text) => text.match(/HTTP\/1.1 \d+/g) ?? []);
+  expect(answers.map(({ length }) => length)).toEqual([40, 40]);
+  const answered = answers.flat().filter((line) => line.endsWith(' 200')).length;
+  expect(answered).toBe(upstream.heard.length);
+  // While no more is reserved than used, there is room for 35; the last ones do not fit as long as the dearest answer does not.
+  expect(answered).toBeLessThanOrEqual(35);
+  expect(answered).toBeGreaterThan(20);
+  for (const text of told) {
+    expect(text).toContain('the budget of the organisation for this month is $0.10');
+    expect(text).toContain('note: a language model was asked for more than there is');
+    expect(text).toContain('wait for the next month (of UTC)');
+  }
+  expect(site.verify()).toEqual([]);
+}, 120_000);
 
 test('providers are listed, tested, and never show a key', async () => {
   const list = site.cordon('providers', 'list');

@@ -6,6 +6,8 @@ export interface Budget {
   /** For a person: `this run`, `user:alice this day`. */
   readonly name: string;
   readonly limits: Amounts;
+  /** What a person can do when it is used up. */
+  readonly remedy: string;
   /**
    * Takes the amount if it fits beside what is spent and reserved, in one step that no other caller comes between. Otherwise takes
    * nothing and says what there is. Throws when it cannot be known: then nothing is sent.
@@ -70,6 +72,7 @@ function plus(a: Spent, b: Spent, sign: 1 | -1 = 1): Spent {
 export class RunBudget implements Budget {
   readonly name = 'this run';
   readonly limits: Amounts;
+  readonly remedy = 'raise llm_policy.budget in the policy, or make the task smaller';
   #used: Spent;
 
   /** `used`: before, by a process of this run's work that died. */
@@ -96,6 +99,12 @@ export class RunBudget implements Budget {
   }
 }
 
+/** A budget has no room for a request: which and why, and what a person can do. */
+export interface Spending {
+  readonly refused: string;
+  readonly remedy: string;
+}
+
 /** Reserves with all budgets or with none. */
 export class Budgets {
   readonly #budgets: readonly Budget[];
@@ -118,7 +127,7 @@ export class Budgets {
     return this.#budgets.some(({ limits }) => limits.usd !== null || limits.tokens !== null);
   }
 
-  async reserve(most: Spent): Promise<{ readonly reservation: Reservation } | { readonly refused: string }> {
+  async reserve(most: Spent): Promise<{ readonly reservation: Reservation } | Spending> {
     const held: { budget: Budget; reservation: Reservation }[] = [];
     const release = (actual: Spent) =>
       Promise.all(held.map(async ({ budget, reservation }) => ({ budget, used: await reservation.settle(actual) })));
@@ -129,7 +138,7 @@ export class Budgets {
       });
       if ('exceeded' in result) {
         await release(NOTHING);
-        return { refused: exceededText(budget.name, result.exceeded) };
+        return { refused: exceededText(budget.name, result.exceeded), remedy: budget.remedy };
       }
       held.push({ budget, reservation: result.reservation });
     }

@@ -148,21 +148,23 @@ async function reserve(
   bytes: number,
 ) {
   if (budgets.money && model.price === null)
-    throw new ModelRefusal(
-      'budget',
+    throw spent(
       403,
       'model_unpriced',
       `${provider.name}/${model.name} has no price, and the policy counts money: cordon providers add can state one`,
+      'state what it costs: cordon providers add … --price, or `price` in providers.yaml',
     );
   const most = operation === 'count' ? { nanoUsd: 0, tokens: 0, requests: 1 } : mostSpent(ask, model, bytes);
   const result = await budgets.reserve(most);
   if ('reservation' in result) return result.reservation;
-  throw new ModelRefusal(
-    'budget',
-    429,
-    'budget_exceeded',
-    `${result.refused}; this request could use up to ${most.tokens} tokens`,
-  );
+  const message = `${result.refused}; this request could use up to ${most.tokens} tokens`;
+  throw spent(429, 'budget_exceeded', message, result.remedy);
+}
+
+function spent(status: number, code: string, message: string, remedy: string): ModelRefusal {
+  const refusal = new ModelRefusal('budget', status, code, message);
+  refusal.remedy = remedy;
+  return refusal;
 }
 
 async function recorded<T>(append: () => Promise<T>): Promise<T> {

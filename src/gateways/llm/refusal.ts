@@ -10,6 +10,8 @@ export class ModelRefusal extends Error implements Problem {
   recorded = false;
   /** The caller has heard of it in the middle of its stream. */
   told = false;
+  /** What a person can do about it. */
+  remedy: string | null = null;
 
   constructor(result: ModelResult, status: number, code: string, message: string, options?: ErrorOptions) {
     super(message, options);

@@ -39,6 +39,8 @@ export interface ModelsOptions {
   readonly replay?: ModelReplay;
   /** Besides the run's own. */
   readonly budgets?: readonly Budget[];
+  /** Told of each request that a budget had no room for, before its caller is. */
+  readonly onSpent?: (refusal: ModelRefusal) => void;
   /** What the run used before, in a process that died. */
   readonly spent?: Spent;
   readonly clock: Clock;
@@ -80,6 +82,7 @@ class ModelServer implements Models {
   readonly #open = new Set<Promise<void>>();
   readonly #transport: Transport;
   readonly #intake: Intake;
+  readonly #onSpent: (refusal: ModelRefusal) => void;
 
   constructor(options: ModelsOptions) {
     const { policy, providers, aliases, chosen, clock, random = randomBytes } = options;
@@ -87,6 +90,7 @@ class ModelServer implements Models {
     this.token = `cordon-run-${Buffer.from(random(24)).toString('base64url')}`;
     const supply = new Supply(random);
     this.#token = Buffer.from(this.token);
+    this.#onSpent = (refusal) => options.onSpent?.(refusal);
     this.#transport = new Transport({ limits, ...options.network });
     this.#intake = new Intake(limits, policy.llm.maxRequest);
     const { defaultProvider, providers: allowed } = policy.llm;
@@ -255,6 +259,7 @@ class ModelServer implements Models {
       });
     } catch (error) {
       this.#recordProblem(wire, asked, error);
+      if (error instanceof ModelRefusal && error.result === 'budget') this.#onSpent(error);
       throw error;
     } finally {
       clearTimeout(late);

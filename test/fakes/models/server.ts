@@ -23,7 +23,7 @@ export interface Heard {
   readonly bytes: Buffer;
 }
 
-export type Script = readonly Turn[] | ((heard: Heard, index: number) => Turn);
+export type Script = readonly Turn[] | ((heard: Heard, index: number) => Turn | Promise<Turn>);
 
 const encoders: Readonly<Record<Protocol, Encoder>> = { chat, responses, messages, gemini };
 
@@ -74,7 +74,7 @@ export class ModelServer {
     const stream = protocol === 'gemini' ? url.includes('streamGenerateContent') : body.stream === true;
     const heard: Heard = { protocol, model, stream, headers: request.headers, url, body, bytes };
     const index = this.heard.push(heard) - 1;
-    const turn = typeof this.#script === 'function' ? this.#script(heard, index) : this.#script[index];
+    const turn = typeof this.#script === 'function' ? await this.#script(heard, index) : this.#script[index];
     await answer(turn ?? { text: 'nothing more to say' }, heard, response);
   }
 }
