@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { UsageError } from '../base/errors.ts';
 
 /** Bytes of one part, and of all together. */
-const LONGEST_PART = 256 * 1024;
+export const LONGEST_PART = 256 * 1024;
 const LONGEST = 1024 * 1024;
 const MOST_PARTS = 64;
 
@@ -20,6 +20,13 @@ const schema = z.array(part).max(MOST_PARTS);
 
 export type ContextPart = Readonly<z.output<typeof part>>;
 
+const SHORTER = { remedy: 'give what the task needs of it; the agent reads files of the repository by itself' };
+
+/** Of a part that was not read to its end. */
+export function tooLong(source: string): UsageError {
+  return new UsageError(`the task's context: ${source} has more than ${LONGEST_PART} bytes`, SHORTER);
+}
+
 /** Strict and bounded. Throws `UsageError`, which names the part. */
 export function contextParts(value: unknown): readonly ContextPart[] {
   const parsed = schema.safeParse(value);
@@ -34,9 +41,7 @@ export function contextParts(value: unknown): readonly ContextPart[] {
     if (bytes > LONGEST_PART || all > LONGEST) {
       const what = bytes > LONGEST_PART ? `has ${bytes} bytes` : `makes it ${all} bytes together`;
       const most = bytes > LONGEST_PART ? LONGEST_PART : LONGEST;
-      throw new UsageError(`the task's context: ${source ?? kind} ${what}, more than ${most}`, {
-        remedy: 'give what the task needs of it; the agent reads files of the repository by itself',
-      });
+      throw new UsageError(`the task's context: ${source ?? kind} ${what}, more than ${most}`, SHORTER);
     }
   }
   return parsed.data;

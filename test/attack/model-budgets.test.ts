@@ -52,7 +52,7 @@ describe('answers that nobody waits for', () => {
       return actual;
     };
     const limits = { usd: null, tokens: 1_000_000, requests: null };
-    const shared = { name: 'ours', limits, reserve: async () => ({ reservation: { settle } }) };
+    const shared = { name: 'ours', limits, remedy: 'wait', reserve: async () => ({ reservation: { settle } }) };
     const open = await scene(thinking, { budgets: [shared] });
     const asked = open.post(CHAT, { ...hello, max_tokens: 4000 }).catch(() => null);
     await expect.poll(() => open.upstream.heard.length).toBe(1);
