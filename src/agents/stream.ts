@@ -68,7 +68,17 @@ export class AgentStream {
       this.#reader.onOther(line.slice(0, 4096));
       return;
     }
-    for (const step of this.#parser.line(value)) this.#reader.onStep(bounded(step));
+    for (const step of this.#steps(value)) this.#reader.onStep(bounded(step));
+  }
+
+  #steps(value: unknown): readonly AgentStep[] {
+    try {
+      return this.#parser.line(value);
+    } catch {
+      // Nested so deeply that no text can be made of it.
+      this.unread++;
+      return [];
+    }
   }
 }
 

@@ -121,6 +121,11 @@ describe('what models get wrong', () => {
   test.each([
     ['an unknown tool', call('bash', { command: 'ls' }), 'there is no tool bash: there are shell, read'],
     ['no JSON', call('shell', '{"command": '), 'the arguments of shell are no JSON'],
+    [
+      'nested without end',
+      call('read', `{"path": ${'['.repeat(5_000)}${']'.repeat(5_000)}}`),
+      'the arguments of read are nested deeper than 100 levels',
+    ],
     ['a field too many', call('read', { path: 'a', lines: 3 }), 'the arguments of read are wrong'],
     ['a wrong type', call('shell', { command: 3 }), 'command:'],
     ['a NUL', call('shell', { command: 'echo \0' }), 'must not contain a NUL character'],

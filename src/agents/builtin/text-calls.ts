@@ -58,8 +58,12 @@ function read(text: string, tools: ReadonlySet<string>): Omit<AskedCall, 'id'>[]
   } catch {
     return [];
   }
-  const found = (Array.isArray(value) ? value : [value]).map((one) => callOf(one, tools));
-  return found.every((one) => one !== null) ? found : [];
+  try {
+    const found = (Array.isArray(value) ? value : [value]).map((one) => callOf(one, tools));
+    return found.every((one) => one !== null) ? found : [];
+  } catch {
+    return []; // nested so deeply that it cannot be written again
+  }
 }
 
 function callOf(value: unknown, tools: ReadonlySet<string>): Omit<AskedCall, 'id'> | null {

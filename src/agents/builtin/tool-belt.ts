@@ -39,6 +39,8 @@ interface Surroundings {
 export const OTHERS = '__';
 
 const BRIEF = 200;
+/** Of nesting in arguments: what records and shows them must not run out of stack. */
+const MOST_LEVELS = 100;
 
 /** The one way to a tool: read, decided upon, recorded, done, recorded. */
 export class ToolBelt {
@@ -112,9 +114,16 @@ function readCall(
   } catch (error) {
     return { why: `the arguments of ${tool.name} are no JSON: ${(error as Error).message.slice(0, 200)}` };
   }
+  if (deeper(value, MOST_LEVELS))
+    return { why: `the arguments of ${tool.name} are nested deeper than ${MOST_LEVELS} levels` };
   const parsed = tool.schema.safeParse(value);
   if (parsed.success) return { tool, input: parsed.data };
   return { why: `the arguments of ${tool.name} are wrong: ${problems(parsed.error)}` };
+}
+
+function deeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((item) => deeper(item, levels - 1));
 }
 
 function problems(error: z.ZodError): string {

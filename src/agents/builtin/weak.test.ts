@@ -94,6 +94,11 @@ test('two hundred steps in a small window: the task stays, calls keep their resu
 });
 let count = 0;
 
+test('arguments nested so deeply that they cannot be written again are none', () => {
+  const text = `{"tool": "read", "arguments": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
+  expect(callsInText(text, new Set(['read']))).toEqual({ calls: [], rest: text });
+});
+
 // With an expression that goes to the end of the text for each of them, this took longer than a test may.
 test('tags that are opened and never closed are read in one pass', () => {
   const one = '<tool_call>{"name": "read", "arguments": {"path": "a"}}</tool_call>';
