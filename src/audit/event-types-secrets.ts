@@ -71,7 +71,7 @@ export const secretSpecs = {
     phase: 'fact',
     resource: () => z.strictObject({ secret: secretName, runs: z.array(text), unanswered: z.array(text) }),
   },
-  /** A placeholder where it has no business, or one that is not this run's. */
+  /** A placeholder where it has no business, or one that is not this run's; or a value in what its host answered. */
   'secret.alarm': {
     phase: 'fact',
     resource: () =>

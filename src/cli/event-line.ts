@@ -166,7 +166,7 @@ function crossing(event: AuditEvent): string {
     case 'secret.revoked':
       return `${event.resource.secret}, runs cut: ${event.resource.runs.join(', ') || 'none'}`;
     case 'secret.alarm':
-      return `placeholder of ${event.resource.secret} ${event.resource.where}: ${event.resource.what}`;
+      return `${event.resource.secret} in ${event.resource.where}: ${event.resource.what}`;
     case 'audit.exported':
       return `${event.resource.records} records to ${event.resource.target}`;
     case 'audit.recovered':

@@ -193,11 +193,9 @@ export class Broker {
     return this.#placeholders.watch((placeholder) => onFound(this.#sighting(placeholder)));
   }
 
-  /** Records that a placeholder was seen where it must not be. */
-  async alarm(run: string, sighting: Sighting, where: string, host: string | null): Promise<void> {
+  /** Records that a placeholder was seen where it must not be, or `what` else. */
+  async alarm(run: string, sighting: Sighting, where: string, host: string | null, what = of(sighting, run)) {
     const { name, grant } = sighting;
-    const what =
-      grant === null ? 'not given out by this process' : grant.run === run ? 'of this run' : `of run ${grant.run}`;
     await this.#options.record({
       type: 'secret.alarm',
       run,
@@ -333,6 +331,11 @@ export class Broker {
 
 function grantedEvent({ id, name, run, use }: Grant, { source, version }: SecretEntry): SecretEvent {
   return { type: 'secret.granted', run, resource: { secret: name, grant: id, use: shownUse(use), source, version } };
+}
+
+function of({ grant }: Sighting, run: string): string {
+  if (grant === null) return 'a placeholder not given out by this process';
+  return grant.run === run ? 'a placeholder of this run' : `a placeholder of run ${grant.run}`;
 }
 
 function denied(message: string): PolicyDeniedError {

@@ -1,5 +1,6 @@
 import { ConflictError, CordonError } from '../base/errors.ts';
 import type { Broker, Grant, Sighting } from './broker.ts';
+import { type AnswerWatch, Repeats } from './repeats.ts';
 import type { RunFacts } from './scopes.ts';
 import { placeOf, type SecretUse, samePlace } from './use.ts';
 
@@ -28,6 +29,7 @@ export type Applied = { readonly set: readonly HeaderField[] } | { readonly refu
 export class RunSecrets {
   readonly #broker: Broker;
   readonly #run: RunFacts;
+  readonly #repeats = new Repeats();
 
   constructor(broker: Broker, run: RunFacts) {
     this.#broker = broker;
@@ -62,9 +64,11 @@ export class RunSecrets {
       return { refuse: refusal(stray.sighting, stray.where) };
     }
     const set: HeaderField[] = [];
-    for (const { id, use } of this.grants(request.host)) {
+    for (const grant of this.grants(request.host)) {
+      const { id, use } = grant;
       try {
         const { header, value } = await this.#broker.resolve(id, this.#run.id, request.host);
+        this.#repeats.add(grant, value.reveal());
         set.push({ name: canonicalName(header), lower: header, value: value.reveal().toString('latin1') });
       } catch (error) {
         if (!(error instanceof CordonError) || error.code === 'audit_unavailable') throw error;
@@ -88,6 +92,14 @@ export class RunSecrets {
       watch(piece, last);
       return found;
     };
+  }
+
+  /** For what a host answers: it must not repeat a value that was sent to it. Null where none was. */
+  watchAnswer(host: string): AnswerWatch | null {
+    const what = 'the value itself, repeated by its host';
+    const alarm = (grant: Grant, where: string) =>
+      this.#broker.alarm(this.#run.id, { name: grant.name, grant }, where, host, what);
+    return this.#repeats.watch(host, alarm);
   }
 
   #strayIn({ host, path, query, headers }: OutgoingRequest): { sighting: Sighting; where: string } | null {

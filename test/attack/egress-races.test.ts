@@ -24,6 +24,7 @@ beforeAll(async () => {
       wants: () => false,
       apply: async () => ({ set: [{ name: 'Authorization', lower: 'authorization', value: VALUE }] }),
       watchBody: () => () => false,
+      watchAnswer: () => null,
     },
   });
 });

@@ -363,6 +363,7 @@ describe('in the body of a request', () => {
       secrets: {
         wants: () => false,
         apply: async () => ({ set: [] }),
+        watchAnswer: () => null,
         watchBody: (_host, onFailure) => () => {
           onFailure(new Error('disk full'));
           return true;

@@ -476,6 +476,7 @@ describe('secrets', () => {
           return { set: [{ name: 'Authorization', lower: 'authorization', value: 'Bearer real' }] };
         },
         watchBody: () => () => false,
+        watchAnswer: () => null,
       },
     });
     try {

@@ -316,6 +316,7 @@ describe('npm', () => {
         return host === 'inspected.example' ? { set: [{ ...own, value: 'Bearer real' }] } : { refuse: 'elsewhere' };
       },
       watchBody: () => () => false,
+      watchAnswer: () => null,
     };
     scene = await openScene({ policyText: POLICY, secrets });
     instead = ({ headers }) => (headers.authorization === 'Bearer real' ? undefined : { status: 401, body: '{}' });

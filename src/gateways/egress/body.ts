@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { Sieve } from './answer-secrets.ts';
 import type { Framing } from './head.ts';
 import { type Inlet, send } from './inlet.ts';
 import { Refusal } from './refusal.ts';
@@ -63,6 +64,30 @@ export async function* bodyParts(from: Inlet, framing: Framing): AsyncGenerator<
   }
 }
 
+/** As {@link relayBody}, with what `sieve` lets on of each piece; it may hold some back until the next. */
+export async function relaySieved(
+  from: Inlet,
+  to: Duplex,
+  framing: Framing,
+  count: (bytes: number) => void,
+  look: PatientLook,
+  sieve: Sieve,
+): Promise<void> {
+  for await (const part of bodyParts(from, framing)) {
+    count(part.length);
+    await look(part, false);
+    for (const piece of await sieve(part, false)) if (piece.length > 0) await sendPart(to, framing, piece);
+  }
+  await look(NOTHING, true);
+  for (const piece of await sieve(NOTHING, true)) if (piece.length > 0) await sendPart(to, framing, piece);
+  if (framing.kind === 'chunked') await send(to, '0\r\n\r\n');
+}
+
+function sendPart(to: Duplex, framing: Framing, part: Buffer): Promise<void> | undefined {
+  if (framing.kind !== 'chunked') return send(to, part);
+  return send(to, Buffer.concat([Buffer.from(`${part.length.toString(16)}\r\n`), part, Buffer.from('\r\n')]));
+}
+
 /** As {@link relayBody}, one piece behind: the last goes on when the watch has ended well. */
 export async function relayWatched(
   from: Inlet,
@@ -70,20 +95,20 @@ export async function relayWatched(
   framing: Framing,
   count: (bytes: number) => void,
   watch: BodyWatch,
+  sieve: Sieve = (part) => [part],
 ): Promise<void> {
-  const pass = (part: Buffer) =>
-    framing.kind === 'chunked'
-      ? send(to, Buffer.concat([Buffer.from(`${part.length.toString(16)}\r\n`), part, Buffer.from('\r\n')]))
-      : send(to, part);
+  const pass = async (part: Buffer, last: boolean) => {
+    for (const piece of await sieve(part, last)) if (piece.length > 0) await sendPart(to, framing, piece);
+  };
   let held: Buffer | null = null;
   for await (const part of bodyParts(from, framing)) {
     count(part.length);
     await watch.take(part);
-    if (held !== null) await pass(held);
+    if (held !== null) await pass(held, false);
     held = part;
   }
   await watch.end();
-  if (held !== null) await pass(held);
+  await pass(held ?? NOTHING, true);
   if (framing.kind === 'chunked') await send(to, '0\r\n\r\n');
 }
 

@@ -1,7 +1,8 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PolicyAction } from '../../policy/index.ts';
-import { type BodyWatch, type PatientLook, relayBody, relayWatched } from './body.ts';
+import { answerSieve, checkAnswerHead, lookInsideAnswer } from './answer-secrets.ts';
+import { type BodyWatch, type PatientLook, relayBody, relaySieved, relayWatched } from './body.ts';
 import { type Gateway, mustInspect } from './gateway.ts';
 import { type Framing, type Header, parseResponseHead, type RequestHead, type ResponseHead } from './head.ts';
 import { type Inlet, send } from './inlet.ts';
@@ -171,20 +172,21 @@ async function transfer(
   );
   if (head.framing.kind !== 'none') process.nextTick(() => link.stream.uncork());
   try {
-    const response = await finalResponse(x, head, link, crossing);
+    const response = await finalResponse(x, head, target, link, crossing);
     crossing.status = response.status;
     if (response.status === 101) {
       onStart();
       await send(x.guest.stream, responseBytes(response, false));
       const looks = x.gateway.secrets === null ? null : () => watchBody(x.gateway, target);
-      await joinUpgraded(x.guest, link.inlet, crossing, x.gateway.limits, looks);
+      const sieve = answerSieve(x.gateway, target);
+      await joinUpgraded(x.guest, link.inlet, crossing, x.gateway.limits, looks, sieve);
       return false;
     }
     const keepAlive = head.keepAlive && response.framing.kind !== 'close' && (sent || head.framing.kind === 'none');
     const watch = judged.packages?.answer(response, crossing.token) ?? null;
     onStart();
     const recorded = asked === null ? null : (tape?.record(head.method, url, asked) ?? null);
-    const passing = respond(x.guest.stream, link, response, keepAlive, crossing, watch, recorded);
+    const passing = respond(x, target, link, response, keepAlive, crossing, watch, recorded);
     await passing.finally(() => recorded?.end({ complete: false }));
     if (head.framing.kind === 'none' || sent) await sending;
     if (!response.keepAlive || !keepAlive) x.upstream.drop();
@@ -206,7 +208,13 @@ function hides(x: Exchange, head: RequestHead, header: Header): boolean {
   return x.gateway.secrets !== null && head.upgrade !== null && header.lower === 'sec-websocket-extensions';
 }
 
-async function finalResponse(x: Exchange, head: RequestHead, link: Link, crossing: Crossing): Promise<ResponseHead> {
+async function finalResponse(
+  x: Exchange,
+  head: RequestHead,
+  target: RequestTarget,
+  link: Link,
+  crossing: Crossing,
+): Promise<ResponseHead> {
   for (let interim = 0; interim <= MAX_INTERIM; interim++) {
     const bytes = await readResponse(x, link);
     if (bytes === null) {
@@ -215,6 +223,7 @@ async function finalResponse(x: Exchange, head: RequestHead, link: Link, crossin
       throw new Refusal(link.uses > 1 ? 'guest_ended' : 'upstream_ended', `${link.key} closed the connection`);
     }
     crossing.down(bytes.length);
+    await checkAnswerHead(x.gateway, target, bytes);
     const response = parseResponseHead(bytes, head.method);
     if (!response.ok) throw new Refusal('upstream_malformed', `${link.key} answered with ${response.message}`);
     if (response.value.status === 101 && head.upgrade !== null) return response.value;
@@ -244,7 +253,8 @@ async function readResponse(x: Exchange, link: Link): Promise<Buffer | null> {
 }
 
 async function respond(
-  guest: Duplex,
+  { gateway, guest: { stream: guest } }: Exchange,
+  target: RequestTarget,
   link: Link,
   response: ResponseHead,
   keepAlive: boolean,
@@ -258,15 +268,36 @@ async function respond(
   process.nextTick(() => guest.uncork());
   await send(guest, responseBytes(response, keepAlive));
   const count = (bytes: number) => crossing.down(bytes);
-  if (watch === null) await relayBody(link.inlet, guest, response.framing, count, look);
-  else await relayWatched(link.inlet, guest, response.framing, count, look === undefined ? watch : both(watch, look));
+  const { inlet } = link;
+  const { framing } = response;
+  const sieve = answerSieve(gateway, target);
+  const seen = inTurn(look, lookInsideAnswer(gateway, target, response));
+  if (watch !== null)
+    await relayWatched(
+      inlet,
+      guest,
+      framing,
+      count,
+      seen === undefined ? watch : both(watch, seen),
+      sieve ?? undefined,
+    );
+  else if (sieve !== null) await relaySieved(inlet, guest, framing, count, seen ?? (() => {}), sieve);
+  else await relayBody(inlet, guest, framing, count, seen);
   recorded?.end({ complete: true });
+}
+
+function inTurn(first: PatientLook | undefined, second: PatientLook | undefined): PatientLook | undefined {
+  if (first === undefined || second === undefined) return first ?? second;
+  return async (piece, last) => {
+    await first(piece, last);
+    await second(piece, last);
+  };
 }
 
 function both(watch: BodyWatch, look: PatientLook): BodyWatch {
   return {
-    take(part) {
-      watch.take(part);
+    async take(part) {
+      await watch.take(part);
       return look(part, false);
     },
     end: () => watch.end(),

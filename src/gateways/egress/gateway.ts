@@ -37,6 +37,18 @@ export interface SecretHook {
    * must not go there; that piece goes no further. `onFailure` is told when this cannot be recorded.
    */
   watchBody(host: string, onFailure: (error: unknown) => void): (piece: Buffer, last: boolean) => boolean;
+  /** For what a host answers; null where no value was sent to it. */
+  watchAnswer(host: string): AnswerWatch | null;
+}
+
+/** The bytes of an answer, in order, on their way to the guest. */
+export interface AnswerWatch {
+  /** What can go on: all but what may be the beginning of a value. Nothing of it may, once `repeated` is set. */
+  pass(piece: Buffer, last: boolean): readonly Buffer[];
+  /** The name of the secret whose value is in what was passed; null while there is none. */
+  readonly repeated: string | null;
+  /** Resolves when it is in the record that the host repeated it; rejects when it cannot be. */
+  alarm(where: string): Promise<void>;
 }
 
 export interface SecretRequest extends Target {

@@ -13,6 +13,7 @@ export interface OutgoingHead extends Target {
   readonly headers: readonly Header[];
 }
 
+const PLAIN: Header = { name: 'Accept-Encoding', lower: 'accept-encoding', value: 'identity' };
 const ECHOES = new Set(['TRACE', 'TRACK']);
 
 /** Where a host is expected to speak plain HTTP. The guest chooses how it speaks: on other ports it could lay open what TLS would hide. */
@@ -42,7 +43,10 @@ export async function withSecrets(gateway: Gateway, request: OutgoingHead): Prom
   const answer = await gateway.secrets.apply(request);
   if ('refuse' in answer) throw new Refusal('secret_refused', answer.refuse, { host, port });
   const names = new Set(answer.set.map((header) => header.lower));
-  return [...headers.filter((header) => !names.has(header.lower)), ...answer.set];
+  if (names.size === 0) return headers;
+  // A value that the host repeats is to be found in what it answers.
+  names.add('accept-encoding');
+  return [...headers.filter((header) => !names.has(header.lower)), ...answer.set, PLAIN];
 }
 
 /** For what a guest sends after a head: throws `Refusal` at the piece that holds a placeholder. Undefined where nobody looks. */

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Sieve } from './answer-secrets.ts';
 import { checkProtocols, checkServerName, readClientHello } from './client-hello.ts';
 import type { Inlet } from './inlet.ts';
 import type { Crossing } from './ledger.ts';
@@ -57,7 +58,7 @@ export interface Guard {
 
 /**
  * Carries bytes both ways until both have ended, or the crossing is cut. `checked`: how many of the guest's bytes need no
- * guard. Resolves when the outcome is recorded.
+ * guard; `sieve`: sees what the host sends. Resolves when the outcome is recorded.
  */
 export function joinTunnel(
   inlet: Inlet,
@@ -66,6 +67,7 @@ export function joinTunnel(
   guard: Guard | null,
   crossing: Crossing,
   limits: EgressLimits,
+  sieve: Sieve | null = null,
 ): Promise<void> {
   const guest = inlet.stream as Socket;
   return new Promise((resolve) => {
@@ -108,12 +110,21 @@ export function joinTunnel(
     outward(rest.subarray(0, checked));
     guarded(rest.subarray(checked));
     guest.on('data', guarded);
-    const inward = carry(upstream, guest, (bytes) => crossing.down(bytes));
+    const arrived = carry(upstream, guest, (bytes) => crossing.down(bytes));
+    let stopped = false;
+    const inward = (chunk: Buffer, last = false) => {
+      if (stopped) return;
+      const pieces = sieve === null ? [chunk] : sieve(chunk, last);
+      if (!(pieces instanceof Promise)) return pieces.forEach(arrived);
+      stopped = true;
+      pieces.catch((error) => finish(asRefusal(error)));
+    };
     upstream.on('data', (chunk: Buffer) => {
       if (guard?.done === false) guard.answered?.(chunk);
       inward(chunk);
     });
     const ended = (to: Socket) => () => {
+      if (to === guest && sieve !== null) inward(Buffer.alloc(0), true);
       to.end();
       if (--open === 0) return finish(null, true);
       // One side has said all: the other may finish its sentence, and not hold the line.

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Sieve } from './answer-secrets.ts';
 import type { Look } from './body.ts';
 import type { Inlet } from './inlet.ts';
 import type { Crossing } from './ledger.ts';
@@ -8,7 +9,7 @@ import { type Guard, joinTunnel } from './tunnel.ts';
 
 /**
  * After 101 the connection carries frames, which nobody judges: that is why a rule has to name WebSockets. Where a run
- * has secrets, what `looks` makes sees what the guest sends in them.
+ * has secrets, what `looks` makes sees what the guest sends in them, and `sieve` what the host does.
  */
 export function joinUpgraded(
   guest: Inlet,
@@ -16,13 +17,14 @@ export function joinUpgraded(
   crossing: Crossing,
   limits: EgressLimits,
   looks: (() => Look | undefined) | null,
+  sieve: Sieve | null,
 ): Promise<void> {
   const early = host.release();
   const upstream = host.stream as Socket;
   if (early.length > 0) upstream.unshift(early);
   const [messages, control] = [looks?.(), looks?.()];
   const guard = messages === undefined || control === undefined ? null : new FrameGuard(messages, control);
-  return joinTunnel(guest, upstream, 0, guard, crossing, limits);
+  return joinTunnel(guest, upstream, 0, guard, crossing, limits, sieve);
 }
 
 const CONTROL = 8;

@@ -1,0 +1,61 @@
+import type { PatientLook } from './body.ts';
+import { lookInside } from './compressed.ts';
+import type { AnswerWatch, Gateway } from './gateway.ts';
+import type { ResponseHead } from './head.ts';
+import { Refusal } from './refusal.ts';
+import type { Target } from './target.ts';
+
+/** Lets an answer's bytes on, in order, and holds back what may be the beginning of a value that was sent. Throws `Refusal`. */
+export type Sieve = (piece: Buffer, last: boolean) => readonly Buffer[] | Promise<readonly Buffer[]>;
+
+/** For the body of an answer of a host to which a secret's value went; null where none did. */
+export function answerSieve(gateway: Gateway, target: Target): Sieve | null {
+  const watch = gateway.secrets?.watchAnswer(target.host) ?? null;
+  if (watch === null) return null;
+  return (piece, last) => {
+    const pieces = watch.pass(piece, last);
+    return watch.repeated === null ? pieces : refuse(gateway, target, watch, 'body');
+  };
+}
+
+/** Throws `Refusal` for the head of an answer, or of an interim one, with a value in it. */
+export async function checkAnswerHead(gateway: Gateway, target: Target, head: Buffer): Promise<void> {
+  const watch = gateway.secrets?.watchAnswer(target.host) ?? null;
+  watch?.pass(head, true);
+  if (watch !== null && watch.repeated !== null) await refuse(gateway, target, watch, 'head');
+}
+
+/**
+ * Where an answer comes compressed although it was asked for as it is: a look at what it stands for, as far as that can be told.
+ * Undefined where there is nothing to look for, or no compression.
+ */
+export function lookInsideAnswer(gateway: Gateway, target: Target, { headers }: ResponseHead): PatientLook | undefined {
+  const watch = gateway.secrets?.watchAnswer(target.host) ?? null;
+  if (watch === null || !headers.some(({ lower }) => lower === 'content-encoding')) return undefined;
+  const inside = (piece: Buffer, last: boolean) => void watch.pass(piece, last);
+  let look: PatientLook | null = null;
+  try {
+    look = lookInside(
+      headers,
+      () => {},
+      () => inside,
+    );
+  } catch {
+    // In two codings: nothing is known of it.
+  }
+  return async (piece, last) => {
+    try {
+      await look?.(piece, last);
+    } catch {
+      look = null; // it is not what its head says, or very long
+    }
+    if (watch.repeated !== null) await refuse(gateway, target, watch, 'body');
+  };
+}
+
+async function refuse(gateway: Gateway, { host, port }: Target, watch: AnswerWatch, part: string): Promise<never> {
+  await watch.alarm(`the ${part} of an answer`).catch(() => gateway.ledger.broken());
+  const what = `${host} repeats the value of ${watch.repeated} in the ${part} of its answer`;
+  const remedy = 'the value stays outside the sandbox: ask this host for something else';
+  throw new Refusal('secret_refused', what, { host, port, remedy });
+}
