@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { brotliCompressSync, constants, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Redactor } from '../../src/base/redact/index.ts';
 import {
@@ -277,6 +277,35 @@ describe('in the body of a request', () => {
     }
     expect(await answer).toMatch(/^HTTP\/1\.1 40[03] /);
     expect(bytesOutside()).not.toContain(mine.slice(9));
+  });
+
+  test('a few bytes that stand for much, on many connections, take no more memory than a few bodies', async () => {
+    const much = Buffer.alloc(48 * 1024 * 1024);
+    const { ZSTD_c_windowLog, ZSTD_c_compressionLevel, ZSTD_c_contentSizeFlag } = constants;
+    const params = { [ZSTD_c_windowLog]: 27, [ZSTD_c_compressionLevel]: 1, [ZSTD_c_contentSizeFlag]: 0 };
+    const head = (coding: string, length: number) =>
+      `POST http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nContent-Encoding: ${coding}\r\nContent-Length: ${length}\r\n\r\n`;
+    const begin = async (coding: string, body: Buffer) => {
+      const socket = await scene.open();
+      const answer = received(socket, /\r\n\r\n/);
+      socket.write(Buffer.concat([Buffer.from(head(coding, body.length)), body.subarray(0, -1)]));
+      return { socket, answer };
+    };
+    const wide = await begin('zstd', zstdCompressSync(much, { params }));
+    expect(await wide.answer).toMatch(/^HTTP\/1\.1 400 /);
+    const small = gzipSync('x');
+    const held = await Promise.all(Array.from({ length: 16 }, () => begin('gzip', small)));
+    await scene.until(() => scene.dialled.length >= 17);
+    const more = await Promise.race([
+      begin('gzip', small).then(({ answer }) => answer),
+      ...held.map(({ answer }) => answer),
+    ]);
+    expect(more).toMatch(/^HTTP\/1\.1 429 /);
+    for (const { socket } of held) socket.resetAndDestroy();
+    await scene.until(() => scene.closed.length >= 17);
+    const last = await begin('gzip', small);
+    last.socket.write(small.subarray(-1));
+    expect(await last.answer).toMatch(/^HTTP\/1\.1 200 /);
   });
 
   test('inside TLS', async () => {

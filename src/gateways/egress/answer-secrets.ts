@@ -2,6 +2,7 @@ import type { PatientLook } from './body.ts';
 import { lookInside } from './compressed.ts';
 import type { AnswerWatch, Gateway } from './gateway.ts';
 import type { ResponseHead } from './head.ts';
+import type { Crossing } from './ledger.ts';
 import { Refusal } from './refusal.ts';
 import type { Target } from './target.ts';
 
@@ -29,7 +30,12 @@ export async function checkAnswerHead(gateway: Gateway, target: Target, head: Bu
  * Where an answer comes compressed although it was asked for as it is: a look at what it stands for, as far as that can be told.
  * Undefined where there is nothing to look for, or no compression.
  */
-export function lookInsideAnswer(gateway: Gateway, target: Target, { headers }: ResponseHead): PatientLook | undefined {
+export function lookInsideAnswer(
+  gateway: Gateway,
+  target: Target,
+  { headers }: ResponseHead,
+  crossing: Crossing,
+): PatientLook | undefined {
   const watch = gateway.secrets?.watchAnswer(target.host) ?? null;
   if (watch === null || !headers.some(({ lower }) => lower === 'content-encoding')) return undefined;
   const inside = (piece: Buffer, last: boolean) => void watch.pass(piece, last);
@@ -39,6 +45,7 @@ export function lookInsideAnswer(gateway: Gateway, target: Target, { headers }: 
       headers,
       () => {},
       () => inside,
+      (decoder) => gateway.decoders.add(decoder, (close) => crossing.onEnd(close)),
     );
   } catch {
     // In two codings: nothing is known of it.
@@ -46,7 +53,8 @@ export function lookInsideAnswer(gateway: Gateway, target: Target, { headers }: 
   return async (piece, last) => {
     try {
       await look?.(piece, last);
-    } catch {
+    } catch (error) {
+      if (error instanceof Refusal && error.result === 'too_many') throw error;
       look = null; // it is not what its head says, or very long
     }
     if (watch.repeated !== null) await refuse(gateway, target, watch, 'body');

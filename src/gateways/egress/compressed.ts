@@ -7,8 +7,11 @@ import { Refusal } from './refusal.ts';
 /** Bytes that one body may become: what is searched costs time, and a few bytes can stand for gigabytes. */
 const MOST = 64 * 1024 * 1024;
 
+/** Binary logarithm of the largest window, in bytes: what RFC 9659 permits in a content coding. */
+const ZSTD_WINDOW = 23;
+
 /** `bytesWritten`: of what it was given, those that it decoded. */
-type Decoder = Transform & { readonly bytesWritten: number };
+export type Decoder = Transform & { readonly bytesWritten: number };
 
 /** RFC 9110 §8.4.1 and RFC 8878. `deflate` is zlib's format; some programs send it bare. */
 const CODINGS: Readonly<Record<string, (first: number) => Decoder>> = {
@@ -16,20 +19,46 @@ const CODINGS: Readonly<Record<string, (first: number) => Decoder>> = {
   'x-gzip': () => zlib.createGunzip(),
   deflate: (first) => ((first & 15) === 8 ? zlib.createInflate() : zlib.createInflateRaw()),
   br: () => zlib.createBrotliDecompress(),
-  zstd: () => zlib.createZstdDecompress(),
+  zstd: () => zlib.createZstdDecompress({ params: { [zlib.constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW } }),
 };
+
+/** Decoders that one run may have open at once: each takes the memory of its window, for a few bytes that say how large that is. */
+const MOST_DECODERS = 16;
+
+/** The decoders of one run's gateway. */
+export class Decoders {
+  readonly #open = new Set<Decoder>();
+
+  /** `onEnd`: told how to give the decoder up when nobody will feed it any more. Throws `Refusal` when there are too many. */
+  add(decoder: Decoder, onEnd: (close: () => void) => void): void {
+    if (this.#open.size >= MOST_DECODERS) {
+      decoder.destroy();
+      throw new Refusal('too_many', `more than ${MOST_DECODERS} compressed bodies at once`, {
+        remedy: 'send them one after the other, or as they are',
+      });
+    }
+    this.#open.add(decoder);
+    decoder.once('close', () => this.#open.delete(decoder));
+    onEnd(() => decoder.destroy());
+  }
+}
 
 /**
  * Looks at a body as it is, and where its head states one coding that is known here, at what it stands for as well. Throws
  * `Refusal` for a body that is not what its head says, and for one that becomes too long.
  */
-export function lookInside(headers: readonly Header[], look: Look, inside: () => Look): PatientLook {
+export function lookInside(
+  headers: readonly Header[],
+  look: Look,
+  inside: () => Look,
+  onOpen: (decoder: Decoder) => void,
+): PatientLook {
   const stated = (headerValue(headers, 'content-encoding') ?? '').toLowerCase().split(',');
   const codings = stated.map((coding) => coding.trim()).filter((coding) => coding !== '' && coding !== 'identity');
   const known = codings.filter((coding) => Object.hasOwn(CODINGS, coding));
   if (known.length === 0) return look;
   if (codings.length > 1) throw new Refusal('malformed', 'a body with two codings', { remedy: 'send it with one' });
-  const decode = new Decoded(known[0] as string, inside());
+  const decode = new Decoded(known[0] as string, inside(), onOpen);
   return async (piece, last) => {
     look(piece, last);
     await decode.write(piece, last);
@@ -39,14 +68,16 @@ export function lookInside(headers: readonly Header[], look: Look, inside: () =>
 class Decoded {
   readonly #coding: string;
   readonly #look: Look;
+  readonly #onOpen: (decoder: Decoder) => void;
   #decoder: Decoder | null = null;
   #failure: Error | null = null;
   #given = 0;
   #size = 0;
 
-  constructor(coding: string, look: Look) {
+  constructor(coding: string, look: Look, onOpen: (decoder: Decoder) => void) {
     this.#coding = coding;
     this.#look = look;
+    this.#onOpen = onOpen;
   }
 
   async write(piece: Buffer, last: boolean): Promise<void> {
@@ -75,6 +106,7 @@ class Decoded {
 
   #open(first: number): Decoder {
     const decoder = (CODINGS[this.#coding] as (first: number) => Decoder)(first);
+    this.#onOpen(decoder);
     decoder.on('error', (error: Error) => {
       this.#failure ??= error;
     });

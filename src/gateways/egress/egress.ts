@@ -6,6 +6,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { EffectivePolicy } from '../../policy/index.ts';
 import type { OwnRequest, OwnResponse } from './ask.ts';
 import { type Authority, createAuthority, ONE_HANDSHAKE } from './authority.ts';
+import { Decoders } from './compressed.ts';
 import { type Connector, openDialer, type Resolver, systemConnector, systemResolver } from './dial.ts';
 import { answerDns, serveDns } from './dns.ts';
 import type { Gateway, SecretHook } from './gateway.ts';
@@ -116,6 +117,7 @@ class EgressGateway implements Egress {
             ? direct
             : throughProxy(upstreamProxy, direct, resolver, connect, this.#limits.connectTime),
       limits: this.#limits,
+      decoders: new Decoders(),
       secrets: options.secrets ?? null,
       packages: null,
       tape: options.tape ?? null,

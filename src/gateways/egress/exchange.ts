@@ -149,7 +149,7 @@ async function transfer(
   });
   const { tape } = x.gateway;
   const asked = tape === null ? null : new AskedBody(head);
-  const watching = head.framing.kind === 'none' ? undefined : watchRequest(x.gateway, target, head.headers);
+  const watching = head.framing.kind === 'none' ? undefined : watchRequest(x.gateway, target, head.headers, crossing);
   const look = asked?.before(watching) ?? watching;
   const url = urlOf(x.scheme, target, judged.path);
   if (tape?.playing === true && asked !== null)
@@ -271,7 +271,7 @@ async function respond(
   const { inlet } = link;
   const { framing } = response;
   const sieve = answerSieve(gateway, target);
-  const seen = inTurn(look, lookInsideAnswer(gateway, target, response));
+  const seen = inTurn(look, lookInsideAnswer(gateway, target, response, crossing));
   if (watch !== null)
     await relayWatched(
       inlet,

@@ -1,5 +1,6 @@
 import type { SecureContext } from 'node:tls';
 import type { Authority } from './authority.ts';
+import type { Decoders } from './compressed.ts';
 import type { Dialer } from './dial.ts';
 import type { Header } from './head.ts';
 import type { Ledger, Unjudged } from './ledger.ts';
@@ -13,6 +14,7 @@ export interface Gateway {
   readonly ledger: Ledger;
   readonly dialer: Dialer;
   readonly limits: EgressLimits;
+  readonly decoders: Decoders;
   readonly secrets: SecretHook | null;
   /** Null where the policy names no registry. */
   readonly packages: PackageHook | null;

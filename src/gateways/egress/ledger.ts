@@ -238,6 +238,7 @@ export class Crossing {
   readonly #started: number;
   #budgets: readonly Budget[] | null = null;
   #cutters: ((refusal: Refusal) => void)[] = [];
+  readonly #enders: (() => void)[] = [];
   #cause: Refusal | null = null;
 
   constructor(ledger: Ledger, target: Target, token: unknown, decision: Decision, clock: Clock) {
@@ -253,6 +254,12 @@ export class Crossing {
   onCut(cutter: (refusal: Refusal) => void): void {
     if (this.#cause !== null) cutter(this.#cause);
     else this.#cutters.push(cutter);
+  }
+
+  /** What is given up when it is over, however it ended. Called at once when it is. */
+  onEnd(ender: () => void): void {
+    if (this.#ended) ender();
+    else this.#enders.push(ender);
   }
 
   /** Ends it whatever it is doing: revocation, budget, time, the run's end. */
@@ -297,6 +304,7 @@ export class Crossing {
     if (this.#ended) return;
     this.#ended = true;
     this.#cutters = [];
+    for (const after of this.#enders.splice(0)) after();
     this.#ledger.closed(this, this.token, {
       ...this.target,
       address: this.address,

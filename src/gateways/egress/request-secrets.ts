@@ -1,7 +1,8 @@
 import type { Look, PatientLook } from './body.ts';
-import { lookInside } from './compressed.ts';
+import { type Decoder, lookInside } from './compressed.ts';
 import type { Gateway } from './gateway.ts';
 import type { Header } from './head.ts';
+import type { Crossing } from './ledger.ts';
 import { Refusal } from './refusal.ts';
 import type { Target } from './target.ts';
 
@@ -60,7 +61,14 @@ export function watchBody(gateway: Gateway, { host, port }: Target): Look | unde
 }
 
 /** The same for a request's body, also in what it stands for where its head says that it is compressed. Throws `Refusal`. */
-export function watchRequest(gateway: Gateway, target: Target, headers: readonly Header[]): PatientLook | undefined {
+export function watchRequest(
+  gateway: Gateway,
+  target: Target,
+  headers: readonly Header[],
+  crossing: Crossing,
+): PatientLook | undefined {
   const look = watchBody(gateway, target);
-  return look === undefined ? undefined : lookInside(headers, look, () => watchBody(gateway, target) ?? look);
+  if (look === undefined) return undefined;
+  const onOpen = (decoder: Decoder) => gateway.decoders.add(decoder, (close) => crossing.onEnd(close));
+  return lookInside(headers, look, () => watchBody(gateway, target) ?? look, onOpen);
 }
