@@ -62,12 +62,17 @@ export function matchPath(glob: Glob, path: string): boolean {
   return name === glob.text || name.startsWith(`${glob.text}/`);
 }
 
+/**
+ * A name as file systems compare it that know no letter case: by capitals and back, so that `ſ` is `s` and `ß` is `ss`, as macOS has it;
+ * composed.
+ */
+export function foldName(name: string): string {
+  return name.normalize('NFC').toUpperCase().toLowerCase().normalize('NFC');
+}
+
 /** For protection: letter case does not matter either, because on macOS and Windows it names the same file. */
 export function matchPathFolded(glob: Glob, path: string): boolean {
-  return matchPath(
-    { ...glob, text: glob.text.toLowerCase(), segments: glob.segments.map((s) => s.toLowerCase()) },
-    path.toLowerCase(),
-  );
+  return matchPath({ ...glob, text: foldName(glob.text), segments: glob.segments.map(foldName) }, foldName(path));
 }
 
 /** One list of globs per layer: a path is in when every layer's list has it. An empty list has nothing. */

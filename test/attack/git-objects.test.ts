@@ -175,6 +175,14 @@ describe('what the inspection refuses', () => {
       act: (guest) => guest.commitTree(withEntry(guest, '100644', 'z\u202egpj.exe', file(guest))),
       why: /invisible/,
     },
+    'a link and a folder that are one name on macOS, which knows the long s': {
+      act: (guest) => {
+        link(guest, 'hook\u017f', 'docs');
+        guest.git('update-index', '--add', '--cacheinfo', `100755,${file(guest)},hooks/post-checkout`);
+        guest.commitTree(guest.git('write-tree'));
+      },
+      why: /one name on other systems/,
+    },
     'a link and a folder that are one name on macOS': {
       act: (guest) => {
         link(guest, 'A', 'docs');

@@ -384,7 +384,13 @@ describe('a placeholder', () => {
     expect(alarm).toMatchObject({
       type: 'secret.alarm',
       run: run.id,
-      resource: { secret: 'A', grant: theirs.id, where: 'body', host: 'evil.example', what: `a placeholder of run ${other.id}` },
+      resource: {
+        secret: 'A',
+        grant: theirs.id,
+        where: 'body',
+        host: 'evil.example',
+        what: `a placeholder of run ${other.id}`,
+      },
     });
     expect(JSON.stringify(events)).not.toContain(theirs.placeholder.slice(-26));
     expect(JSON.stringify(events)).not.toContain(VALUE);

@@ -1,6 +1,7 @@
 import { LimitError } from '../../base/errors.ts';
 import type { ObjectReader } from '../../base/git-objects.ts';
 import { safeText } from '../../base/term.ts';
+import { foldName } from '../../policy/paths.ts';
 import type { Finding } from './checks.ts';
 import type { CommitFacts } from './commits.ts';
 import { isActedUpon, linkProblem, pathText } from './names.ts';
@@ -127,7 +128,7 @@ async function judgeLink(
   if (problem !== null) add('refuse', `${problem}: ${safeText(target.toString().slice(0, 200))}`);
 }
 
-const fold = (name: string) => Buffer.from(name, 'latin1').toString('utf8').normalize('NFC').toLowerCase();
+const fold = (name: string) => foldName(Buffer.from(name, 'latin1').toString('utf8'));
 
 /**
  * Two names in one folder that are one name on macOS or Windows: `a` a link and `A/x` a file writes through the link
