@@ -12,6 +12,7 @@ const VALUES = [
   '0',
   '-1e999',
   '1e308',
+  '9007199254740991',
   '"x"',
   '[]',
   '[null]',
@@ -44,6 +45,11 @@ const LINES = [
   '{"type":"tool_execution_start","toolCallId":"x","toolName":"x","args":§}',
   '{"type":"tool_execution_end","toolCallId":"x","toolName":"x","result":{"content":§},"isError":§}',
   '{"type":"step_finish","part":{"tokens":§,"cost":§,"reason":§}}',
+  '{"type":"result","usage":{"input_tokens":§,"output_tokens":§,"cache_read_input_tokens":§,"cache_creation_input_tokens":§}}',
+  '{"type":"turn.completed","usage":{"input_tokens":§,"cached_input_tokens":§,"output_tokens":§}}',
+  '{"type":"step_finish","part":{"tokens":{"input":§,"output":§,"reasoning":§,"cache":{"read":§,"write":§}}}}',
+  '{"type":"result","status":"success","stats":{"input_tokens":§,"output_tokens":§,"total_tokens":§}}',
+  '{"type":"message_end","message":{"role":"assistant","content":[],"usage":{"input":§,"output":§,"cacheRead":§,"cacheWrite":§}}}',
   '{"type":§}',
 ];
 
@@ -57,6 +63,7 @@ test.each(Object.keys(profiles) as (keyof typeof profiles)[])(
         const stream = new AgentStream(profile.parser(), { onStep: (step) => steps.push(step), onOther: () => {} });
         stream.write(Buffer.from(`${line.replaceAll('§', value)}\n`));
         stream.end();
+        for (const step of steps) if (step.kind === 'usage') expect(step.input + step.output).toBeLessThan(1e11);
         for (const step of steps) for (const shown of transcript(step)) expect(typeof shown).toBe('string');
       }
     }

@@ -90,6 +90,19 @@ test('a budget that is spent is told from a provider that is busy', async () => 
   });
 });
 
+test.each([
+  ['beyond all', 1e308, 1_000_000_000],
+  ['below nothing', -5, 0],
+])('tokens that a provider says are %s are a number that can be recorded', async (_, told, used) => {
+  const { model } = await open([{ ...turn, usage: { input: told, output: told } }]);
+  expect((await model.ask(request, signal)).used).toEqual({ input: used, output: used });
+});
+
+test('a time to wait that is none is no time', async () => {
+  const { model } = await open([{ error: { status: 429, message: 'slow down', headers: { 'retry-after': '-7' } } }]);
+  await expect(model.ask(request, signal)).rejects.toMatchObject({ fault: 'busy', after: 0 });
+});
+
 test('a model that the policy does not name is a denial', async () => {
   const { model } = await open([turn], { name: 'other' });
   await expect(model.ask(request, signal)).rejects.toMatchObject({ fault: 'denied' });

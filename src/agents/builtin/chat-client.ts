@@ -126,6 +126,11 @@ function parsed(text: string): object {
   throw new ModelError('broken', 'the provider sent something that is no answer');
 }
 
+/** Tokens as they can be recorded and added up, whatever a provider says. */
+function counted(tokens: number): number {
+  return Math.min(Math.max(0, Math.ceil(tokens)), 1_000_000_000);
+}
+
 /** An answer, put together from its pieces. */
 class Assembly {
   #text = '';
@@ -143,7 +148,7 @@ class Assembly {
       const code = typeof error.code === 'string' ? error.code : '';
       throw new ModelError(faultOf(502, code, error.message ?? ''), error.message ?? 'the answer broke off');
     }
-    if (usage) this.#used = { input: usage.prompt_tokens, output: usage.completion_tokens };
+    if (usage) this.#used = { input: counted(usage.prompt_tokens), output: counted(usage.completion_tokens) };
     const [choice] = choices ?? [];
     if (choice === undefined) return;
     this.#finish = choice.finish_reason ?? this.#finish;
@@ -194,7 +199,8 @@ async function problem(response: IncomingMessage): Promise<ModelError> {
     // The status says enough.
   }
   const seconds = Number(response.headers['retry-after']);
-  const after = Number.isFinite(seconds) && response.headers['retry-after'] !== undefined ? seconds * 1000 : null;
+  const after =
+    Number.isFinite(seconds) && response.headers['retry-after'] !== undefined ? Math.max(0, seconds * 1000) : null;
   return new ModelError(faultOf(status, code, message), message, after);
 }
 

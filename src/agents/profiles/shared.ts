@@ -3,7 +3,8 @@ import type { AgentParser, AgentStep, McpPlace } from '../agent.ts';
 
 /** Shapes of what agents print: whatever is not as expected reads as absent, and nothing is refused for what it has besides. */
 export const text = z.string().catch('');
-export const amount = z.number().int().nonnegative().catch(0);
+/** Beyond what adds up to a number that can be recorded, it is nothing. */
+export const amount = z.number().int().nonnegative().max(1_000_000_000).catch(0);
 export const some = z.unknown().optional();
 
 /** A parser of one schema: what does not match it is nothing. */
