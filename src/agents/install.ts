@@ -4,7 +4,9 @@ import { chmod, lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'n
 import { delimiter, dirname, join } from 'node:path';
 import * as z from 'zod';
 import { digest } from '../base/digest.ts';
+import { writeDurably } from '../base/durable-file.ts';
 import { OutsideError, UsageError } from '../base/errors.ts';
+import { FileLock } from '../base/file-lock.ts';
 import { runProgram } from '../base/process.ts';
 import type { AgentProfile } from './agent.ts';
 import { CURRENT, MANIFEST, type Manifest, TREE, VERSION } from './found.ts';
@@ -27,8 +29,37 @@ export interface Installed extends Omit<Manifest, 'files' | 'format'> {
 const TIMEOUT = 10 * 60_000;
 
 /**
+ * One process at a time installs an agent: the second would take the files from under the runs of the first. Throws `StorageError` when
+ * another does so for longer than npm may take,
+ * and the signal's reason when that is aborted while it waits.
+ */
+export async function whileNobodyInstalls<T>(
+  { name }: Pick<AgentProfile, 'name'>,
+  tools: string,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  await mkdir(tools, { recursive: true, mode: 0o700 });
+  const lock = new FileLock(join(tools, `.${name}.lock`));
+  const { promise: stopped, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason);
+  try {
+    signal.throwIfAborted();
+    signal.addEventListener('abort', stop, { once: true });
+    const mine = lock.acquire(TIMEOUT + 60_000);
+    mine.catch(() => {}); // where it is given up, it fails as the lock is closed
+    await Promise.race([mine, stopped]);
+    signal.removeEventListener('abort', stop);
+    return await work();
+  } finally {
+    signal.removeEventListener('abort', stop);
+    lock.close();
+  }
+}
+
+/**
  * Fetches and unpacks; nothing of the package is executed: its install scripts would only link its program to another place, and the
- * profile knows where it is. Replaces what was there under that version. Throws `OutsideError` when npm could not, `UsageError` for a
+ * profile knows where it is. Replaces what was there under that version; the caller holds {@link whileNobodyInstalls}. Throws `OutsideError` when npm could not, `UsageError` for a
  * version that is none.
  */
 export async function installAgent(profile: AgentProfile, options: InstallOptions): Promise<Installed> {
@@ -55,7 +86,7 @@ export async function installAgent(profile: AgentProfile, options: InstallOption
     const folder = join(home, version);
     await rm(folder, { recursive: true, force: true });
     await rename(staging, folder);
-    await writeFile(join(home, CURRENT), `${version}\n`, { mode: 0o600 });
+    await writeDurably(join(home, CURRENT), `${version}\n`);
     const { files, format, ...rest } = manifest;
     return { ...rest, folder, fileCount: files.length };
   } finally {

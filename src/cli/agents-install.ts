@@ -1,6 +1,6 @@
 import type { AgentProfile } from '../agents/agent.ts';
 import { findAgent } from '../agents/found.ts';
-import { type Installed, installAgent } from '../agents/install.ts';
+import { type Installed, installAgent, whileNobodyInstalls } from '../agents/install.ts';
 import { isKnownAgent, isProfile, knownAgentNames, knownAgents } from '../agents/profiles/index.ts';
 import { crossing } from '../audit/crossing.ts';
 import { UsageError } from '../base/errors.ts';
@@ -19,13 +19,19 @@ export async function install(context: Context, wanted: string, options: Install
   const profile = await knownAgents[name]();
   const paths = resolvePaths(context.env);
   await prepareHome(paths);
-  if (options.force !== true && (await isThere(profile, paths, version))) {
+  const there = async () => options.force !== true && (await isThere(profile, paths, version));
+  const fetched = async () => {
+    if (await there()) return null; // whoever was waited for has brought it
+    out.progress(`fetching ${profile.package.name}@${version ?? profile.package.version} with npm`);
+    return recorded(context, paths, profile, version);
+  };
+  const installed = (await there()) ? null : await whileNobodyInstalls(profile, paths.tools, context.signal, fetched);
+  if (installed === null) {
     if (out.json) out.document({ agent: name, version: version ?? profile.package.version, installed: false });
     else out.line(`${profile.title} ${version ?? profile.package.version} is there already, as it was installed`);
     return;
   }
-  out.progress(`fetching ${profile.package.name}@${version ?? profile.package.version} with npm`);
-  const { folder, ...done } = await recorded(context, paths, profile, version);
+  const { folder, ...done } = installed;
   if (out.json) out.document({ agent: name, ...done, folder, installed: true });
   else {
     out.line(

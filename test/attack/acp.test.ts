@@ -110,6 +110,7 @@ describe('files and terminals of the client', () => {
         'request terminal/create {"command":"rm","args":["agent.pl"]}',
         'request terminal/create {"command":"  rm agent.pl"}',
         'perl request("terminal/create", {command => "yes", outputByteLimit => 5}) for 1 .. 20',
+        'perl 1 until request("terminal/output", {terminalId => "t16"})->{result}{truncated}',
         'request terminal/output {"terminalId":"t16"}',
         'request terminal/output {"terminalId":"t17"}',
         'sh ls > seen.txt',

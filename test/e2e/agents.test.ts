@@ -1,8 +1,10 @@
 /** What Cordon makes of agents, good and hostile: shell scripts in the place of one, on a PATH as npm would install it. */
-import { appendFileSync, chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { descriptorsOf } from '../attack/host.ts';
 import { AgentSite, fakeAgent } from '../fakes/agents.ts';
+import { Installation } from '../fakes/project.ts';
 
 const CODEX = `@openai/codex-linux-${process.arch}/vendor/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-unknown-linux-musl/bin/codex`;
 const site = new AgentSite();
@@ -88,6 +90,32 @@ test('a list of commands has to name the agent’s program', async () => {
   expect(allowed.status, allowed.stderr).toBe(0);
   expect(allowed.result.changedFiles).toBe(1);
   await listed.close();
+}, 60_000);
+
+test('two that install an agent at once fetch it once, and neither takes it from under the other', async () => {
+  const entry = 'node_modules/@earendil-works/pi-coding-agent/dist/bundle/cli.js';
+  const own = join(site.root, 'npm');
+  mkdirSync(own);
+  const npm = `#!/bin/sh
+echo call >> ${own}/calls; until [ -e ${own}/go ]; do sleep 0.02; done
+mkdir -p "$(dirname ${entry})"; echo > ${entry}; echo '{"packages":{}}' > package-lock.json
+`;
+  writeFileSync(join(own, 'npm'), npm, { mode: 0o755 });
+  const two = new Installation();
+  two.env.PATH = `${own}:${two.env.PATH}`;
+  const install = () => two.type('agents', 'install', 'pi', '--json');
+  const calls = () => (existsSync(join(own, 'calls')) ? readFileSync(join(own, 'calls'), 'utf8').length / 5 : 0);
+  const first = install();
+  await expect.poll(calls).toBe(1);
+  const second = install();
+  const files = () => [...descriptorsOf(second.child.pid ?? 0).values()];
+  await expect.poll(() => calls() === 2 || files().some((file) => file.endsWith('/.pi.lock'))).toBe(true);
+  writeFileSync(join(own, 'go'), '');
+  const done = await Promise.all([first.done, second.done]);
+  expect(done.map(({ status, stderr }) => [status, status === 0 ? '' : stderr])).toEqual(Array(2).fill([0, '']));
+  expect(done.map(({ stdout }) => JSON.parse(stdout).installed)).toEqual([true, false]);
+  expect(calls()).toBe(1);
+  two.dispose();
 }, 60_000);
 
 test('what cannot be started says what to type', async () => {
