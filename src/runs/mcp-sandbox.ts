@@ -72,7 +72,8 @@ export async function startServer(
     const upstream = home.serve(await sandbox.exec({ argv: program.argv, env, stdin: 'pipe' }));
     for (const { name, signal: taken } of keys) {
       if (taken?.aborted) throw new McpFault('start', `its secret ${name} was taken back`);
-      taken?.addEventListener('abort', () => void home.close(`its secret ${name} was taken back`), { once: true });
+      const end = () => home.close(`its secret ${name} was taken back`).catch(() => {}); // its session’s end hears of it
+      taken?.addEventListener('abort', end, { once: true });
     }
     return upstream;
   } catch (error) {
@@ -127,7 +128,7 @@ class ServerHome {
       defaultMcpLimits,
       this.#sightings,
     );
-    void upstream.ended.then((why) => this.close(why));
+    upstream.ended.then((why) => this.close(why)).catch(() => {}); // its session’s end hears of it
     return upstream;
   }
 

@@ -196,7 +196,12 @@ export class Cell {
     const theirs = [...new Set([input, outWrite, errWrite])];
     for (const fd of theirs) if (fd !== input || stdin !== null) giveToGuest(fd);
     const environment = Object.entries(spec.env).map(([name, value]) => `${name}=${value}`);
-    const exit = new Promise<ExitStatus>((resolve) => this.#running.set(id, { pid: 0, pending: 0, finish: resolve }));
+    // What it wrote is there before its end is. A busy process may hear of the end first, from the thread: the second of two
+    // immediates comes after a look at all streams.
+    const exit = new Promise<ExitStatus>((resolve) => {
+      const finish = (status: ExitStatus) => setImmediate(() => setImmediate(resolve, status));
+      this.#running.set(id, { pid: 0, pending: 0, finish });
+    });
     try {
       const words = ['exec', id, spec.cwd ?? '/workspace', spec.argv.length, ...spec.argv, ...environment];
       this.#send(words, [input, outWrite, errWrite]);

@@ -143,7 +143,10 @@ export interface Execution {
   readonly stdin: Duplex | null;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  /** Resolves when the started process itself has ended. Never rejects for what the guest does. */
+  /**
+   * Resolves when the started process itself has ended; who listens to its streams has been given by then what they held, as far as he
+   * takes it. Never rejects for what the guest does.
+   */
   readonly exit: Promise<ExitStatus>;
   kill(signal?: 'SIGTERM' | 'SIGKILL'): void;
 }

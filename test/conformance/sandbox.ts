@@ -142,6 +142,19 @@ export function sandboxConformance(driver: SandboxDriver): void {
         expect(await finish(execution)).toMatchObject({ out: numbers, err: '', exit: { code: 0 } });
       });
 
+      test('is read before the command’s end is told, however late this process comes to either', async () => {
+        const cage = await scene.create();
+        const argv = ['/bin/sh', '-c', '/bin/true; echo last words >&2; exit 3'] as const;
+        const execution = await cage.sandbox.exec({ argv, env: guestEnv });
+        let said = '';
+        execution.stderr.on('data', (piece) => {
+          said += piece;
+        });
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500); // busy with something else
+        expect(await execution.exit).toEqual({ kind: 'exited', code: 3 });
+        expect(said).toBe('last words\n');
+      });
+
       test('kill ends the command with what it started', async () => {
         const cage = await scene.create();
         const polite = await cage.sandbox.exec({
