@@ -124,6 +124,10 @@ export const agentSpecs = {
         requests: count,
         tokens: count,
         nanoUsd: count,
+        /** Milliseconds that their agents were at work, as far as the record tells. */
+        elapsedMs: count.optional(),
+        /** Calls of each MCP server. */
+        calls: z.record(text, count).optional(),
         /** Calls of which it is not known whether they were done, or what of them is left; in words. */
         uncertain: z.array(text),
         /** Names of the workspace that were put back. */

@@ -77,6 +77,8 @@ export interface AgentRun {
   /** For an agent that works from outside. */
   readonly start?: ((bench: AgentBench) => AgentExecution) | undefined;
   readonly policy: EffectivePolicy;
+  /** Milliseconds of its time limit that are used already: by a run whose work goes on in this one. */
+  readonly elapsed?: number;
   /** Reads the first limit that the sandbox hit. */
   readonly stopped: AbortSignal;
   readonly output: AgentOutput;
@@ -104,7 +106,7 @@ const LINGER = 250;
  * `CancelledError`. Whatever it left running is ended before this returns.
  */
 export async function runAgent(
-  { sandbox, run, launch, start, policy, stopped, output, verdict, talk }: AgentRun,
+  { sandbox, run, launch, start, policy, elapsed = 0, stopped, output, verdict, talk }: AgentRun,
   io: RunIo,
 ): Promise<void> {
   const env = { ...guestEnvironment(run), ...launch.env, CORDON_TASK_FILE: '/run/cordon/task' };
@@ -116,7 +118,7 @@ export async function runAgent(
   const talking = execution.stdin == null ? undefined : talk?.(execution.stdin, { sandbox, env, signal });
   const streams = output.follow(execution, talking && ((chunk) => talking.feed(chunk)));
   setTimeout(warmEngine, WARM_AFTER).unref();
-  const timer = setTimeout(() => time.abort(), policy.limits.wallClock);
+  const timer = setTimeout(() => time.abort(), Math.max(0, policy.limits.wallClock - elapsed));
   const interrupted = new Promise<'interrupted'>((resolve) => {
     if (signal.aborted) resolve('interrupted');
     signal.addEventListener('abort', () => resolve('interrupted'), { once: true });

@@ -19,7 +19,7 @@ export async function goOn(
   resumption: Resumption,
   keeper: WorkspaceKeeper | null,
 ): Promise<Resumed> {
-  const { run, packs, spent, taken } = resumption;
+  const { run, packs, spent, taken, elapsedMs, calls } = resumption;
   if (scope.request.replayOf === undefined) {
     const lost = await scope.system.store.getRun(run);
     await refuseTwice(scope.system, { id: run, created: lost?.created ?? 0 }, scope.run.id);
@@ -34,7 +34,7 @@ export async function goOn(
   };
   const { steps, toolCalls } = resumed;
   const uncertain = taken.uncertain.slice(0, MOST).map((line) => line.slice(0, LONGEST));
-  const resource = { run, steps, toolCalls, ...spent, uncertain, files };
+  const resource = { run, steps, toolCalls, ...spent, elapsedMs, calls, uncertain, files };
   const kept = await keepContent(scope, resumed as unknown as Json);
   await scope.run.log.append({ type: 'agent.resumed', action: null, resource, ...kept });
   scope.io.onProgress({ step: `goes on from run ${run}: steps so far: ${steps}, files put back: ${files}` });

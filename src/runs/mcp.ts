@@ -49,6 +49,7 @@ export async function openRunMcp(scope: RunScope, token: string | null, checkout
     clock: scope.system.clock,
     recorder: mcpRecorder(scope),
     replay: mcpReplay(scope),
+    ...(scope.resumption === null ? {} : { made: scope.resumption.calls }),
   });
   const listener = new Listener({ mcp, token: own, hosts: [`127.0.0.1:${MCP_PORT}`, `localhost:${MCP_PORT}`] });
   scope.mcpServers = mcp;

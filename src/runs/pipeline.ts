@@ -111,8 +111,9 @@ async function work(scope: RunScope, { sandbox, network, mcp, launch }: Prepared
   const { show, verdict, talk } = agent.follow(scope);
   const output = new AgentOutput(policy.limits.output, () => system.clock.monotonic(), show, redactor);
   const start = agent.start === undefined ? undefined : agent.start.bind(agent, scope);
+  const elapsed = scope.resumption?.elapsedMs ?? 0;
   const failure = await runAgent(
-    { sandbox, run: run.id, launch, start, policy, stopped: stop.signal, output, verdict, talk },
+    { sandbox, run: run.id, launch, start, policy, elapsed, stopped: stop.signal, output, verdict, talk },
     io,
   ).then(
     () => null,

@@ -13,6 +13,7 @@ import type { Principal, RunRequest, RunResult } from './request.ts';
 import { refuseTwice } from './resume-once.ts';
 import { type Documents, type Resumption, readResumption } from './resumption.ts';
 import type { RunIo, System } from './system.ts';
+import { refuseOverTime } from './used-before.ts';
 
 /**
  * The lost run stays closed as it is; the new one names it. Throws `ConflictError` for a run that cannot go on, `PolicyDeniedError` where the
@@ -99,6 +100,7 @@ async function underItsPolicy(
     loadPolicy(request, then.found, then.system.organisation),
     loadPolicy(request, found, system.organisation),
   ]);
+  refuseOverTime(resumption, old.policy);
   const stricter = stricterIn(old.policy, now.policy, actions);
   if (stricter.length > 0) {
     throw new PolicyDeniedError(

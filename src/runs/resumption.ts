@@ -15,6 +15,7 @@ import { readEvents } from '../audit/read.ts';
 import { ConflictError, NotFoundError } from '../base/errors.ts';
 import type { Spent } from '../gateways/llm/amounts.ts';
 import type { Source } from '../policy/index.ts';
+import { callsOf, elapsedOf } from './used-before.ts';
 
 export interface Documents {
   readonly organisation: Source | null;
@@ -29,6 +30,10 @@ export interface Resumption {
   readonly packs: readonly ContentRef[];
   /** What it, and those that it went on from, used of models. */
   readonly spent: Spent;
+  /** Milliseconds that they were at work, from their start to the last that is recorded of each. */
+  readonly elapsedMs: number;
+  /** Their calls of each MCP server. */
+  readonly calls: Readonly<Record<string, number>>;
   /** The policy documents it ran under. */
   readonly documents: Documents;
   /** `provider/model`, as far as it had asked one. */
@@ -78,6 +83,8 @@ export async function readResumption(home: string, content: ContentStore, run: s
     taken: takeUp(resumed, await answersOf(events, until, read)),
     packs,
     spent: spentOf(events),
+    elapsedMs: elapsedOf(events),
+    calls: callsOf(events),
     documents,
     model: modelOf(events, prepared.resource.model),
   };

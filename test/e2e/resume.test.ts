@@ -122,6 +122,7 @@ test('killed while the model thinks: conversation, workspace, steps and budget g
   const begun = after.find(({ type }) => type === 'agent.resumed').resource;
   expect(begun).toMatchObject({ run: lost, steps: 4, toolCalls: 4, requests: 5, uncertain: [] });
   expect(begun.nanoUsd).toBeGreaterThan(0);
+  expect(begun.elapsedMs).toBeGreaterThan(0);
   expect(site.cordon('runs', 'show', result.runId).stdout).toMatch(new RegExp(`goes on from\\s+${lost}`));
   expect(site.verify()).toEqual([]);
   expect(site.leftovers()).toEqual([]);
@@ -180,7 +181,7 @@ test('killed in the middle of a call of an MCP server: its sandbox ends with it,
     file,
     `version: 1
 llm_policy: {allowed_providers: [acme], models: ["small-*"]}
-mcp_servers: {docs: {command: [/usr/bin/node, /run/cordon/mcp/server.mjs], tools: [add, get_nothing]}}
+mcp_servers: {docs: {command: [/usr/bin/node, /run/cordon/mcp/server.mjs], tools: [add, get_nothing], calls: 3}}
 `,
   );
   serverFolder(site.root);
@@ -202,7 +203,9 @@ mcp_servers: {docs: {command: [/usr/bin/node, /run/cordon/mcp/server.mjs], tools
   await expect.poll(left, { timeout: 30_000 }).toEqual([]);
 
   upstream.heard.length = 0;
-  script = (_heard, index) => [{ tools: [call('docs__add', { a: 2, b: 2 })] }, finish('enough')][index] as Turn;
+  const again = { tools: [call('docs__add', { a: 2, b: 2 })] };
+  const more = { tools: [call('docs__add', { a: 3, b: 3 })] };
+  script = (_heard, index) => [again, more, finish('enough')][index] as Turn;
   const { status, stderr, result } = await resume(lost);
   spawnSync('rm', [join(site.root, '.config/cordon/config.yaml')]);
   expect(status, stderr).toBe(0);
@@ -215,9 +218,15 @@ mcp_servers: {docs: {command: [/usr/bin/node, /run/cordon/mcp/server.mjs], tools
   expect(messages.at(-1)?.content).toMatch(
     /docs__get_nothing .* was under way: whether all, some or nothing of it was done is not known; what it did at its server stays/,
   );
-  expect(said().at(-1)?.content).toMatch(/\n4$/);
+  const answers = said().filter(({ role }) => role === 'tool');
+  expect(answers.at(-2)?.content).toMatch(/\n4$/);
+  expect(answers.at(-1)?.content).toContain('more than 3 calls of the MCP server docs in this run'); // two were the lost one's
   const calls = events(result.runId).filter(({ type }) => type === 'tool.requested');
-  expect(calls.map(({ resource }) => `${resource.server}/${resource.tool}`)).toEqual(['docs/add', 'builtin/finish']);
+  expect(calls.map(({ resource }) => `${resource.server}/${resource.tool}`)).toEqual([
+    'docs/add',
+    'docs/add',
+    'builtin/finish',
+  ]);
   expect(events(result.runId).find(({ type }) => type === 'agent.resumed').resource.uncertain).toHaveLength(2);
   expect(site.verify()).toEqual([]);
   expect(site.leftovers()).toEqual([]);

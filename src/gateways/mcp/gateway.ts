@@ -71,6 +71,8 @@ export interface McpOptions {
   readonly clock: Clock;
   readonly recorder: McpRecorder | null;
   readonly replay: McpReplay | null;
+  /** Calls of each server that count already. */
+  readonly made?: Readonly<Record<string, number>>;
   readonly limits?: Partial<McpLimits>;
 }
 
@@ -84,12 +86,13 @@ export class Mcp {
   readonly #listings = new Map<string, Listing>();
   #judged = 0;
   #characters = 0;
-  readonly #calls = new Map<string, number>();
+  readonly #calls: Map<string, number>;
   readonly #listed = new Map<string, number>();
 
   constructor(options: McpOptions) {
     this.#options = options;
     this.limits = { ...defaultMcpLimits, ...options.limits };
+    this.#calls = new Map(Object.entries(options.made ?? {}));
     for (const { name } of options.servers) {
       const open = (attempt: number, signal: AbortSignal) => options.open(name, attempt, signal);
       this.#sessions.set(name, new Session({ name, limits: this.limits, log: options.log, open }));
