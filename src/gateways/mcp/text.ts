@@ -1,10 +1,11 @@
 /**
- * What a server says, before an agent reads it or a person sees it. Escape sequences steer terminals; bidirectional, invisible
- * and tag characters hide words from people that models read.
+ * What a server says, before an agent reads it or a person sees it. Escape sequences steer terminals; bidirectional, invisible, filling
+ * and tag characters and variation selectors hide words from people that models read. Joiners are letters' own, and one selector behind a
+ * picture is the picture's.
  */
 const HIDDEN =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is for
-  /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+  /[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufff9-\ufffb]|(?![\u200c\u200d]|(?<=\p{Extended_Pictographic})\ufe0f)\p{Default_Ignorable_Code_Point}/gu;
 
 /** Without what cannot be seen; line feeds and tabs stay. */
 export function visible(text: string): string {

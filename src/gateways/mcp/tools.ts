@@ -60,9 +60,10 @@ function readTool(value: unknown, limits: McpLimits): Tool | null {
 /** A JSON schema of an object that is not fetched from elsewhere; null for anything else. */
 function readSchema(value: unknown, limits: McpLimits): JsonObject | null {
   if (!isObject(value) || value.type !== 'object') return null;
-  const text = JSON.stringify(value);
-  if (text.length > limits.schema || /"\$(?:dynamic)?ref":"(?!#)/i.test(text)) return null;
-  return visibleJson(value) as JsonObject;
+  if (JSON.stringify(value).length > limits.schema) return null;
+  const seen = visibleJson(value) as JsonObject;
+  // As it will be read: a name with something unseen in it is another one until then.
+  return /"\$(?:dynamic)?ref":"(?!#)/i.test(JSON.stringify(seen)) ? null : seen;
 }
 
 /** Tools whose description or schema is not what it was: what was looked at is not what is called now. */
