@@ -1,6 +1,6 @@
 /** `cordon run` as it is typed, in repositories of every kind; judged by git and by the file system. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { differences, Installation, Project } from '../fakes/project.ts';
@@ -592,14 +592,12 @@ describe.runIf(isRoot)('when the data folder’s disk is full', () => {
   test('full in the middle of a run: the run fails, nothing is delivered, the log holds', async () => {
     const own = mounted('24m');
     const user = project();
-    const go = join(own.root, 'unused');
-    expect(existsSync(go)).toBe(false);
-    const running = own.start(
-      user,
-      'echo ready; sleep 1; for i in $(seq 300); do /bin/true $i; done; echo two > a.txt',
-    );
-    await running.says('│ ready');
+    const nap = `5${process.pid}`;
+    const script = `sleep ${nap}; for i in $(seq 300); do /bin/true $i; done; echo two > a.txt`;
+    const running = own.start(user, script);
+    await expect.poll(() => processesWith(`sleep\0${nap}`)).toHaveLength(1);
     const release = fill(own, 0);
+    for (const pid of processesWith(`sleep\0${nap}`)) process.kill(pid);
     const { status, stderr, stdout } = await running.done;
     expect([6, 7], stderr).toContain(status);
     expect(`${stdout}${stderr}`).toMatch(/no space|disk|full|ENOSPC/i);
