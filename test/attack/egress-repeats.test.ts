@@ -138,6 +138,14 @@ describe('a value', () => {
     expect(JSON.stringify(alarms())).not.toContain(VALUE);
   });
 
+  test('in a short answer is refused with the reason, as none of it has gone', async () => {
+    answers((sent, response) => response.end(`you sent ${sent}`));
+    const answer = await ask();
+    expect(answer).toMatch(/^HTTP\/1\.1 403 /);
+    expect(answer).toContain('allowed.example repeats the value of TOKEN in the body of its answer');
+    expect(alarms()).toHaveLength(1);
+  });
+
   test('inside TLS neither', async () => {
     answers((sent, response) => response.end(sent));
     const ca = scene.egress.caBundle.slice(scene.egress.caBundle.lastIndexOf('-----BEGIN'));

@@ -2,9 +2,13 @@ import type { PatientLook } from './body.ts';
 import { lookInside } from './compressed.ts';
 import type { AnswerWatch, Gateway } from './gateway.ts';
 import type { ResponseHead } from './head.ts';
+import type { Inlet } from './inlet.ts';
 import type { Crossing } from './ledger.ts';
 import { Refusal } from './refusal.ts';
 import type { Target } from './target.ts';
+
+/** Bytes of a body for which an answer waits. */
+const SHORT = 64 * 1024;
 
 /** Lets an answer's bytes on, in order, and holds back what may be the beginning of a value that was sent. Throws `Refusal`. */
 export type Sieve = (piece: Buffer, last: boolean) => readonly Buffer[] | Promise<readonly Buffer[]>;
@@ -24,6 +28,22 @@ export async function checkAnswerHead(gateway: Gateway, target: Target, head: Bu
   const watch = gateway.secrets?.watchAnswer(target.host) ?? null;
   watch?.pass(head, true);
   if (watch !== null && watch.repeated !== null) await refuse(gateway, target, watch, 'head');
+}
+
+/** A short body is looked at whole before any of the answer goes on: then the guest can be told why it gets none. Throws `Refusal`. */
+export async function checkShortAnswer(
+  gateway: Gateway,
+  target: Target,
+  { framing }: ResponseHead,
+  inlet: Inlet,
+): Promise<void> {
+  const watch = gateway.secrets?.watchAnswer(target.host) ?? null;
+  if (watch === null || framing.kind !== 'length' || framing.length === 0 || framing.length > SHORT) return;
+  const bytes = await inlet.readAtLeast(framing.length);
+  if (bytes === null) return; // it was cut: whoever passes it on finds that out
+  inlet.unread(bytes);
+  watch.pass(bytes.subarray(0, framing.length), true);
+  if (watch.repeated !== null) await refuse(gateway, target, watch, 'body');
 }
 
 /**

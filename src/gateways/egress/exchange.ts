@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PolicyAction } from '../../policy/index.ts';
-import { answerSieve, checkAnswerHead, lookInsideAnswer } from './answer-secrets.ts';
+import { answerSieve, checkAnswerHead, checkShortAnswer, lookInsideAnswer } from './answer-secrets.ts';
 import { type BodyWatch, type PatientLook, relayBody, relaySieved, relayWatched } from './body.ts';
 import { type Gateway, mustInspect } from './gateway.ts';
 import { type Framing, type Header, parseResponseHead, type RequestHead, type ResponseHead } from './head.ts';
@@ -182,6 +182,7 @@ async function transfer(
       await joinUpgraded(x.guest, link.inlet, crossing, x.gateway.limits, looks, sieve);
       return false;
     }
+    await checkShortAnswer(x.gateway, target, response, link.inlet);
     const keepAlive = head.keepAlive && response.framing.kind !== 'close' && (sent || head.framing.kind === 'none');
     const watch = judged.packages?.answer(response, crossing.token) ?? null;
     onStart();
