@@ -95,3 +95,13 @@ describe('questions', () => {
     expect(firstDifference(list(1), list(2))).not.toBeNull();
   });
 });
+
+// With 200 steps for each blank, this took longer than a test may.
+test('a text of blanks is read in one pass', () => {
+  const words = (text: string) => steadied(text, own).words;
+  expect(words(`[main ${' '.repeat(8_000_000)}1234567]`)).toEqual([]);
+  expect(words('[main 1234567] first\n[x 12345678] [y 7654321]')).toEqual([
+    ['hex', '1234567'],
+    ['hex', '12345678'],
+  ]);
+});
