@@ -80,5 +80,8 @@ export function reportLines(report: VerifyReport, out: Output): string[] {
       : [dim(`  ${counted(excused.length, 'intent')} without outcome, of runs that go on or are recorded as lost`)];
   const time =
     report.firstTime === null ? [] : [dim(`  from ${report.firstTime} to ${report.lastTime}, tree of ${report.size}`)];
-  return [head, ...time, ...problems, ...more, ...open];
+  const dead = report.kind === 'log' && !report.ok && report.problems.every(({ code }) => code === 'outcome_missing');
+  const remedy =
+    '  → if the process of a run was killed: the next `cordon run` records that run as lost; then verify again';
+  return [head, ...time, ...problems, ...more, ...open, ...(dead ? [remedy] : [])];
 }

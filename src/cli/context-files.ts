@@ -10,9 +10,12 @@ export async function readContext(files: readonly string[], cwd: string): Promis
   const parts: unknown[] = [];
   for (const file of files) {
     const source = file === '-' ? 'standard input' : resolve(cwd, file);
-    const bytes = await bounded(file === '-' ? process.stdin : createReadStream(source)).catch((cause: Error) => {
-      throw new UsageError(`--context ${file}: ${cause.message}`, { cause });
-    });
+    const bytes = await bounded(file === '-' ? process.stdin : createReadStream(source)).catch(
+      (cause: NodeJS.ErrnoException) => {
+        if (cause.code === 'ENOENT') throw new UsageError(`--context: there is no ${source}`, { cause });
+        throw new UsageError(`--context ${file}: ${cause.message}`, { cause });
+      },
+    );
     if (bytes === null) throw tooLong(source);
     if (!isUtf8(bytes)) throw new UsageError(`--context ${file}: it is not UTF-8 text`);
     parts.push({ kind: 'file', by: null, source, text: bytes.toString('utf8') });

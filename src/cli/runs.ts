@@ -130,7 +130,7 @@ async function cancel(context: Context, id: string, options: OutputOptions): Pro
   const out = outputOf(context, options);
   await withRun(context, id, async (run) => {
     if (hasEnded(run.state as RunState) || !isAlive(run.owner)) {
-      throw new ConflictError(`run ${run.id} is not going on: it is ${stateOf(run)}`);
+      throw new ConflictError(`run ${run.id} has ended: ${stateOf(run)}`);
     }
     try {
       // The process that drives the run ends it in order, as for Ctrl-C.

@@ -35,7 +35,7 @@ export async function verify(
   const judged = await judge(context, commit, options, trust, opened);
   context.exitCode = judged.verdicts.every(({ ok }) => ok) ? ExitCode.ok : ExitCode.agentFailed;
   if (out.json) out.document(documentOf(judged));
-  else out.line(...storyLines(judged, out));
+  else out.line(...storyLines(judged, out, options));
 }
 
 export interface Judged {

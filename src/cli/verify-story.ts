@@ -9,7 +9,7 @@ import type { Judged } from './verify-commits.ts';
 const TOLD = 5;
 
 /** The chain as a person would tell it; all of it is escaped. */
-export function storyLines({ verdicts, exempt }: Judged, out: Output): string[] {
+export function storyLines({ verdicts, exempt }: Judged, out: Output, { preReceive = false } = {}): string[] {
   const { bold, dim, green } = out.style;
   const good = verdicts.filter(({ ok }) => ok);
   const bad = verdicts.filter(({ ok }) => !ok);
@@ -20,6 +20,10 @@ export function storyLines({ verdicts, exempt }: Judged, out: Output): string[] 
   if (verdicts.length === 0 && exempt === 0) lines.push(`${bold(green('✓'))} there is no new commit`);
   if (verdicts.length > 1 && bad.length > 0)
     lines.push(`${bad.length} of ${counted(verdicts.length, 'commit')} without proof`);
+  if (bad.some(({ broken: why }) => why?.link === 'found'))
+    lines.push(
+      `  ${dim('→')} ${preReceive ? 'push the proofs as well: git push --atomic origin BRANCH' : 'proofs travel beside branches: git fetch origin'} 'refs/attestations/*:refs/attestations/*'`,
+    );
   return lines;
 }
 

@@ -73,8 +73,13 @@ async function documentOf(
   objects: ObjectQuestions,
 ): Promise<Source | null> {
   if (request.policyFile !== null) {
-    const text = await readFile(request.policyFile, 'utf8').catch((cause) => {
-      throw new UsageError(`--policy ${request.policyFile}: ${(cause as Error).message}`, { cause });
+    const text = await readFile(request.policyFile, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code === 'ENOENT')
+        throw new UsageError(`--policy: there is no ${request.policyFile}`, {
+          cause,
+          remedy: 'correct the path, or leave --policy out: then it is .cordon/policy.yaml of the base commit',
+        });
+      throw new UsageError(`--policy ${request.policyFile}: ${cause.message}`, { cause });
     });
     return { file: request.policyFile, text };
   }

@@ -8,7 +8,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AgentFailedError, CancelledError, PolicyDeniedError } from '../base/errors.ts';
+import { AgentFailedError, CancelledError, CordonError, OutsideError, PolicyDeniedError } from '../base/errors.ts';
 import { Redactor } from '../base/redact/index.ts';
 import { type Decision, refText } from '../policy/index.ts';
 import { resolveToolbox } from '../sandbox/toolbox.ts';
@@ -90,10 +90,16 @@ async function runIn(
     const delivered = await scope.step(last, () => deliver(scope, prepared, touched));
     return await run.seal({ status: 'succeeded', reason: summary(scope, delivered) }, scope);
   } catch (error) {
-    return await run.seal(error, scope);
+    return await run.seal(orCancelled(error, io), scope);
   } finally {
     await rm(join(scope.dir, 'quarantine.git'), { recursive: true, force: true });
   }
+}
+
+/** Ctrl-C reaches the helpers of this machine too: that one of them ended then is the cancelling, and no fault. */
+function orCancelled(error: unknown, { signal }: RunIo): unknown {
+  const fault = !(error instanceof CordonError) || error instanceof OutsideError;
+  return signal.aborted && fault ? new CancelledError('cancelled by the requester', { cause: error }) : error;
 }
 
 function mayStart(decision: Decision): void {

@@ -45,7 +45,7 @@ function eventsOf(system: System, run: string): AuditEvent[] {
 function refuse(record: RunRecord, request: RunRequest, by: Principal): void {
   const { id, state } = record;
   if (state !== 'lost') {
-    throw new ConflictError(`run ${id} was not lost: it is ${state}`, {
+    throw new ConflictError(`run ${id} was not lost: ${state}`, {
       remedy: 'only a run whose process died goes on; start another: cordon run',
     });
   }

@@ -37,7 +37,13 @@ export class Outer {
     const [ours, theirs] = messagePair();
     this.#socket = ours;
     this.#supervisor = supervisor;
-    this.child = spawn(program, ['outer'], { stdio: ['ignore', 'ignore', 'pipe', theirs], env: {}, cwd: '/' });
+    // Out of this process's group: Ctrl-C at a terminal goes to all of a group, and ending the sandbox is ours to do.
+    this.child = spawn(program, ['outer'], {
+      stdio: ['ignore', 'ignore', 'pipe', theirs],
+      env: {},
+      cwd: '/',
+      detached: true,
+    });
     close(theirs);
     supervisor.request({ type: 'watch', cell: this.#cell, role: 'outer', fd: ours });
     this.#ended = new Promise((resolve) => {

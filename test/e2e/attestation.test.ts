@@ -84,7 +84,10 @@ describe('a commit of a run', () => {
   test('is not proven without its proof, with another key file, for another branch or another repository', () => {
     const without = join(elsewhere, 'without');
     git(elsewhere, 'clone', '-q', user.dir, without);
-    expect(cordon(without, ['verify', `origin/${branch}`, '--key', trust])).toMatchObject({ status: 1 });
+    expect(cordon(without, ['verify', `origin/${branch}`, '--key', trust])).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining("git fetch origin 'refs/attestations/*:refs/attestations/*'"),
+    });
     expect(cordon(dir, ['verify', 'main', '--key', trust])).toMatchObject({ status: 1 });
     const other = new Installation();
     try {

@@ -465,6 +465,17 @@ describe('a run that does not succeed delivers nothing and says why by its exit 
     }
     expect(delivered(user)).toEqual([]);
   });
+
+  test('130: Ctrl-C, which every process of the terminal’s group gets', async () => {
+    const running = site.startAtTerminal(project(), 'echo ready; while :; do sleep 1; done');
+    await running.says('│ ready');
+    running.interrupt();
+    const { status, result } = await running.done;
+    expect({ status, result }).toMatchObject({
+      status: 130,
+      result: { status: 'cancelled', stopReason: 'cancelled by the requester' },
+    });
+  });
 });
 
 describe('kill -9 at any moment', () => {
@@ -489,6 +500,11 @@ describe('kill -9 at any moment', () => {
 
     const { runs } = JSON.parse(site.cordon('runs', 'list', '--json').stdout) as { runs: { state: string }[] };
     expect(runs[0]).toMatchObject({ state: 'lost' });
+    const open = site.cordon('audit', 'verify');
+    expect(open).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining('the next `cordon run` records that run as lost'),
+    });
     expect(site.run(user, 'true').status).toBe(0);
     expect(site.leftovers()).toEqual([]);
     expect(site.verify()).toEqual([]);

@@ -68,6 +68,13 @@ export class Installation {
     return this.type('run', '--json', '-w', project.dir, ...options, '--', 'sh', '-c', script);
   }
 
+  /** In a process group of its own, as a shell starts what is typed: `interrupt` is Ctrl-C. */
+  startAtTerminal(project: Project, script: string): Running & { interrupt(): void } {
+    const args = ['run', '--json', '-w', project.dir, '--', 'sh', '-c', script];
+    const child = spawn(cordonProgram, args, { ...this.#options(), stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    return Object.assign(new Running(child), { interrupt: () => void process.kill(-(child.pid as number), 'SIGINT') });
+  }
+
   /** The same, while a server of this process answers. */
   type(...args: string[]): Running {
     return new Running(spawn(cordonProgram, args, { ...this.#options(), stdio: ['ignore', 'pipe', 'pipe'] }));
