@@ -182,7 +182,8 @@ async function transfer(
       await joinUpgraded(x.guest, link.inlet, crossing, x.gateway.limits, looks, sieve);
       return false;
     }
-    await checkShortAnswer(x.gateway, target, response, link.inlet);
+    // A host that answers while it is still being asked may wait for the rest, as the guest may wait for the answer.
+    if (sent || head.framing.kind === 'none') await checkShortAnswer(x.gateway, target, response, link.inlet);
     const keepAlive = head.keepAlive && response.framing.kind !== 'close' && (sent || head.framing.kind === 'none');
     const watch = judged.packages?.answer(response, crossing.token) ?? null;
     onStart();
