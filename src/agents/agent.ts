@@ -39,6 +39,8 @@ export interface AgentPackage {
   readonly version: string;
   /** Below `node_modules`, the file to execute. `arch` as Node names it: `x64`, `arm64`. */
   entry(arch: string): string;
+  /** Below `node_modules`, a second program that the first starts: a list of commands has to name it, too. */
+  second?(arch: string): string;
   /** `node`: a script for Node. `native`: a program by itself. */
   readonly runtime: 'node' | 'native';
 }

@@ -34,6 +34,14 @@ export interface FoundAgent {
   readonly program: string;
   /** The same inside. */
   readonly launcher: readonly [string, ...string[]];
+  /** The program that the first one starts; null where there is none, or nobody knows where. */
+  readonly second: Program | null;
+}
+
+interface Program {
+  /** The file on this machine. */
+  readonly host: string;
+  readonly guest: string;
 }
 
 /** Beside the tree, which is mounted: what it was when it was installed. */
@@ -81,7 +89,12 @@ async function findInstalled(profile: AgentProfile, places: AgentPlaces): Promis
   const entry = profile.package.entry(process.arch);
   const mount = { host: join(folder, TREE), guest: GUEST_AGENT, folder: true };
   const { lock } = manifest;
-  return { source: 'installed', version, tree: now, lock, ...started(profile, places, mount, `node_modules/${entry}`) };
+  const started = startedBy(profile, places, mount, `node_modules/${entry}`);
+  const also = profile.package.second?.(process.arch);
+  const of = (place: string) => join(place, 'node_modules', also ?? '');
+  const real = also === undefined ? null : await realpath(of(mount.host)).catch(absent);
+  const second = real === null ? null : { host: real, guest: of(mount.guest) };
+  return { source: 'installed', version, tree: now, lock, second, ...started };
 }
 
 async function readManifest(folder: string, profile: AgentProfile): Promise<Manifest> {
@@ -109,7 +122,7 @@ function differing({ files }: Manifest, now: Manifest['files']): string {
   return odd?.path ?? before.keys().next().value ?? MANIFEST;
 }
 
-function started(profile: AgentProfile, places: AgentPlaces, mount: Mount, entry: string) {
+function startedBy(profile: AgentProfile, places: AgentPlaces, mount: Mount, entry: string) {
   if (profile.package.runtime === 'native') {
     const launcher = [join(mount.guest, entry)] as const;
     return { mounts: [mount], program: join(mount.host, entry), launcher };
@@ -136,7 +149,8 @@ async function findOnPath(profile: AgentProfile, places: AgentPlaces): Promise<F
       sha256: await contentDigest(program),
     };
     const tree = treeDigest([file]);
-    return { source: 'host', version: 'unknown', tree, lock: null, mounts: [mount], program, launcher: [mount.guest] };
+    const launcher = [mount.guest] as const;
+    return { source: 'host', version: 'unknown', tree, lock: null, mounts: [mount], program, launcher, second: null };
   }
   const own = program.slice(0, at + marker.length - 1);
   const file = entry(process.arch);
@@ -149,7 +163,8 @@ async function findOnPath(profile: AgentProfile, places: AgentPlaces): Promise<F
   const mount = { host: folder, guest: `${GUEST_AGENT}/node_modules/${packageName}`, folder: true };
   const tree = treeDigest(await readTree(folder));
   const rest = file.slice(packageName.length + 1);
-  return { source: 'host', version: await versionOf(own), tree, lock: null, ...started(profile, places, mount, rest) };
+  const started = startedBy(profile, places, mount, rest);
+  return { source: 'host', version: await versionOf(own), tree, lock: null, second: null, ...started };
 }
 
 /** The folder of the package that the entry is in: the agent's own, or one beside or below it. */

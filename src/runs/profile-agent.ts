@@ -5,6 +5,7 @@ import { isKnownAgent, type KnownAgent, knownAgents } from '../agents/profiles/i
 import { AgentStream } from '../agents/stream.ts';
 import { NotFoundError, PolicyDeniedError, UsageError } from '../base/errors.ts';
 import { GUEST_HOME } from '../sandbox/mount-plan.ts';
+import type { Toolbox } from '../sandbox/sandbox.ts';
 import type { AgentVerdict, RunAgent } from './agent.ts';
 import { StepRecord } from './agent-steps.ts';
 import { placesFor } from './mcp-places.ts';
@@ -48,7 +49,7 @@ export async function openProfileAgent(
     throw new NotFoundError(`${profile.title} is not on this machine`, { remedy: `cordon agents install ${name}` });
   }
   const listed = toolbox.kind === 'list';
-  if (listed && !toolbox.executables.some(({ path }) => path === found.program)) refuse(profile, found, request);
+  if (listed) refuseUnlisted(profile, found, toolbox, request);
   return {
     drawn: profile.drawn ?? [],
     tools: listed ? withProgram(found) : found.mounts,
@@ -81,17 +82,37 @@ export async function openProfileAgent(
   };
 }
 
-/** With a list nothing of the agent's files can be executed but the program that it names. */
-function withProgram({ mounts, program, launcher: [guest] }: FoundAgent): RunAgent['tools'] {
-  return [...mounts.filter((mount) => mount.guest !== guest), { host: program, guest, folder: false, listed: true }];
+/** With a list nothing of the agent's files can be executed but the programs that it names. */
+function withProgram({ mounts, program, launcher: [guest], second }: FoundAgent): RunAgent['tools'] {
+  const programs = [{ host: program, guest }, ...(second === null ? [] : [second])];
+  return [
+    ...mounts.filter((mount) => mount.guest !== guest),
+    ...programs.map((one) => ({ ...one, folder: false, listed: true })),
+  ];
 }
 
 const MODEL = { remedy: 'cordon providers list tells what there is; llm_policy.models says what is permitted' };
 
-function refuse({ title }: AgentProfile, { program }: FoundAgent, { grants }: RunRequest): never {
-  const also = grants.commands.map((path) => `--allow-command ${path} `).join('');
-  throw new PolicyDeniedError(`${title} is not among the policy's allowed_commands: ${program}`, [], {
-    remedy: `list that path there, or: cordon run ${also}--allow-command ${program} …`,
+/** All that is missing at once: whoever adds one path should not be told of the next one then. */
+function refuseUnlisted(
+  { title, name, package: { second } }: AgentProfile,
+  found: FoundAgent,
+  toolbox: Toolbox & { readonly kind: 'list' },
+  { grants }: RunRequest,
+): void {
+  if (second !== undefined && found.second === null) {
+    throw new PolicyDeniedError(
+      `${title} starts a second program, and of this installation nobody knows where that is`,
+      [],
+      { remedy: `cordon agents install ${name}` },
+    );
+  }
+  const needed = [found.program, ...(found.second === null ? [] : [found.second.host])];
+  const missing = needed.filter((program) => !toolbox.executables.some(({ path }) => path === program));
+  if (missing.length === 0) return;
+  const also = [...grants.commands, ...missing].map((path) => `--allow-command ${path} `).join('');
+  throw new PolicyDeniedError(`${title} is not among the policy's allowed_commands: ${missing.join(', ')}`, [], {
+    remedy: `list ${missing.length === 1 ? 'that path' : 'these paths'} there, or: cordon run ${also}…`,
   });
 }
 

@@ -11,6 +11,7 @@ export const claudeCodeAcp: AgentProfile = {
     name: '@agentclientprotocol/claude-agent-acp',
     version: '0.100.0',
     entry: () => '@agentclientprotocol/claude-agent-acp/dist/index.js',
+    second: (arch) => `@anthropic-ai/claude-agent-sdk-linux-${arch}/claude`,
     runtime: 'node',
   },
   plan: (session) => {

@@ -11,6 +11,7 @@ export const codexAcp: AgentProfile = {
     name: '@agentclientprotocol/codex-acp',
     version: '2.6.0',
     entry: () => '@agentclientprotocol/codex-acp/dist/index.js',
+    second: (arch) => codex.package.entry(arch),
     runtime: 'node',
   },
   mcpByAlias: true,
