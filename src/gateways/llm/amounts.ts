@@ -14,6 +14,12 @@ export const DEFAULT_MAX_OUTPUT = 32_768;
 /** US dollars a million tokens are a thousand nano-dollars a token. */
 export function cost(price: Price | null, usage: Usage): number {
   if (price === null) return 0;
+  const { longContext } = price;
+  if (longContext !== undefined && usage.input > longContext.above) return flat(longContext, usage);
+  return flat(price, usage);
+}
+
+function flat(price: Omit<Price, 'longContext'>, usage: Usage): number {
   const fresh = Math.max(0, usage.input - usage.cached - usage.cacheWrite);
   const { cacheWriteLong: long = 0 } = usage;
   const dollarsPerMillion =
@@ -26,7 +32,7 @@ export function cost(price: Price | null, usage: Usage): number {
 }
 
 /** Anthropic's is 1.6 times that of five minutes. */
-function longPrice({ cacheWrite, cacheWriteLong }: Price): number {
+function longPrice({ cacheWrite, cacheWriteLong }: Pick<Price, 'cacheWrite' | 'cacheWriteLong'>): number {
   return cacheWriteLong ?? cacheWrite * 1.6;
 }
 
@@ -67,10 +73,20 @@ export function mostTokens(
 export function mostSpent(ask: Ask, model: ModelFacts, bodyBytes: number): Spent {
   const { longCache = false } = ask;
   const { input, output } = mostTokens(ask, model, bodyBytes);
-  const dearest = ({ input: fresh, cacheWrite, ...rest }: Price) =>
-    Math.max(fresh, cacheWrite, longCache ? longPrice({ input: fresh, cacheWrite, ...rest }) : 0);
-  const price = model.price === null ? null : { ...model.price, input: dearest(model.price) };
-  return spent(price, { input, output, cached: 0, cacheWrite: 0 });
+  const { price } = model;
+  if (price === null) return spent(null, { input, output, cached: 0, cacheWrite: 0 });
+  // A prompt whose tokens could be more than the border costs the dearer of both prices: it may be shorter than it could be.
+  const { longContext } = price;
+  const applying = longContext !== undefined && input > longContext.above ? [price, longContext] : [price];
+  const perInput = ({ input: fresh, cacheWrite, ...rest }: Omit<Price, 'longContext'>) =>
+    Math.max(fresh, cacheWrite, longCache ? longPrice({ cacheWrite, ...rest }) : 0);
+  const dearest = {
+    input: Math.max(...applying.map(perInput)),
+    output: Math.max(...applying.map((one) => one.output)),
+    cached: 0,
+    cacheWrite: 0,
+  };
+  return spent(dearest, { input, output, cached: 0, cacheWrite: 0 });
 }
 
 /** Bytes of text → tokens, for answers that broke off before they told: four bytes a token is what English has. */

@@ -25,20 +25,21 @@ const count = z.int().min(1).max(1_000_000_000);
 const providerName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'write a name of small letters, digits, - . _');
 const modelName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}$/, 'write the name of a model');
 
+const prices = z.strictObject({
+  input: dollars,
+  output: dollars,
+  cached: dollars.optional(),
+  cache_write: dollars.optional(),
+  cache_write_1h: dollars.optional(),
+});
+
 const modelSchema = z.strictObject({
   name: modelName,
   upstream: z.string().min(1).max(300).optional(),
   context: count.optional(),
   max_output: count.optional(),
-  price: z
-    .strictObject({
-      input: dollars,
-      output: dollars,
-      cached: dollars.optional(),
-      cache_write: dollars.optional(),
-      cache_write_1h: dollars.optional(),
-    })
-    .optional(),
+  /** `long_context`: all of a request whose prompt has more than `above` tokens. */
+  price: prices.extend({ long_context: prices.extend({ above: count }).optional() }).optional(),
   reasoning: z.enum(['effort', 'budget', 'adaptive']).optional(),
 });
 
@@ -219,11 +220,20 @@ function modelFacts({
       price === undefined
         ? null
         : {
-            input: price.input,
-            output: price.output,
-            cached: price.cached ?? price.input,
-            cacheWrite: price.cache_write ?? price.input,
-            ...(price.cache_write_1h === undefined ? {} : { cacheWriteLong: price.cache_write_1h }),
+            ...priceOf(price),
+            ...(price.long_context === undefined
+              ? {}
+              : { longContext: { above: price.long_context.above, ...priceOf(price.long_context) } }),
           },
+  };
+}
+
+function priceOf({ input, output, cached, cache_write, cache_write_1h }: z.output<typeof prices>) {
+  return {
+    input,
+    output,
+    cached: cached ?? input,
+    cacheWrite: cache_write ?? input,
+    ...(cache_write_1h === undefined ? {} : { cacheWriteLong: cache_write_1h }),
   };
 }

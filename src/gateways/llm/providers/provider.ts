@@ -27,6 +27,8 @@ export interface Price {
   readonly cacheWrite: number;
   /** Of what is kept for an hour; 1.6 times `cacheWrite` where it is not stated. */
   readonly cacheWriteLong?: number;
+  /** What all of a request costs whose prompt has more than `above` tokens, cached ones too. */
+  readonly longContext?: Omit<Price, 'longContext'> & { readonly above: number };
 }
 
 /** One request, judged and redacted, in the upstream's own protocol. */
