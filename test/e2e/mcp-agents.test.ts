@@ -114,3 +114,16 @@ describe.each(AGENTS)('$agent, talked with: $talks', ({ agent, provider, talks }
     expect((replay.result as { verdict?: string } | null)?.verdict, replay.stderr).toBe('exact'); // by the same alias
   }, 300_000);
 });
+
+test('codex asks its model when it has the tools of a server that is slow to start', async (context) => {
+  if (missing !== null) return context.skip(missing);
+  const program = 'sleep 5; exec /usr/bin/node /run/cordon/mcp/server.mjs';
+  const slow = new AgentSite(`mcp_servers: {docs: {command: [/bin/sh, -c, "${program}"], tools: [add]}}\n`);
+  slow.useCache();
+  slow.env.XDG_CONFIG_HOME = `${installed.root}/.config`;
+  await slow.open();
+  const { stderr, result } = await slow.runAgent('codex', 'openai', adds, '--deliver', 'none');
+  const called = slow.events(result.runId).filter(({ type, resource }) => type === 'tool.requested' && resource.server);
+  expect(called, stderr).toMatchObject([{ resource: { server: 'docs', tool: 'add' } }]);
+  await slow.close();
+}, 300_000);

@@ -101,10 +101,13 @@ export const codex: AgentProfile = {
 const toml = (value: string) => JSON.stringify(value);
 
 /** A repository's own `.codex` is not read: its folder is not trusted. */
+/** Codex asks its model before it knows the tools of servers that are not required. */
 function serverTable({ name, url, token }: McpPlace): string {
   return `
 [mcp_servers.${toml(name)}]
 url = ${toml(url)}
+required = true
+startup_timeout_sec = 90
 http_headers = { Authorization = ${toml(`Bearer ${token}`)} }
 `;
 }
