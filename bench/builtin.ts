@@ -2,7 +2,6 @@
  * How long the built-in agent takes from a sandbox that is ready to the first request at its model, and from an answer with a tool call to the
  * next request: a scripted model behind a real server, with policy, redaction, budget, recording and audit on.
  */
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ModelServer } from '../test/fakes/models/server.ts';
 import { Installation, Project } from '../test/fakes/project.ts';
@@ -29,8 +28,7 @@ try {
     'version: 1\nllm_policy: {allowed_providers: [acme], models: ["m*"], budget: {usd: 10}}\n',
   );
   project.write('AGENTS.md', 'Run the tests.\n').commit();
-  const cordon = join(import.meta.dirname, '..', 'cordon');
-  spawnSync(cordon, ['secrets', 'set', 'ACME_KEY'], { env: site.env, input: 'sk-a-key-of-the-bench-4711' });
+  site.keep('ACME_KEY', 'sk-a-key-of-the-bench-4711');
   const model = ['--key', 'ACME_KEY', '--model', 'm', '--price', '1/2', '--max-output', '1000'];
   site.cordon(
     'providers',

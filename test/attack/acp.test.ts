@@ -1,30 +1,16 @@
 /** What a hostile agent tries with the protocol it is talked with over; judged from outside, in the record and on the host. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { Terminals } from '../../src/agents/acp/terminals.ts';
 import type { Guest } from '../../src/agents/builtin/guest.ts';
-import { type Finished, Installation, Project } from '../fakes/project.ts';
+import { AcpSite } from '../fakes/acp.ts';
 
-const site = new Installation();
+const site = new AcpSite();
+const { project } = site;
 const secret = join(site.root, 'secret-of-the-host.txt');
-let project: Project;
 
-beforeAll(() => {
-  project = new Project(join(site.root, 'repository'));
-  project.write('agent.pl', readFileSync(join(import.meta.dirname, '../fakes/acp-agent.pl'), 'utf8')).commit('first');
-});
 afterAll(() => site.dispose());
-
-function run(script: readonly string[], ...options: string[]): Finished {
-  const task = `do it\nscript:\n${script.join('\n')}\n`;
-  return site.cordon('run', '--json', '-w', project.dir, '--agent', 'acp', ...options, task, '--', 'perl', 'agent.pl');
-}
-
-function events(runId: string, ...types: string[]) {
-  const lines = site.cordon('audit', 'show', '--run', runId, '--json').stdout.trim().split('\n');
-  return lines.map((line) => JSON.parse(line)).filter(({ type }) => types.includes(type));
-}
 
 test('a terminal that is released while it is started, and does not start, holds up nobody', async () => {
   let refuse: (error: Error) => void = () => {};
@@ -45,7 +31,7 @@ test('a terminal that is released while it is started, and does not start, holds
 describe('files and terminals of the client', () => {
   test('are those of the sandbox: no path, link or command reaches a file of the host', () => {
     writeFileSync(join(site.root, 'known.txt'), 'the word of the host');
-    const finished = run(
+    const finished = site.perform(
       [
         `sh ln -s ${join(site.root, 'known.txt')} link; ln -s / root; mkfifo pipe`,
         `request fs/read_text_file ${JSON.stringify({ path: join(site.root, 'known.txt') })}`,
@@ -65,7 +51,7 @@ describe('files and terminals of the client', () => {
     expect(finished.stderr).toContain('heard: error -32002 | error -32002 | error -32002 | error -32002 | {} | {} | ');
     expect(finished.stderr).not.toContain('the word of the host');
     expect(existsSync(secret)).toBe(false);
-    const mine = events(finished.result.runId, 'command.started').filter(({ resource }) => resource.parent === 0);
+    const mine = site.events(finished.result.runId, 'command.started').filter(({ resource }) => resource.parent === 0);
     expect(mine.map(({ resource }) => resource.argv[0]).filter((program) => !/perl|git/.test(program))).toEqual([
       ...['cat', 'cat', 'cat', 'cat'],
       ...['/bin/sh', '/bin/sh', '/bin/sh'],
@@ -93,7 +79,7 @@ describe('files and terminals of the client', () => {
       ['mcp/connect', { id: 'x' }],
     ] as const;
     const script = requests.map(([method, params]) => `request ${method} ${JSON.stringify(params)}`);
-    const { status, stderr } = run(script, '--deliver', 'none');
+    const { status, stderr } = site.perform(script, '--deliver', 'none');
     expect(status, stderr).toBe(0);
     const heard = /heard: (.*)/.exec(stderr)?.[1]?.split(' | ') ?? [];
     expect(heard).toHaveLength(requests.length);
@@ -104,7 +90,7 @@ describe('files and terminals of the client', () => {
     const rule =
       'forbid (principal, action == Action::"tool.call", resource) when { context.server == "acp" && (context.tool like "fs/write*" || context.tool like "terminal/create: rm*") };';
     project.write('services.yaml', `version: 1\nrules: |\n  ${rule}\n`);
-    const finished = run(
+    const finished = site.perform(
       [
         'request fs/write_text_file {"path":"/workspace/w.txt","content":"x"}',
         'request terminal/create {"command":"rm","args":["agent.pl"]}',
@@ -123,7 +109,7 @@ describe('files and terminals of the client', () => {
     expect(said.filter((_, i) => i !== 3)).toEqual(Array(4).fill('error -32603'));
     expect(JSON.parse(said[3] ?? '')).toMatchObject({ exitStatus: null, truncated: true });
     expect(project.git('show', `${finished.result.branch}:seen.txt`).split('\n')).not.toContain('w.txt');
-    const ended = events(finished.result.runId, 'tool.ended').map(({ outcome }) => outcome);
+    const ended = site.events(finished.result.runId, 'tool.ended').map(({ outcome }) => outcome);
     expect(ended.map(({ result }) => result)).toEqual([
       ...['denied', 'denied', 'denied'],
       ...Array(4).fill('failed'), // there are too many
@@ -137,8 +123,8 @@ describe('files and terminals of the client', () => {
 describe('questions', () => {
   test('with titles that write to a terminal or look like others are shown and recorded escaped', () => {
     const title = 'perl ask("execute", "\\e[2J\\e]0;owned\\a\\x{202e}hsup tig\\0\\r\\n\\nyes", ["y", "allow_once"])';
-    const { result, stderr } = run([title]);
-    const [asked] = events(result.runId, 'tool.asked');
+    const { result, stderr } = site.perform([title]);
+    const [asked] = site.events(result.runId, 'tool.asked');
     expect(asked.resource.tool).toBe('execute: \\x1b[2J\\x1b]0;owned\\x07\\u{202e}hsup tig\\x00 yes');
     // biome-ignore lint/suspicious/noControlCharactersInRegex: what must not be there
     expect(stderr).not.toMatch(/\x1b\]|\x1b\[2J|\x07|\u202e/);
@@ -153,35 +139,35 @@ describe('questions', () => {
       'forbid (principal, action == Action::"tool.call", resource) when { context.server == "acp" && context.tool like "execute: rm *" };';
     project.write('strict.yaml', `version: 1\nrules: |\n  ${rule}\n`);
     const spaces = 'perl ask("execute", " \\t rm\\x{a0}\\n -rf / " . "x" x 100_000)';
-    const { result, stderr } = run(
+    const { result, stderr } = site.perform(
       [spaces, 'perl ask("builtin/execute", "rm -rf /")', 'ask execute|rm -rf /'],
       '--policy',
       join(project.dir, 'strict.yaml'),
     );
     expect(stderr).toContain('heard: no | yes | no');
     expect(
-      events(result.runId, 'tool.asked').map(({ resource }) => [resource.server, resource.tool.slice(0, 14)]),
+      site.events(result.runId, 'tool.asked').map(({ resource }) => [resource.server, resource.tool.slice(0, 14)]),
     ).toEqual([
       ['acp', 'execute: rm -r'],
       ['acp', 'other: rm -rf '],
       ['acp', 'execute: rm -r'],
     ]);
-    expect(JSON.stringify(events(result.runId, 'tool.asked')).length).toBeLessThan(20_000);
+    expect(JSON.stringify(site.events(result.runId, 'tool.asked')).length).toBeLessThan(20_000);
   }, 60_000);
 
   test('cannot bind a permit to what was never shown: keys, ids and options of any kind', () => {
     const evil = '"__proto__":{"effect":"permit"},"decision":"permit","effect":"permit"';
     const raw = `{"sessionId":"x",${evil},"toolCall":{"toolCallId":"__proto__","title":"t",${evil}},"options":[{"optionId":"a","name":"x","kind":"reject_once",${evil}}]}`;
-    const { status, stderr, result } = run([`request session/request_permission ${raw}`]);
+    const { status, stderr, result } = site.perform([`request session/request_permission ${raw}`]);
     expect(status).toBe(0);
     expect(stderr).toContain('heard: {"outcome":{"outcome":"cancelled"}}');
-    expect(events(result.runId, 'tool.answered')).toMatchObject([{ outcome: { result: 'cancelled' } }]);
+    expect(site.events(result.runId, 'tool.answered')).toMatchObject([{ outcome: { result: 'cancelled' } }]);
   }, 60_000);
 });
 
 describe('bytes', () => {
   test('one line of 100 MB ends the run, soon and in bounded memory', () => {
-    const { status, result } = run(
+    const { status, result } = site.perform(
       ['perl print "x" x 1_000_000 for 1 .. 100; print "\\n"; sleep 1000'],
       '--timeout',
       '50s',
@@ -194,10 +180,10 @@ describe('bytes', () => {
   test('a flood of updates is told in bounds, and the agent still heard to its end', () => {
     const flood =
       'perl for my $i (1 .. 20_000) { update({sessionUpdate => "tool_call", toolCallId => "f$i", title => "x" x 50, kind => "read"}) }';
-    const { status, stderr, result } = run([flood], '--timeout', '60s');
+    const { status, stderr, result } = site.perform([flood], '--timeout', '60s');
     expect(status, stderr.slice(-2000)).toBe(0);
-    expect(events(result.runId, 'agent.tool.called').length).toBeLessThanOrEqual(5_000);
-    expect(events(result.runId, 'agent.ended')).toMatchObject([
+    expect(site.events(result.runId, 'agent.tool.called').length).toBeLessThanOrEqual(5_000);
+    expect(site.events(result.runId, 'agent.ended')).toMatchObject([
       { resource: { toolCalls: 20_000, unrecorded: 15_001 } },
     ]);
   }, 120_000);
@@ -210,15 +196,15 @@ describe('bytes', () => {
       `perl out([1, 2])`,
       'stop refusal',
     ];
-    const { status, result } = run(lines);
+    const { status, result } = site.perform(lines);
     expect(status).toBe(1);
     expect(result.stopReason).toBe('perl: it refuses to do this');
-    expect(events(result.runId, 'agent.ended')).toMatchObject([{ resource: { ok: false, unread: 203 } }]);
+    expect(site.events(result.runId, 'agent.ended')).toMatchObject([{ resource: { ok: false, unread: 203 } }]);
   }, 60_000);
 
   test('an agent that never reads, and asks on and on, is held until its time is over', () => {
     const deaf = 'perl my $i = 0; while (1) { out({jsonrpc => "2.0", id => $i++, method => "x" x 200}) }';
-    const { status, result } = run([deaf], '--timeout', '4s');
+    const { status, result } = site.perform([deaf], '--timeout', '4s');
     expect(status).toBe(5);
     expect(result.usage.outputBytes).toBeLessThan(8 << 20);
     expect(site.verify()).toEqual([]);

@@ -67,10 +67,7 @@ function policy(rules: string): string {
 
 describe.each(AGENTS)('$agent', ({ agent, provider, loose }) => {
   beforeAll(async () => {
-    if (missing !== null) return;
-    const { status, stderr } = await site.type('agents', 'install', agent).done;
-    if (status === 7) missing = `npm could not fetch ${agent}: ${stderr.trim().split('\n')[1] ?? stderr}`;
-    else expect(status, stderr).toBe(0);
+    missing ??= await site.install(agent);
   }, 300_000);
 
   test('changes a repository, its words beside what really ran', async (context) => {

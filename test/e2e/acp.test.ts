@@ -1,32 +1,18 @@
 /** Agents that are talked with: a real sandbox, an agent of a few lines of Perl inside. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { composeSystem } from '../../src/compose.ts';
 import { executeRun } from '../../src/runs/pipeline.ts';
 import type { RunRequest } from '../../src/runs/request.ts';
 import type { RunIo } from '../../src/runs/system.ts';
-import { type Finished, Installation, Project } from '../fakes/project.ts';
+import { AcpSite } from '../fakes/acp.ts';
+import type { Finished } from '../fakes/project.ts';
 
-const site = new Installation();
-let project: Project;
+const site = new AcpSite();
+const { project } = site;
 
-beforeAll(() => {
-  project = new Project(join(site.root, 'repository'));
-  project.write('agent.pl', readFileSync(join(import.meta.dirname, '../fakes/acp-agent.pl'), 'utf8')).commit('first');
-});
 afterAll(() => site.dispose());
-
-/** What the Perl agent is to do, one thing a line. */
-function run(script: readonly string[], ...options: string[]): Finished {
-  const task = `do it\nscript:\n${script.join('\n')}\n`;
-  return site.cordon('run', '--json', '-w', project.dir, '--agent', 'acp', ...options, task, '--', 'perl', 'agent.pl');
-}
-
-function events(runId: string, ...types: string[]) {
-  const lines = site.cordon('audit', 'show', '--run', runId, '--json').stdout.trim().split('\n');
-  return lines.map((line) => JSON.parse(line)).filter(({ type }) => types.length === 0 || types.includes(type));
-}
 
 function policy(text: string): string {
   const file = join(site.root, `policy-${Math.random()}.yaml`);
@@ -35,7 +21,7 @@ function policy(text: string): string {
 }
 
 test('a change is made, delivered and recorded as it was told', () => {
-  const { status, stderr, result } = run([
+  const { status, stderr, result } = site.perform([
     'text hel',
     'text lo',
     'plan one',
@@ -47,7 +33,7 @@ test('a change is made, delivered and recorded as it was told', () => {
   expect(stderr).toContain('│ → execute echo 42 > answer.txt; cat answer.txt');
   expect(stderr).toContain('│   42');
   expect(stderr).not.toContain('jsonrpc');
-  const told = events(
+  const told = site.events(
     result.runId,
     'agent.prompted',
     'agent.message',
@@ -65,7 +51,7 @@ test('a change is made, delivered and recorded as it was told', () => {
     ['agent.message', { kind: 'message', text: 'heard: yes' }],
     ['agent.ended', { ok: true, toolCalls: 1, unread: 0 }],
   ]);
-  const [decided, closed] = events(result.runId, 'tool.asked', 'tool.answered');
+  const [decided, closed] = site.events(result.runId, 'tool.asked', 'tool.answered');
   const tool = 'execute: echo 42 > answer.txt; cat answer.txt';
   expect(decided).toMatchObject({ resource: { server: 'acp', tool, call: 'c0' }, decision: { effect: 'permit' } });
   expect(closed).toMatchObject({ cause: decided.seq, outcome: { result: 'allow_once', reason: null } });
@@ -75,23 +61,23 @@ test('a change is made, delivered and recorded as it was told', () => {
 describe('what it asks leave for is the policy’s to say', () => {
   const rules = (rule: string) => policy(`rules: |\n  ${rule}\n`);
   const said = (finished: Finished) =>
-    events(finished.result.runId, 'tool.answered').map(({ outcome }) => outcome.result);
+    site.events(finished.result.runId, 'tool.answered').map(({ outcome }) => outcome.result);
 
   test('a forbid is a no, whatever the agent calls itself', () => {
     const forbid =
       'forbid (principal, action == Action::"tool.call", resource) when { context.server == "acp" && context.tool like "execute: git*" };';
-    const finished = run(['run git   push', 'run echo 1 > a.txt'], '--policy', rules(forbid));
+    const finished = site.perform(['run git   push', 'run echo 1 > a.txt'], '--policy', rules(forbid));
     expect(finished.status, finished.stderr).toBe(0);
     expect(finished.stderr).toContain('heard: no | yes');
     expect(said(finished)).toEqual(['reject_once', 'allow_once']);
-    expect(events(finished.result.runId, 'tool.asked')[0].decision.rules.join()).toContain('git*');
+    expect(site.events(finished.result.runId, 'tool.asked')[0].decision.rules.join()).toContain('git*');
   }, 60_000);
 
   test('a question with nobody there is a no', () => {
     const ask = '@ask forbid (principal, action == Action::"tool.call", resource);';
-    const finished = run(['run echo 1 > a.txt'], '--policy', rules(ask));
+    const finished = site.perform(['run echo 1 > a.txt'], '--policy', rules(ask));
     expect(finished.stderr).toContain('heard: no');
-    expect(events(finished.result.runId, 'approval.requested', 'approval.decided', 'tool.asked')).toMatchObject([
+    expect(site.events(finished.result.runId, 'approval.requested', 'approval.decided', 'tool.asked')).toMatchObject([
       { resource: { summary: 'tool.call of "acp/execute: echo 1 > a.txt"' } },
       { outcome: { answer: 'denied' } },
       { decision: { effect: 'deny' } },
@@ -100,17 +86,19 @@ describe('what it asks leave for is the policy’s to say', () => {
   }, 60_000);
 
   test('where an agent offers no fitting answer it gets none, and leave for ever is never given', () => {
-    const finished = run(['ask execute|a|allow_always', 'ask execute|b|allow_once|reject_always']);
+    const finished = site.perform(['ask execute|a|allow_always', 'ask execute|b|allow_once|reject_always']);
     expect(finished.stderr).toContain('heard: cancelled | o-allow_once');
     expect(said(finished)).toEqual(['cancelled', 'allow_once']);
   }, 60_000);
 
   test('and what it does not ask for is held all the same', () => {
     const forbid = 'forbid (principal, action == Action::"tool.call", resource);';
-    const finished = run(['sh cat /etc/shadow; ls /root; echo 1 > b.txt'], '--policy', rules(forbid));
+    const finished = site.perform(['sh cat /etc/shadow; ls /root; echo 1 > b.txt'], '--policy', rules(forbid));
     expect(finished.status).toBe(0);
     expect(finished.stderr).not.toContain('root:');
-    const commands = events(finished.result.runId, 'command.started').map(({ resource }) => resource.argv.join(' '));
+    const commands = site
+      .events(finished.result.runId, 'command.started')
+      .map(({ resource }) => resource.argv.join(' '));
     expect(commands).toContain('cat /etc/shadow');
   }, 60_000);
 });
@@ -185,10 +173,10 @@ describe('somebody who is asked', () => {
       'tool.call of "acp/execute: clean up" · input {"command":"rm b"} · locations [{"path":"/workspace/a"}]',
       'tool.call of "acp/fs/write_text_file: /workspace/d.txt" · input {"path":"/workspace/d.txt","content":"the content"}',
     ]);
-    const decided = events(result.runId, 'approval.decided');
+    const decided = site.events(result.runId, 'approval.decided');
     expect(decided.map(({ outcome }) => outcome.answer)).toEqual(['approved', 'denied', 'approved']);
     expect(new Set(decided.map(({ resource }) => resource.subjectDigest)).size).toBe(3);
-    expect(events(result.runId, 'tool.asked').map(({ content }) => typeof content)).toEqual(['object', 'object']);
+    expect(site.events(result.runId, 'tool.asked').map(({ content }) => typeof content)).toEqual(['object', 'object']);
   }, 60_000);
 
   test('is asked no longer when the run’s time is over, and the record has no question without an answer', async () => {
@@ -206,12 +194,12 @@ describe('somebody who is asked', () => {
     expect(result.status).toBe('limit');
     expect(takenBack).toBe(true);
     expect(
-      events(result.runId, 'approval.requested', 'approval.decided', 'tool.asked', 'tool.answered', 'run.stopped').map(
-        ({ type, outcome, decision }) => [
+      site
+        .events(result.runId, 'approval.requested', 'approval.decided', 'tool.asked', 'tool.answered', 'run.stopped')
+        .map(({ type, outcome, decision }) => [
           type,
           outcome?.answer ?? outcome?.result ?? outcome?.status ?? decision.effect,
-        ],
-      ),
+        ]),
     ).toEqual([
       ['approval.requested', 'ask'],
       ['approval.decided', 'expired'],
@@ -225,7 +213,7 @@ describe('somebody who is asked', () => {
 
 describe('files and terminals of its client', () => {
   test('are those of the sandbox, each decided upon, recorded, and done by a command', () => {
-    const { status, stderr, result } = run([
+    const { status, stderr, result } = site.perform([
       'request fs/write_text_file {"path":"/workspace/new/a.txt","content":"one\\ntwo\\nthr\u00e9e\\nfour"}',
       'request fs/read_text_file {"path":"/workspace/new/../new/a.txt","line":2,"limit":2}',
       'request fs/read_text_file {"path":"/workspace/new/a.txt"}',
@@ -261,7 +249,7 @@ describe('files and terminals of its client', () => {
       { exitCode: 127, signal: null },
     ]);
     expect(project.git('show', `${result.branch}:new/a.txt`)).toBe('one\ntwo\nthrée\nfour');
-    const asked = events(result.runId, 'tool.requested');
+    const asked = site.events(result.runId, 'tool.requested');
     expect(asked.map(({ resource }) => `${resource.server}/${resource.tool}`)).toEqual([
       'acp/fs/write_text_file: /workspace/new/a.txt',
       'acp/fs/read_text_file: /workspace/new/a.txt',
@@ -272,11 +260,11 @@ describe('files and terminals of its client', () => {
       'acp/terminal/create: /nowhere/program x',
     ]);
     expect(asked.every(({ decision }) => decision.effect === 'permit')).toBe(true);
-    const ended = new Map(events(result.runId, 'tool.ended').map(({ cause, outcome }) => [cause, outcome]));
+    const ended = new Map(site.events(result.runId, 'tool.ended').map(({ cause, outcome }) => [cause, outcome]));
     expect(asked.map(({ seq }) => ended.get(seq).result)).toEqual([
       ...['done', 'done', 'done', 'failed', 'done', 'failed', 'failed'],
     ]);
-    const programs = events(result.runId, 'command.started').map(({ resource }) => resource.argv.join(' '));
+    const programs = site.events(result.runId, 'command.started').map(({ resource }) => resource.argv.join(' '));
     expect(programs).toContain('cat -- /workspace/new/a.txt');
     expect(programs).toContain('/bin/sh -c printf ééé; echo $WORD >&2; pwd');
     expect(site.verify()).toEqual([]);
@@ -289,7 +277,7 @@ describe('files and terminals of its client', () => {
       'request fs/write_text_file {"path":"/workspace/a","content":"x"}',
       'request terminal/create {"command":"true"}',
     ];
-    const { status, stderr } = run(script, '--policy', file, '--deliver', 'none');
+    const { status, stderr } = site.perform(script, '--policy', file, '--deliver', 'none');
     expect(status, stderr).toBe(0);
     expect(stderr).toMatch(/heard: \{"content":"# An agent .*"\} \| error -32601 \| error -32601/);
   }, 60_000);
@@ -304,7 +292,7 @@ describe('how it ends', () => {
   ])(
     '%s',
     (line, reason) => {
-      const { status, result } = run(['sh echo 1 > c.txt', line]);
+      const { status, result } = site.perform(['sh echo 1 > c.txt', line]);
       expect(status).toBe(1);
       expect(result.stopReason).toContain(reason);
       expect(result.head).toBeNull();
@@ -313,20 +301,20 @@ describe('how it ends', () => {
   );
 
   test('one that ends with the answer needs no good exit code, and one that stays is ended', () => {
-    const exits = run(['perl say_it("bye"); answer($prompt, {stopReason => "end_turn"}); exit 3']);
+    const exits = site.perform(['perl say_it("bye"); answer($prompt, {stopReason => "end_turn"}); exit 3']);
     expect(exits.status, exits.stderr).toBe(0);
-    const stays = run(['perl say_it("bye"); answer($prompt, {stopReason => "end_turn"}); sleep 1000']);
+    const stays = site.perform(['perl say_it("bye"); answer($prompt, {stopReason => "end_turn"}); sleep 1000']);
     expect(stays.status, stays.stderr).toBe(0);
-    expect(events(stays.result.runId, 'agent.ended')).toMatchObject([{ resource: { ok: true } }]);
+    expect(site.events(stays.result.runId, 'agent.ended')).toMatchObject([{ resource: { ok: true } }]);
   }, 60_000);
 
   test('one that does not come to an end is asked to stop, and stopped', () => {
     const hears =
       'my $m = in(); next if ($m->{method} // "") ne "session/cancel"; say_it("heard the cancel"); sleep 1000';
-    const { status, result, stderr } = run([`perl while (1) { ${hears} }`], '--timeout', '10s');
+    const { status, result, stderr } = site.perform([`perl while (1) { ${hears} }`], '--timeout', '10s');
     expect(status, stderr).toBe(5);
     expect(result.stopReason).toContain('the agent ran longer than 10.0 s');
-    expect(events(result.runId, 'agent.ended')).toMatchObject([
+    expect(site.events(result.runId, 'agent.ended')).toMatchObject([
       { resource: { ok: false, reason: 'the agent ran longer than 10.0 s and was stopped' } },
     ]);
     expect(stderr).toContain('│ heard the cancel');

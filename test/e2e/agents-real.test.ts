@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { profileNames } from '../../src/agents/profiles/index.ts';
-import { AgentSite, KEY, writesTheAnswer } from '../fakes/agents.ts';
+import { AgentSite, writesTheAnswer } from '../fakes/agents.ts';
+import { KEY } from '../fakes/models/site.ts';
 
 /** What each speaks to the gateway, and what it still asks of hosts that no policy names. */
 const AGENTS = [
@@ -34,10 +35,7 @@ let missing: string | null = null;
 
 describe.each(AGENTS)('$agent', ({ agent, provider, wire, asksFor }) => {
   beforeAll(async () => {
-    if (missing !== null) return;
-    const { status, stderr } = await site.type('agents', 'install', agent).done;
-    if (status === 7) missing = `npm could not fetch ${agent}: ${stderr.trim().split('\n')[1] ?? stderr}`;
-    else expect(status, stderr).toBe(0);
+    missing ??= await site.install(agent);
   }, 300_000);
 
   test('changes a repository, its words recorded beside what really ran', async (context) => {

@@ -1,18 +1,10 @@
-/** The built-in agent: real sandbox, real gateway, real git; a scripted model behind a real server. */
-import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type Heard, ModelServer } from '../fakes/models/server.ts';
+import { KEY, ModelSite } from '../fakes/models/site.ts';
 import type { Turn } from '../fakes/models/turn.ts';
-import { Installation, Project } from '../fakes/project.ts';
 import { processesWith } from '../fakes/sandbox-scene.ts';
 
-const KEY = 'sk-the-real-key-of-the-provider-99';
-const site = new Installation();
-let upstream: ModelServer;
-let project: Project;
-let script: (heard: Heard, index: number) => Turn;
+const site = new ModelSite();
+const { upstream, project } = site;
 
 const call = (name: string, input: Record<string, unknown>, id = `c${Math.abs(JSON.stringify(input).length)}`) => ({
   id,
@@ -22,60 +14,23 @@ const call = (name: string, input: Record<string, unknown>, id = `c${Math.abs(JS
 const shell = (command: string): Turn => ({ tools: [call('shell', { command })] });
 const finish = (summary: string, success = true): Turn => ({ tools: [call('finish', { summary, success })] });
 const play = (...turns: Turn[]) => {
-  script = (_heard, index) => turns[index] ?? finish('nothing more');
+  site.script = (_heard, index) => turns[index] ?? finish('nothing more');
 };
 
 beforeAll(async () => {
-  upstream = await new ModelServer((heard) => script(heard, upstream.heard.length - 1)).start();
-  project = new Project(join(site.root, 'repository'));
   project
     .write('sum.sh', '#!/bin/sh\necho $(($1 - $2))\n', 0o755)
     .write('test.sh', '#!/bin/sh\n[ "$(./sum.sh 2 3)" = 5 ] && echo ok || { echo wrong; exit 1; }\n', 0o755)
-    .write('AGENTS.md', 'Run ./test.sh before you finish.\n')
-    .write('.cordon/policy.yaml', 'version: 1\nllm_policy: {allowed_providers: [acme], models: ["small-*"]}\n');
-  project.commit('first');
-  expect(
-    spawnSync(join(import.meta.dirname, '../../cordon'), ['secrets', 'set', 'ACME_KEY'], { env: site.env, input: KEY })
-      .status,
-  ).toBe(0);
-  const url = `${upstream.url}/v1`;
-  const options = [
-    '--driver',
-    'openai-compatible',
-    '--base-url',
-    url,
-    '--key',
-    'ACME_KEY',
-    '--model',
-    'small-1',
-    '--price',
-    '2/8',
-  ];
-  const add = site.cordon('providers', 'add', 'acme', ...options);
-  expect(add.status, add.stderr).toBe(0);
+    .write('AGENTS.md', 'Run ./test.sh before you finish.\n');
+  await site.open('--price', '2/8');
 }, 60_000);
-afterAll(async () => {
-  await upstream.close();
-  site.dispose();
-});
+afterAll(() => site.close());
 beforeEach(() => {
   upstream.heard.length = 0;
 });
 
-const run = (task: string, ...options: string[]) =>
-  site.type('run', '--json', '-w', project.dir, '--model', 'acme/small-1', ...options, task).done;
-const policy = (text: string) => {
-  const file = join(site.root, 'policy.yaml');
-  writeFileSync(file, `version: 1\nllm_policy: {allowed_providers: [acme], models: ["small-*"]${text}`);
-  return ['--policy', file];
-};
-// biome-ignore lint/suspicious/noExplicitAny: events of all types
-const events = (runId: string): any[] =>
-  site
-    .cordon('audit', 'show', '--run', runId, '--json')
-    .stdout.trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
+const run = (task: string, ...options: string[]) => site.ask(task, ...options).done;
+const policy = (text: string) => ['--policy', site.policy(text)];
 
 /** What the record says of how far it came, without what differs by model. */
 // biome-ignore lint/suspicious/noExplicitAny: events of all types
@@ -102,7 +57,7 @@ test('a task becomes a change: looked at, made, checked, delivered and proved', 
   for (const line of ['I look at what fails.', '✗ shell ./test.sh — [exit code 1]', '✓ read sum.sh', '✓ finish done'])
     expect(stderr).toContain(line);
 
-  const told = events(result.runId);
+  const told = site.events(result.runId);
   const calls = told.filter(({ type }) => type === 'tool.requested');
   expect(calls.map(({ resource }) => resource.tool)).toEqual(['shell', 'read', 'edit', 'shell', 'finish']);
   expect(calls.every(({ decision }) => decision.effect === 'permit' && /built-in/.test(decision.rules[0]))).toBe(true);
@@ -148,9 +103,9 @@ test('a call that the policy forbids is told to the model, and the run goes on',
     expect.arrayContaining(['new.txt']),
   );
   expect(project.git('ls-tree', '--name-only', result.branch ?? '')).not.toContain('planted');
-  const denied = events(result.runId).filter(
-    ({ type, outcome }) => type === 'tool.ended' && outcome.result === 'denied',
-  );
+  const denied = site
+    .events(result.runId)
+    .filter(({ type, outcome }) => type === 'tool.ended' && outcome.result === 'denied');
   expect(denied).toHaveLength(1);
   expect(result.decisions.deny).toBe(1);
 }, 60_000);
@@ -162,11 +117,11 @@ test('where the policy asks and nobody is there, a call is denied', async () => 
   const { status, result } = await run('do it', '--approvals', 'deny', ...policy(rules));
   expect(status).toBe(1);
   expect(result).toMatchObject({ status: 'failed', head: null, agent: { success: false } });
-  expect(events(result.runId).map(({ type }) => type)).toEqual(
+  expect(site.events(result.runId).map(({ type }) => type)).toEqual(
     expect.arrayContaining(['approval.requested', 'approval.decided', 'tool.requested', 'tool.ended']),
   );
   // A person would read the call, and say yes to it and to no other.
-  const asked = events(result.runId).filter(({ type }) => type === 'approval.requested');
+  const asked = site.events(result.runId).filter(({ type }) => type === 'approval.requested');
   expect(asked.map(({ resource }) => resource.summary)).toEqual([
     'tool.call of builtin/shell {"command":"true"}',
     'tool.call of builtin/shell {"command":"true; echo $HOME"}',
@@ -213,7 +168,7 @@ test('without a model named, it is the first that the policy permits', async () 
 }, 60_000);
 
 test('an agent that goes round in circles is stopped, and nothing is delivered', async () => {
-  script = () => shell('echo x >> same; cat /etc/hostname');
+  site.script = () => shell('echo x >> same; cat /etc/hostname');
   const { status, result } = await run('go on');
   expect(status).toBe(1);
   expect(result.stopReason).toContain('went round in circles');
@@ -222,7 +177,7 @@ test('an agent that goes round in circles is stopped, and nothing is delivered',
 }, 60_000);
 
 test('steps have an end', async () => {
-  script = (_heard, index) => shell(`echo ${index}`);
+  site.script = (_heard, index) => shell(`echo ${index}`);
   const { status, result } = await run('go on', '--max-steps', '3');
   expect(status).toBe(1);
   expect(result.remedy).toContain('--max-steps');
@@ -230,12 +185,12 @@ test('steps have an end', async () => {
 }, 60_000);
 
 test('a budget that is spent ends it with exit code 5', async () => {
-  script = (_heard, index) => shell(`echo ${index}`);
+  site.script = (_heard, index) => shell(`echo ${index}`);
   const { status, result } = await run('go on', ...policy(', budget: {requests: 2}}\n'));
   expect(status).toBe(5);
   expect(result.stopReason).toContain('the budget of this run is 2 requests');
   const end = { ok: false, reason: expect.stringContaining('the budget of this run'), steps: 2, toolCalls: 2 };
-  expect(ended(events(result.runId))).toEqual([end]);
+  expect(ended(site.events(result.runId))).toEqual([end]);
   expect(upstream.heard).toHaveLength(2);
 }, 60_000);
 
@@ -255,7 +210,7 @@ test('a model that the policy does not name ends it with exit code 3', async () 
 }, 60_000);
 
 test('a weak model that writes its calls as text, in an old repository without notes', async () => {
-  script = (_heard, index) =>
+  site.script = (_heard, index) =>
     [
       { text: 'Sure!\n```json\n{"tool": "edit", "arguments": {"path": "weak.txt", "old": "", "new": "made"}}\n```' },
       { text: '```json\n{"tool": "finish", "arguments": {"summary": "made it"}}\n```' },
@@ -268,7 +223,7 @@ test('a weak model that writes its calls as text, in an old repository without n
 test('an interruption ends it, in the middle of a command', async () => {
   const nap = `8642${process.pid}`;
   play(shell(`echo begun > begun; sleep ${nap}`));
-  const running = site.type('run', '--json', '-w', project.dir, '--model', 'acme/small-1', 'wait');
+  const running = site.ask('wait');
   await expect.poll(() => upstream.heard.length, { timeout: 20_000 }).toBe(1);
   await expect.poll(() => processesWith(`sleep\0${nap}`).length, { timeout: 20_000 }).toBe(1);
   running.child.kill('SIGINT');
@@ -276,7 +231,7 @@ test('an interruption ends it, in the middle of a command', async () => {
   expect(status).toBe(130);
   expect(processesWith(`sleep\0${nap}`)).toEqual([]);
   expect(result.status).toBe('cancelled');
-  const told = events(result.runId);
+  const told = site.events(result.runId);
   expect(told.filter(({ type }) => type === 'tool.ended').length).toBe(
     told.filter(({ type }) => type === 'tool.requested').length,
   );
@@ -287,13 +242,13 @@ test('an interruption ends it, in the middle of a command', async () => {
 
 test('what it did until its process was killed is in the record', async () => {
   play({ ...shell('echo so far'), text: 'I begin.' }, shell('sleep 300'));
-  const running = site.type('run', '--json', '-w', project.dir, '--model', 'acme/small-1', 'wait');
+  const running = site.ask('wait');
   await expect.poll(() => upstream.heard.length, { timeout: 20_000 }).toBe(2);
   running.child.kill('SIGKILL');
   await running.done;
   const [{ id }] = JSON.parse(site.cordon('runs', 'list', '--json').stdout).runs;
   expect(site.run(project, 'true').status).toBe(0); // the next one closes what was left
-  const told = events(id);
+  const told = site.events(id);
   expect(told.at(-1)?.type).toBe('run.lost');
   expect(told.find(({ type }) => type === 'agent.message').resource.text).toBe('I begin.');
   expect(told.find(({ type }) => type === 'tool.ended').outcome).toMatchObject({
@@ -306,7 +261,7 @@ test('what it did until its process was killed is in the record', async () => {
 test('with --no-record only the beginnings are kept', async () => {
   play(shell(`echo ${'x'.repeat(2000)}`), finish('done'));
   const { result } = await run('do it', '--no-record');
-  const told = events(result.runId);
+  const told = site.events(result.runId);
   expect(told.filter(({ content }) => content !== undefined)).toEqual([]);
   const [asked] = told.filter(({ type }) => type === 'tool.requested');
   expect(asked.resource.input.length).toBeLessThan(300);
@@ -314,12 +269,12 @@ test('with --no-record only the beginnings are kept', async () => {
 }, 60_000);
 
 test('a time limit ends it while the model thinks', async () => {
-  script = () => ({ text: 'slow', drip: 30_000 });
+  site.script = () => ({ text: 'slow', drip: 30_000 });
   const { status, result } = await run('think', '--timeout', '1s');
   expect(status).toBe(5);
   expect(result.stopReason).toContain('ran longer than');
   const end = { ok: false, reason: expect.stringContaining('ran longer than'), steps: 0, toolCalls: 0 };
-  expect(ended(events(result.runId))).toEqual([end]);
+  expect(ended(site.events(result.runId))).toEqual([end]);
   expect(site.verify()).toEqual([]);
 }, 60_000);
 

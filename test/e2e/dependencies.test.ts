@@ -119,15 +119,6 @@ async function run(where: Project, script: string): Promise<Finished> {
   return site.start(where, script).done;
 }
 
-function events(run: string, type: string) {
-  const { stdout } = site.cordon('audit', 'show', '--run', run, '--json');
-  const all = stdout
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-  return all.filter((event) => event.type === type);
-}
-
 test('npm ci: every package is recorded, and the run has a bill of materials that the published schema accepts', async () => {
   const where = project('  minimum_age: 3d\n', ['old', '@acme/ui']);
   const { status, stderr, result } = await run(where, 'npm ci && cat node_modules/@acme/ui/index.js');
@@ -137,11 +128,11 @@ test('npm ci: every package is recorded, and the run has a bill of materials tha
   });
 
   expect(site.cordon('runs', 'show', result.runId).stdout).toMatch(/packages\s+2 recorded/);
-  const downloaded = events(result.runId, 'dependency.downloaded').map(({ resource }) => resource);
+  const downloaded = site.events(result.runId, 'dependency.downloaded').map(({ resource }) => resource);
   expect(downloaded.map(({ purl }) => purl).sort()).toEqual(['pkg:npm/%40acme/ui@2.1.0', 'pkg:npm/old@1.0.0']);
   expect(downloaded[0]).toMatchObject({ registry: `${origin}/npm`, published: OLD, verified: true });
 
-  const [{ resource, content }] = events(result.runId, 'dependencies.recorded');
+  const [{ resource, content }] = site.events(result.runId, 'dependencies.recorded');
   expect(resource).toMatchObject({ count: 2, format: 'CycloneDX 1.6' });
   expect(content.mediaType).toContain('cyclonedx');
   const listed = JSON.parse(site.cordon('runs', 'artifacts', result.runId, '--json').stdout);
@@ -185,7 +176,7 @@ test('npm install chooses a version that is old enough, because it is told', asy
 test('a tarball that is not what the registry’s index says is cut, recorded as such, and not installed', async () => {
   const { status, result } = await run(project('', ['broken']), 'npm ci; ls node_modules/broken');
   expect(status).toBe(1);
-  const [mismatch] = events(result.runId, 'dependency.mismatch');
+  const [mismatch] = site.events(result.runId, 'dependency.mismatch');
   expect(mismatch.resource).toMatchObject({ purl: 'pkg:npm/broken@1.0.0' });
   expect(site.cordon('runs', 'show', result.runId).stdout).toContain('0 recorded, 1 cut: not what the index says');
 });
@@ -206,7 +197,7 @@ test('pip: a wheel is recorded under its canonical name, one that is too young i
     status: 0,
     stderr: expect.stringContaining('good_thing-1.0-py3-none-any.whl'),
   });
-  expect(events(result.runId, 'dependency.downloaded').map(({ resource }) => resource)).toMatchObject([
+  expect(site.events(result.runId, 'dependency.downloaded').map(({ resource }) => resource)).toMatchObject([
     { purl: 'pkg:pypi/good-thing@1.0', registry: `${origin}/simple`, published: OLD, verified: true },
   ]);
   expect(asked.filter((url) => url.endsWith('.whl'))).toHaveLength(1);

@@ -84,10 +84,7 @@ let missing: string | null = null;
 
 describe.each(AGENTS)('$agent, talked with: $talks', ({ agent, provider, talks }) => {
   beforeAll(async () => {
-    if (missing !== null) return;
-    const { status, stderr } = await site.type('agents', 'install', agent).done;
-    if (status === 7) missing = `npm could not fetch ${agent}: ${stderr.trim().split('\n')[1] ?? stderr}`;
-    else expect(status, stderr).toBe(0);
+    missing ??= await site.install(agent);
   }, 300_000);
 
   test('calls a tool of the policy’s server, and starts none of the repository’s', async (context) => {

@@ -1,13 +1,12 @@
-/** MCP servers that a policy names: real servers in sandboxes of their own, reached by a guest through the gateway. */
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AgentSite } from '../fakes/agents.ts';
 import { openWorld, type World } from '../fakes/https-world.ts';
 import { type Remote, remoteServer } from '../fakes/mcp/http-server.ts';
-import { type AnyEvent, McpSite, serverFolder } from '../fakes/mcp/site.ts';
+import { McpSite, serverFolder } from '../fakes/mcp/site.ts';
+import type { AnyEvent } from '../fakes/project.ts';
 
-const CORDON = join(import.meta.dirname, '../../cordon');
+const _CORDON = join(import.meta.dirname, '../../cordon');
 const SERVER = 'command: [/usr/bin/node, /run/cordon/mcp/server.mjs]';
 let site: McpSite;
 
@@ -52,7 +51,7 @@ security: {allowed_network_hosts: [packages.acme.example]}
 mcp_servers: {docs: {${SERVER}, tools: [get_files]}}
 `);
   try {
-    expect(spawnSync(CORDON, ['secrets', 'set', 'NPM_TOKEN'], { env: lent.env, input: value }).status).toBe(0);
+    lent.keep('NPM_TOKEN', value);
     const { result, stdout, stderr } = await lent.script(`call docs get_files "{\\"dir\\":\\"$NPM_TOKEN\\"}" > one
       call docs get_files "{\\"dir\\":\\"$(printf %s "$NPM_TOKEN" | base64 -w0)\\"}" > two
       call docs get_files '{"dir":"x ${value} y"}' > three
@@ -117,8 +116,7 @@ mcp_servers:
       'pages.acme.example': (_, response) => response.end(),
     });
     net.configure(`network: {ca_file: ${world.caFile}, proxy: "${world.proxy}"}\n`);
-    const { status } = spawnSync(CORDON, ['secrets', 'set', 'TRACKER_TOKEN'], { env: net.env, input: KEY });
-    expect(status).toBe(0);
+    net.keep('TRACKER_TOKEN', KEY);
   });
   afterAll(() => {
     world.close();
@@ -225,11 +223,7 @@ approvals: [{when: tool.call, if: 'context.tool == "add"', approvers: [role:lead
     expect(last).toContain('it ended with exit code 7: TypeError: nothing is left');
     expect(last).toContain('there is no tool docs__forbidden');
     expect(last).toContain('not permitted: tool.call of docs/add');
-    const { stdout } = provider.cordon('audit', 'show', '--run', result.runId, '--json');
-    const events: AnyEvent[] = stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
+    const events = provider.events(result.runId);
     expect(kept(events, 'approval.requested')[0].resource.summary).toContain('docs/add {"a":1,"b":2}');
     const calls = kept(events, 'tool.ended').map(
       ({ resource, outcome }) => `${resource.server}/${resource.tool} ${outcome.result}`,

@@ -1,5 +1,3 @@
-/** A run that uses a language model: real sandbox, real gateway, a scripted model behind a real server. */
-import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -8,7 +6,7 @@ import { Installation, Project } from '../fakes/project.ts';
 
 const KEY = 'sk-the-real-key-of-the-provider-99';
 const SECRET = 'a-database-password-4481';
-const cordon = join(import.meta.dirname, '../../cordon');
+const _cordon = join(import.meta.dirname, '../../cordon');
 const site = new Installation();
 let upstream: ModelServer;
 let project: Project;
@@ -41,7 +39,7 @@ llm_policy: {allowed_providers: [acme], models: ["small-*"], budget: {usd: 1, re
   );
   project.commit('first');
   for (const [name, value] of Object.entries({ ACME_KEY: KEY, DB_PASSWORD: SECRET })) {
-    expect(spawnSync(cordon, ['secrets', 'set', name], { env: site.env, input: value }).status).toBe(0);
+    site.keep(name, value);
   }
   const url = `${upstream.url}/v1`;
   const models = ['--model', 'small-1=upstream-small', '--model', 'large-1', '--price', '2/8', '--max-output', '1000'];
@@ -66,13 +64,6 @@ afterAll(async () => {
 
 const run = (script: string, ...options: string[]) => site.start(project, script, ...options).done;
 const chat = (content: string, model = 'small-1') => JSON.stringify({ model, messages: [{ role: 'user', content }] });
-const events = (runId: string) =>
-  site
-    .cordon('audit', 'show', '--run', runId, '--json')
-    .stdout.trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-
 test('an agent asks, the provider sees its own key, the run sees neither', async () => {
   upstream.heard.length = 0;
   const { status, stderr, result } = await run(
@@ -86,7 +77,7 @@ test('an agent asks, the provider sees its own key, the run sees neither', async
   expect(stderr).not.toContain(KEY);
   expect(upstream.heard).toMatchObject([{ model: 'upstream-small', headers: { authorization: `Bearer ${KEY}` } }]);
   expect(result.usage.models).toEqual({ requests: 1, inputTokens: 1000, outputTokens: 100, usd: 0.0028 });
-  const types = events(result.runId).map((event) => event.type);
+  const types = site.events(result.runId).map((event) => event.type);
   expect(types).toEqual(expect.arrayContaining(['llm.request', 'llm.response', 'secret.granted']));
   expect(site.verify()).toEqual([]);
 }, 60_000);
@@ -119,7 +110,7 @@ test('another model, another token, one request too many: refused, said and reco
   expect(stderr).toContain('HTTP/1.1 429');
   expect(stderr).toContain('the budget of this run is 3 requests');
   expect(upstream.heard).toHaveLength(3);
-  const told = events(result.runId);
+  const told = site.events(result.runId);
   expect(told.filter(({ type }) => type === 'llm.unjudged')).toHaveLength(2);
   expect(told.filter(({ type }) => type === 'llm.response').map(({ outcome }) => outcome.result)).toEqual([
     'denied',

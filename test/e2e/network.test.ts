@@ -110,10 +110,7 @@ interface Shown {
 
 /** The record of a run's crossings, in their order. */
 function crossings(run: string): Shown[] {
-  const { status, stdout, stderr } = site.cordon('audit', 'show', '--run', run, '--json');
-  expect({ status, stderr }).toMatchObject({ status: 0 });
-  const events = stdout.trimEnd().split('\n');
-  return events.map((line) => JSON.parse(line) as Shown).filter(({ type }) => type.startsWith('network.'));
+  return site.events(run).filter(({ type }) => type.startsWith('network.'));
 }
 
 test('what is permitted arrives: by hand, with curl, with git; the environment says where', async () => {

@@ -1,5 +1,3 @@
-/** A run through each kind of upstream: set up by the command, asked from inside a sandbox, answered by a cloud that checks what it gets. */
-import { spawnSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -7,7 +5,7 @@ import type { providerDrivers } from '../../src/gateways/llm/providers/index.ts'
 import { Cloud, type CloudRequest, type CloudShape, wrongAssertion, wrongSignature } from '../fakes/models/clouds.ts';
 import { Installation, Project } from '../fakes/project.ts';
 
-const cordon = join(import.meta.dirname, '../../cordon');
+const _cordon = join(import.meta.dirname, '../../cordon');
 const KEY = 'sk-the-real-key-of-the-provider-99';
 const aws = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY' };
 const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -135,8 +133,7 @@ beforeAll(async () => {
     const cloud = await new Cloud(shape).start();
     clouds.set(name, cloud);
     const secret = `KEY_OF_${name.toUpperCase().replaceAll('-', '_')}`;
-    const set = spawnSync(cordon, ['secrets', 'set', secret], { env: site.env, input: key(cloud.url) });
-    expect(set.status, String(set.stderr)).toBe(0);
+    site.keep(secret, key(cloud.url));
     const at = ['--base-url', `${cloud.url}${path}`, '--key', secret, '--model', `m=${upstream}`];
     const { status, stderr } = site.cordon('providers', 'add', name, '--driver', name, ...at, ...options);
     expect(status, stderr).toBe(0);

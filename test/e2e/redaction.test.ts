@@ -1,5 +1,3 @@
-/** A value that is inside in plain words, and an agent that puts it everywhere: nothing of the run shows or keeps it. */
-import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -23,11 +21,7 @@ secrets:
 `,
   );
   project.commit('first');
-  const set = spawnSync(join(import.meta.dirname, '../../cordon'), ['secrets', 'set', 'OPEN_TOKEN'], {
-    env: site.env,
-    input: VALUE,
-  });
-  expect(set.status, set.stderr.toString()).toBe(0);
+  site.keep('OPEN_TOKEN', VALUE);
 });
 afterAll(() => site.dispose());
 

@@ -29,10 +29,7 @@ beforeAll(async () => {
 afterAll(() => site.close());
 
 async function installed(agent: string): Promise<void> {
-  if (missing !== null) return;
-  const { status, stderr } = await site.type('agents', 'install', agent).done;
-  if (status === 7) missing = `npm could not fetch ${agent}: ${stderr.trim().split('\n')[1] ?? stderr}`;
-  else expect(status, stderr).toBe(0);
+  missing ??= await site.install(agent);
 }
 
 async function replayed(run: string) {

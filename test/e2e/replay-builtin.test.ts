@@ -1,5 +1,3 @@
-/** The built-in agent run again: exactly; and where that cannot be, what is said of it. */
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -49,10 +47,7 @@ beforeAll(async () => {
   project = new Project(join(site.root, 'repository'));
   project.write('page.pl', PAGE).write('sum.sh', 'echo $(($1 - $2))\n').write('.cordon/policy.yaml', policy());
   project.commit('first');
-  spawnSync(join(import.meta.dirname, '../../cordon'), ['secrets', 'set', 'KEY'], {
-    env: site.env,
-    input: 'sk-1234567',
-  });
+  site.keep('KEY', 'sk-1234567');
   const at = ['--base-url', `${upstream.url}/v1`, '--key', 'KEY', '--model', 'm-1'];
   const { status, stderr } = site.cordon('providers', 'add', 'acme', '--driver', 'openai-compatible', ...at);
   expect(status, stderr).toBe(0);

@@ -4,15 +4,13 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { serverFolder } from '../fakes/mcp/site.ts';
-import { type Heard, ModelServer } from '../fakes/models/server.ts';
+import { ModelSite } from '../fakes/models/site.ts';
 import type { Turn } from '../fakes/models/turn.ts';
-import { Installation, Project, type Running } from '../fakes/project.ts';
+import type { Running } from '../fakes/project.ts';
 import { descendants, processesWith } from '../fakes/sandbox-scene.ts';
 
-const site = new Installation();
-let upstream: ModelServer;
-let project: Project;
-let script: (heard: Heard, index: number) => Turn;
+const site = new ModelSite();
+const { upstream, project } = site;
 
 let ids = 0;
 const call = (name: string, input: Record<string, unknown>) => ({ id: `call-${++ids}`, name, arguments: input });
@@ -21,37 +19,14 @@ const edit = (path: string, text: string): Turn => ({ tools: [call('edit', { pat
 const finish = (summary: string): Turn => ({ tools: [call('finish', { summary })] });
 
 beforeAll(async () => {
-  upstream = await new ModelServer((heard) => script(heard, upstream.heard.length - 1)).start();
-  project = new Project(join(site.root, 'repository'));
   project.write('a.txt', 'one\n').write('old/b.txt', 'two\n').write('old/c.txt', 'three\n');
-  project.write('.cordon/policy.yaml', 'version: 1\nllm_policy: {allowed_providers: [acme], models: ["small-*"]}\n');
-  project.commit('first');
-  const env = site.env;
-  spawnSync(join(import.meta.dirname, '../../cordon'), ['secrets', 'set', 'ACME_KEY'], {
-    env,
-    input: 'sk-a-providers-key-77',
-  });
-  const options = ['--driver', 'openai-compatible', '--base-url', `${upstream.url}/v1`, '--key', 'ACME_KEY'];
-  const add = site.cordon('providers', 'add', 'acme', ...options, '--model', 'small-1', '--price', '2/8');
-  expect(add.status, add.stderr).toBe(0);
+  await site.open('--price', '2/8');
 }, 60_000);
-afterAll(async () => {
-  await upstream.close();
-  site.dispose();
-});
+afterAll(() => site.close());
 beforeEach(() => {
   upstream.heard.length = 0;
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: events of all types
-const events = (runId: string): any[] =>
-  site
-    .cordon('audit', 'show', '--run', runId, '--json')
-    .stdout.trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-const start = (task: string, ...options: string[]) =>
-  site.type('run', '--json', '-w', project.dir, '--model', 'acme/small-1', ...options, task);
 const resume = (id: string) => site.type('runs', 'resume', '--json', id).done;
 const newest = (): string => JSON.parse(site.cordon('runs', 'list', '--json').stdout).runs[0]?.id ?? '';
 /** Kills it as a power cut would, and says which run that was. */
@@ -63,7 +38,7 @@ async function kill(running: Running): Promise<string> {
 /** Resolves when the model is asked for the n-th time; it is never answered then. */
 function untilAsked(turns: readonly Turn[]): Promise<void> {
   return new Promise<void>((resolve) => {
-    script = (_heard, index) => {
+    site.script = (_heard, index) => {
       const turn = turns[index];
       if (turn !== undefined) return turn;
       resolve();
@@ -83,13 +58,13 @@ test('killed while the model thinks: conversation, workspace, steps and budget g
     edit('deep/er/made.txt', 'made\n'),
     shell('git add -A; git commit -qm mine; rm -f link; head -c 3000000 /dev/zero > big.bin'),
   ]);
-  const running = start('change things');
+  const running = site.ask('change things');
   await asked;
   const lost = await kill(running);
   expect(site.cordon('runs', 'show', lost).stdout).toContain(`cordon runs resume ${lost}`);
 
   upstream.heard.length = 0;
-  script = (_heard, index) =>
+  site.script = (_heard, index) =>
     [shell('git status --short; git log --oneline; ls -A'), finish('all there')][index] as Turn;
   const { status, stderr, result } = await resume(lost);
   expect(status, stderr).toBe(0);
@@ -116,7 +91,7 @@ test('killed while the model thinks: conversation, workspace, steps and budget g
   expect(messages.at(-1)?.content).toContain('the work goes on in a new sandbox');
   expect(messages.at(-1)?.content).not.toContain('not known');
 
-  const [before, after] = [events(lost), events(result.runId)];
+  const [before, after] = [site.events(lost), site.events(result.runId)];
   expect(before.at(-1).type).toBe('run.lost');
   expect(after.find(({ type }) => type === 'run.created').resource.resumes).toBe(lost);
   const begun = after.find(({ type }) => type === 'agent.resumed').resource;
@@ -141,7 +116,7 @@ test('killed while the model thinks: conversation, workspace, steps and budget g
 test('killed in the middle of a command: the model is told that nobody knows, and nothing is done twice', async () => {
   const mark = `mark-${process.pid}`;
   const nap = `6021${process.pid}`;
-  script = (_heard, index) =>
+  site.script = (_heard, index) =>
     [
       shell('echo first > first.txt'),
       {
@@ -151,11 +126,11 @@ test('killed in the middle of a command: the model is told that nobody knows, an
         ],
       },
     ][index] as Turn;
-  const running = start('be interrupted');
+  const running = site.ask('be interrupted');
   await expect.poll(() => processesWith(`sleep\0${nap}`).length, { timeout: 30_000 }).toBe(1);
   const lost = await kill(running);
   upstream.heard.length = 0;
-  script = (_heard, index) => [shell('ls'), finish('enough')][index] as Turn;
+  site.script = (_heard, index) => [shell('ls'), finish('enough')][index] as Turn;
   const { status, stderr, result } = await resume(lost);
   expect(status, stderr).toBe(0);
   const messages = upstream.heard[0]?.body.messages as { role: string; content: string }[];
@@ -169,8 +144,8 @@ test('killed in the middle of a command: the model is told that nobody knows, an
   );
   expect(said().at(-1)?.content).toContain('first.txt');
   expect(project.git('ls-tree', '--name-only', result.branch ?? '')).not.toContain('second.txt');
-  expect(events(result.runId).find(({ type }) => type === 'agent.resumed').resource.uncertain).toHaveLength(2);
-  const ran = JSON.stringify(events(result.runId).filter(({ type }) => type === 'command.started'));
+  expect(site.events(result.runId).find(({ type }) => type === 'agent.resumed').resource.uncertain).toHaveLength(2);
+  const ran = JSON.stringify(site.events(result.runId).filter(({ type }) => type === 'command.started'));
   expect(ran).not.toContain(mark);
   expect(site.verify()).toEqual([]);
 }, 120_000);
@@ -185,13 +160,13 @@ mcp_servers: {docs: {command: [/usr/bin/node, /run/cordon/mcp/server.mjs], tools
 `,
   );
   serverFolder(site.root);
-  script = (_heard, index) =>
+  site.script = (_heard, index) =>
     [
       { tools: [call('docs__add', { a: 41, b: 1 })] },
       { tools: [call('docs__get_nothing', {}), call('docs__add', { a: 1, b: 1 })] },
     ][index] as Turn;
-  const running = start('ask the server', '--policy', file);
-  const asked = () => events(newest()).filter(({ type }) => type === 'tool.requested').length;
+  const running = site.ask('ask the server', '--policy', file);
+  const asked = () => site.events(newest()).filter(({ type }) => type === 'tool.requested').length;
   await expect.poll(() => upstream.heard.length, { timeout: 30_000 }).toBe(2);
   await expect.poll(asked, { timeout: 30_000 }).toBe(2);
   const server = '/run/cordon/mcp/server.mjs';
@@ -205,7 +180,7 @@ mcp_servers: {docs: {command: [/usr/bin/node, /run/cordon/mcp/server.mjs], tools
   upstream.heard.length = 0;
   const again = { tools: [call('docs__add', { a: 2, b: 2 })] };
   const more = { tools: [call('docs__add', { a: 3, b: 3 })] };
-  script = (_heard, index) => [again, more, finish('enough')][index] as Turn;
+  site.script = (_heard, index) => [again, more, finish('enough')][index] as Turn;
   const { status, stderr, result } = await resume(lost);
   spawnSync('rm', [join(site.root, '.config/cordon/config.yaml')]);
   expect(status, stderr).toBe(0);
@@ -221,20 +196,20 @@ mcp_servers: {docs: {command: [/usr/bin/node, /run/cordon/mcp/server.mjs], tools
   const answers = said().filter(({ role }) => role === 'tool');
   expect(answers.at(-2)?.content).toMatch(/\n4$/);
   expect(answers.at(-1)?.content).toContain('more than 3 calls of the MCP server docs in this run'); // two were the lost one's
-  const calls = events(result.runId).filter(({ type }) => type === 'tool.requested');
+  const calls = site.events(result.runId).filter(({ type }) => type === 'tool.requested');
   expect(calls.map(({ resource }) => `${resource.server}/${resource.tool}`)).toEqual([
     'docs/add',
     'docs/add',
     'builtin/finish',
   ]);
-  expect(events(result.runId).find(({ type }) => type === 'agent.resumed').resource.uncertain).toHaveLength(2);
+  expect(site.events(result.runId).find(({ type }) => type === 'agent.resumed').resource.uncertain).toHaveLength(2);
   expect(site.verify()).toEqual([]);
   expect(site.leftovers()).toEqual([]);
 }, 120_000);
 
 test('a run that was resumed and killed again goes on from there', async () => {
   let asked = untilAsked([edit('one.txt', '1\n')]);
-  let running = start('do it');
+  let running = site.ask('do it');
   await asked;
   const first = await kill(running);
   upstream.heard.length = 0;
@@ -246,7 +221,7 @@ test('a run that was resumed and killed again goes on from there', async () => {
   const refused = await resume(first);
   expect(refused.stderr).toContain(`cordon runs resume ${second}`);
   upstream.heard.length = 0;
-  script = () => finish('both');
+  site.script = () => finish('both');
   const { status, stderr, result } = await resume(second);
   expect(status, stderr).toBe(0);
   expect(result.agent?.steps).toBe(3);
@@ -259,7 +234,7 @@ test('a run that was resumed and killed again goes on from there', async () => {
 test('killed at moments of chance, it always comes to its end, with every file there once', async () => {
   const steps = 8;
   // It writes the next file that is not there, as somebody does who looks first.
-  script = ({ body }) => {
+  site.script = ({ body }) => {
     const results = (body.messages as { role: string; content: string }[]).filter(({ role }) => role === 'tool');
     const listed =
       /^files:(.*)$/m
@@ -271,7 +246,7 @@ test('killed at moments of chance, it always comes to its end, with every file t
     return shell(`[ -e ${next} ] || echo ${next} >> ${next}; sleep 0.1; echo files: f*`);
   };
   let id: string | null = null;
-  const again = () => (id === null ? start('write them') : site.type('runs', 'resume', '--json', id));
+  const again = () => (id === null ? site.ask('write them') : site.type('runs', 'resume', '--json', id));
   let before = newest();
   let running = again();
   for (let kills = 0; kills < 6; kills++) {
@@ -280,7 +255,7 @@ test('killed at moments of chance, it always comes to its end, with every file t
     running.child.kill('SIGKILL');
     await running.done;
     const next = newest();
-    const told = next === before ? [] : events(next); // it may not even have been written down
+    const told = next === before ? [] : site.events(next); // it may not even have been written down
     before = next;
     const resumes = told.find(({ type }) => type === 'run.created')?.resource.resumes;
     // One that was killed before it took the work up has nothing of it; one that had ended has it all.
@@ -305,7 +280,7 @@ describe('refused, with the reason:', () => {
   beforeAll(async () => {
     upstream.heard.length = 0;
     const asked = untilAsked([edit('x.txt', 'x\n')]);
-    const running = start('do it', '--timeout', '20m');
+    const running = site.ask('do it', '--timeout', '20m');
     await asked;
     lost = await kill(running);
   }, 60_000);
@@ -324,7 +299,7 @@ describe('refused, with the reason:', () => {
 
     upstream.heard.length = 0;
     const asked = untilAsked([]);
-    const running = start('do it', '--no-record');
+    const running = site.ask('do it', '--no-record');
     await asked;
     expect((await resume(await kill(running))).stderr).toContain('kept nothing');
   }, 120_000);
@@ -348,7 +323,7 @@ test('the policy of now may be wider than the one it began under, and must not b
     writeFileSync(file, `version: 1\nllm_policy: {allowed_providers: [acme], models: [${models}]}\n${more}`);
   write('"small-*"');
   const asked = untilAsked([edit('x.txt', 'x\n')]);
-  const running = start('do it', '--policy', file);
+  const running = site.ask('do it', '--policy', file);
   await asked;
   const lost = await kill(running);
   write('"small-*"', 'limits: {wall_clock: 5m}\n');
@@ -363,7 +338,7 @@ test('the policy of now may be wider than the one it began under, and must not b
   expect(forbidden.stderr).toMatch(/builtin\/edit: permit then, deny now/);
   write('"small-*", "large-*"');
   upstream.heard.length = 0;
-  script = () => finish('done');
+  site.script = () => finish('done');
   const { status, stderr } = await resume(lost);
   expect(status, stderr).toBe(0);
 }, 120_000);

@@ -1,5 +1,3 @@
-/** `cordon secrets revoke` from another process, against runs that use the secret right then; judged by the server outside. */
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -57,11 +55,7 @@ secrets: [{name: API_TOKEN, use: {host: ${HOST}, header: "Authorization: Bearer 
   );
   open = project('open', 'secrets: [{name: OPEN_TOKEN, use: {env: OPEN}}]\n');
   for (const [name, input] of Object.entries(values)) {
-    const set = spawnSync(join(import.meta.dirname, '../../cordon'), ['secrets', 'set', name], {
-      env: site.env,
-      input,
-    });
-    expect(set.status, set.stderr.toString()).toBe(0);
+    site.keep(name, input);
   }
 });
 beforeEach(() => {

@@ -1,27 +1,16 @@
-/** Who gets a secret: its own scopes, the policy's word, the organisation's ceiling; each held by a real run. */
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { composeSystem } from '../../src/compose.ts';
 import { executeRun } from '../../src/runs/pipeline.ts';
 import type { RunRequest, RunResult } from '../../src/runs/request.ts';
-import { type Finished, Installation, Project } from '../fakes/project.ts';
+import { Installation, Project } from '../fakes/project.ts';
 
 const site = new Installation();
 let number = 0;
 afterAll(() => site.dispose());
 
 function set(name: string, ...scopes: string[]): string {
-  const { status, stdout, stderr } = spawnSync(
-    join(import.meta.dirname, '../../cordon'),
-    ['secrets', 'set', name, ...scopes],
-    {
-      env: site.env,
-      input: `the-value-of-${name}-4711`,
-    },
-  );
-  expect(status, stderr.toString()).toBe(0);
-  return stdout.toString();
+  return site.keep(name, `the-value-of-${name}-4711`, ...scopes);
 }
 
 function project(policy: string): Project {
@@ -31,14 +20,6 @@ function project(policy: string): Project {
 
 const HEADER = 'use: {host: packages.acme.example, header: "Authorization: Bearer {}"}';
 const ENV = 'use: {env: OPEN}';
-
-function events(run: Finished): { type: string; resource: Record<string, unknown>; decision?: { effect: string } }[] {
-  const { stdout } = site.cordon('audit', 'show', '--run', run.result.runId, '--json');
-  return stdout
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-}
 
 describe('scopes of a secret', () => {
   test.each([
@@ -55,7 +36,7 @@ describe('scopes of a secret', () => {
     set('SCOPED', '--anywhere', ...scopes);
     const run = site.run(project(`secrets: [{name: SCOPED, ${use}}]\n`), 'env');
     expect(run.status, run.stderr).toBe(0);
-    expect(events(run).filter(({ type }) => type === 'secret.granted')).toHaveLength(1);
+    expect(site.events(run.result.runId).filter(({ type }) => type === 'secret.granted')).toHaveLength(1);
   });
 
   test.each([
@@ -72,7 +53,7 @@ describe('scopes of a secret', () => {
     expect(run.status).toBe(3);
     expect(run.result.stopReason).toContain(why);
     expect(run.stderr).not.toContain('│ started');
-    const seen = events(run);
+    const seen = site.events(run.result.runId);
     expect(seen.find(({ type }) => type === 'secret.refused')?.resource.reason).toContain(why);
     expect(seen.some(({ type }) => type === 'secret.granted' || type === 'secret.used')).toBe(false);
     expect(site.cordon('runs', 'show', run.result.runId).stdout).toMatch(/credentials +SCOPED \(refused\)/);
@@ -92,7 +73,7 @@ rules: |
     );
     expect(run.status).toBe(3);
     expect(run.result.stopReason).toContain('FREE is not lent');
-    expect(events(run).find(({ type }) => type === 'secret.refused')?.decision?.effect).toBe('deny');
+    expect(site.events(run.result.runId).find(({ type }) => type === 'secret.refused')?.decision?.effect).toBe('deny');
     expect(site.cordon('runs', 'show', run.result.runId).stdout).toMatch(/✗ secret\.use FREE for the sandbox as OPEN/);
   });
 
@@ -105,7 +86,7 @@ rules: |
     );
     expect(run.status).toBe(4);
     expect(run.stderr).not.toContain('│ started');
-    expect(events(run).filter(({ type }) => type.startsWith('approval.'))).toHaveLength(2);
+    expect(site.events(run.result.runId).filter(({ type }) => type.startsWith('approval.'))).toHaveLength(2);
   });
 
   test('what is in no document is not lent, though it was asked for', () => {

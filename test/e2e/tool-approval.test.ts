@@ -1,44 +1,32 @@
 /** A rule asks about a tool call, and a person answers at a terminal: real pty, real sandbox, a scripted model. */
-import { spawn, spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { digest } from '../../src/base/digest.ts';
 import { serverFolder } from '../fakes/mcp/site.ts';
-import { ModelServer } from '../fakes/models/server.ts';
+import { ModelSite } from '../fakes/models/site.ts';
 import type { Turn } from '../fakes/models/turn.ts';
-import { Installation, Project } from '../fakes/project.ts';
 
-const site = new Installation();
+const site = new ModelSite();
+const { upstream, project } = site;
 const cordon = join(import.meta.dirname, '../../cordon');
-let upstream: ModelServer;
-let project: Project;
 let turns: readonly Turn[] = [];
 const finish: Turn = { tools: [{ id: 'end', name: 'finish', arguments: { summary: 'so far' } }] };
 const shell = (id: string, command: string): Turn => ({ tools: [{ id, name: 'shell', arguments: { command } }] });
 
+site.script = (_heard, index) => turns[index] ?? finish;
+
 beforeAll(async () => {
-  upstream = await new ModelServer(() => turns[upstream.heard.length - 1] ?? finish).start();
-  project = new Project(join(site.root, 'repository'));
-  project.write('a.txt', 'one\n').commit('first');
-  spawnSync(cordon, ['secrets', 'set', 'ACME_KEY'], { env: site.env, input: 'sk-a-key-for-the-provider-12' });
-  const options = ['--driver', 'openai-compatible', '--base-url', `${upstream.url}/v1`, '--key', 'ACME_KEY'];
-  expect(site.cordon('providers', 'add', 'acme', ...options, '--model', 'small-1').status).toBe(0);
+  project.write('a.txt', 'one\n');
+  await site.open();
 }, 60_000);
-afterAll(async () => {
-  await upstream.close();
-  site.dispose();
-});
+afterAll(() => site.close());
 beforeEach(() => {
   upstream.heard.length = 0;
 });
 
 const ASK = '@ask forbid (principal, action == Action::"tool.call", resource == Tool::"builtin/shell");';
-function policy(more: string): string {
-  const file = join(site.root, 'policy.yaml');
-  writeFileSync(file, `version: 1\nllm_policy: {allowed_providers: [acme], models: ["small-*"]}\n${more}\n`);
-  return file;
-}
+const policy = (more: string) => site.policy(`}\n${more}\n`);
 
 type Typed = string | null | (() => Promise<string>);
 /** Types an answer at each question; null leaves it alone. Resolves with all that stood on the terminal. */
@@ -61,15 +49,7 @@ async function atTerminal(file: string, answers: readonly Typed[]): Promise<stri
   }
   return text;
 }
-// biome-ignore lint/suspicious/noExplicitAny: events of all types
-const events = (): any[] => {
-  const [{ id }] = JSON.parse(site.cordon('runs', 'list', '--json').stdout).runs;
-  return site
-    .cordon('audit', 'show', '--run', id, '--json')
-    .stdout.trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-};
+const events = () => site.events(JSON.parse(site.cordon('runs', 'list', '--json').stdout).runs[0].id);
 // biome-ignore lint/suspicious/noControlCharactersInRegex: what a terminal is told besides the words
 const plain = (text: string) => text.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, '').replaceAll('\r', '');
 

@@ -1,9 +1,9 @@
 /** Runs of agents against a scripted model: one installation, one project, one server. */
-import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Heard, ModelServer, type Script } from './models/server.ts';
+import { KEY } from './models/site.ts';
 import type { Turn } from './models/turn.ts';
 import { type Finished, Installation, Project } from './project.ts';
 
@@ -18,8 +18,6 @@ export const KNOWN = [
   ['gemini', 'gemini-2.5-flash'],
 ] as const;
 
-export const KEY = 'sk-the-real-key-of-the-provider-99';
-const cordon = join(import.meta.dirname, '../../cordon');
 /**
  * Fetched once for all checkouts of this user: a gigabyte and a half takes minutes. `cordon agents install` checks what is there at each
  * start.
@@ -50,8 +48,7 @@ ${policy}`,
   /** The same model at four providers, each with a protocol of its own. */
   async open(): Promise<this> {
     await this.upstream.start();
-    const kept = spawnSync(cordon, ['secrets', 'set', 'MODEL_KEY'], { env: this.env, input: KEY });
-    if (kept.status !== 0) throw new Error(String(kept.stderr));
+    this.keep('MODEL_KEY', KEY);
     for (const [name, driver, path] of [
       ['claude', 'anthropic', ''],
       ['openai', 'openai', '/v1'],
@@ -86,6 +83,14 @@ ${policy}`,
         this.env[name] ??= value;
   }
 
+  /** `cordon agents install`. Returns why the agent is not here when nothing could be fetched; throws when anything else is wrong. */
+  async install(agent: string): Promise<string | null> {
+    const { status, stderr } = await this.type('agents', 'install', agent).done;
+    if (status === 0) return null;
+    if (status === 7) return `npm could not fetch ${agent}: ${stderr.trim().split('\n')[1] ?? stderr}`;
+    throw new Error(stderr);
+  }
+
   /** `provider` may have the name of a model behind a slash; otherwise it is `small-1`. */
   async runAgent(agent: string, provider: string, script: Script, ...more: string[]): Promise<Finished> {
     this.upstream.heard.length = 0;
@@ -93,15 +98,6 @@ ${policy}`,
     const model = provider.includes('/') ? provider : `${provider}/small-1`;
     const typed = ['run', '--json', '-w', this.project.dir, '--agent', agent, '--model', model];
     return this.type(...typed, ...more, 'fix the typo in greeting.txt').done;
-  }
-
-  // biome-ignore lint/suspicious/noExplicitAny: events of all types
-  events(runId: string): any[] {
-    const { stdout } = this.cordon('audit', 'show', '--run', runId, '--json');
-    return stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
   }
 
   async close(): Promise<void> {

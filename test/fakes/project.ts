@@ -27,6 +27,9 @@ export interface Finished {
   readonly result: RunResult;
 }
 
+// biome-ignore lint/suspicious/noExplicitAny: events of all types
+export type AnyEvent = any;
+
 /** A data folder of its own, and what is typed with it. */
 export class Installation {
   readonly root = mkdtempSync(join(tmpdir(), 'cordon-run-'));
@@ -78,6 +81,25 @@ export class Installation {
   /** The same, while a server of this process answers. */
   type(...args: string[]): Running {
     return new Running(spawn(cordonProgram, args, { ...this.#options(), stdio: ['ignore', 'pipe', 'pipe'] }));
+  }
+
+  /** `cordon secrets set`, the value coming as people pipe it in. Returns what it said. */
+  keep(name: string, value: string, ...options: string[]): string {
+    const typed = ['secrets', 'set', name, ...options];
+    const { status, stdout, stderr } = spawnSync(cordonProgram, typed, { ...this.#options(), input: value });
+    if (status !== 0) throw new Error(stderr.toString());
+    return stdout.toString();
+  }
+
+  /** What the log says of a run, in its order; with `types`, of these alone. */
+  events(run: string, ...types: string[]): AnyEvent[] {
+    const { status, stdout, stderr } = this.cordon('audit', 'show', '--run', run, '--json');
+    if (status !== 0) throw new Error(stderr);
+    const all: AnyEvent[] = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    return types.length === 0 ? all : all.filter(({ type }) => types.includes(type));
   }
 
   /** What is wrong with the log; empty when it holds. */

@@ -18,9 +18,6 @@ const PACKAGES = [
   'require-from-string',
 ];
 
-// biome-ignore lint/suspicious/noExplicitAny: events of all types
-export type AnyEvent = any;
-
 export class McpSite extends Installation {
   readonly project = new Project(join(this.root, 'repository'));
 
@@ -36,14 +33,6 @@ export class McpSite extends Installation {
   /** Further lines of the user's settings. */
   configure(more: string): void {
     writeFileSync(join(this.root, '.config/cordon/config.yaml'), this.#settings + more);
-  }
-
-  events(run: string): AnyEvent[] {
-    const { stdout } = this.cordon('audit', 'show', '--run', run, '--json');
-    return stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
   }
 
   /** A shell script inside that has `mcp SERVER METHOD PARAMS` and `call SERVER TOOL ARGUMENTS`: what comes back is printed. */
