@@ -2,6 +2,7 @@ import { lstat, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { VerifyReport } from '../audit/problem.ts';
 import { verifyAudit } from '../audit/verify.ts';
+import { counted } from '../base/counted.ts';
 import { ExitCode, NotFoundError } from '../base/errors.ts';
 import { isAlive } from '../base/process-identity.ts';
 import { safeText } from '../base/term.ts';
@@ -9,7 +10,6 @@ import { type Paths, resolvePaths } from '../config/paths.ts';
 import { unfinishedStates } from '../runs/run.ts';
 import { readPublicKey } from './audit-key.ts';
 import { type Context, outputOf } from './context.ts';
-import { counted } from './counted.ts';
 import { withLocalData } from './local.ts';
 import type { Output, OutputOptions } from './output.ts';
 

@@ -1,5 +1,5 @@
+import { counted } from '../base/counted.ts';
 import { safeText } from '../base/term.ts';
-import { counted } from './counted.ts';
 import type { Output } from './output.ts';
 import type { RunStory, StoryCredential } from './run-story.ts';
 

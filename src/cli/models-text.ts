@@ -1,6 +1,6 @@
+import { counted } from '../base/counted.ts';
 import { safeText } from '../base/term.ts';
 import type { ModelUsage } from '../runs/request.ts';
-import { counted } from './counted.ts';
 import type { RunStory } from './run-story.ts';
 
 /** `3 requests, 3,000 tokens in, 300 out, $0.0036`. */

@@ -1,5 +1,6 @@
 /** The block that `--observe` prints: what would have permitted what a run was denied, for a person to review. */
 import { realpath } from 'node:fs/promises';
+import { counted } from '../base/counted.ts';
 import { clip, safeText } from '../base/term.ts';
 import type { Paths } from '../config/paths.ts';
 import { type Additions, additionsYaml, type Denials, suggestAdditions, type Ungrantable } from '../policy/observe.ts';
@@ -7,7 +8,6 @@ import { denialsOf } from '../runs/observe.ts';
 import type { RunRecord } from '../store/index.ts';
 import { eventsOf } from './audit-source.ts';
 import type { Context } from './context.ts';
-import { counted } from './counted.ts';
 import { withRun } from './local.ts';
 import type { Output } from './output.ts';
 

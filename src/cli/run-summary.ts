@@ -1,8 +1,8 @@
+import { counted } from '../base/counted.ts';
 import { formatDuration } from '../base/duration.ts';
 import { ExitCode } from '../base/errors.ts';
 import { safeLines, safeText, shellWord } from '../base/term.ts';
 import type { RunRequest, RunResult, RunStatus } from '../runs/request.ts';
-import { counted } from './counted.ts';
 import { modelFigures } from './models-text.ts';
 import type { Output } from './output.ts';
 

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { openContentStore } from '../audit/content.ts';
 import { systemClock } from '../base/clock.ts';
+import { counted } from '../base/counted.ts';
 import { ExitCode } from '../base/errors.ts';
 import { safeText } from '../base/term.ts';
 import { findRun } from '../runs/registry.ts';
 import { deleteContent, expiredRuns, type Keeper, type Pruned, sweepExpired } from '../runs/retention.ts';
 import { type Context, outputOf } from './context.ts';
-import { counted } from './counted.ts';
 import { withLocalData } from './local.ts';
 import type { OutputOptions } from './output.ts';
 import { withLog } from './secrets-local.ts';

@@ -1,12 +1,12 @@
 import { originOf } from '../agents/task.ts';
 import type { AuditEvent } from '../audit/event.ts';
+import { counted } from '../base/counted.ts';
 import { formatDuration } from '../base/duration.ts';
 import { clip, columns, safeText, shellLine } from '../base/term.ts';
 import { agentWords, type RunRequest, type RunResult } from '../runs/request.ts';
 import type { RunRecord } from '../store/index.ts';
 import { storyOf } from './audit-source.ts';
 import { type Context, outputOf } from './context.ts';
-import { counted } from './counted.ts';
 import { credentialJson, credentialLines, credentialNames } from './credentials.ts';
 import { howItEnded, shortDigest, subject } from './event-line.ts';
 import { withRun } from './local.ts';

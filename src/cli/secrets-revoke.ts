@@ -1,10 +1,10 @@
+import { counted } from '../base/counted.ts';
 import { NotFoundError } from '../base/errors.ts';
 import type { Palette } from '../base/term.ts';
 import type { Paths } from '../config/paths.ts';
 import { closest } from '../policy/closest.ts';
 import { type Cut, checkName, GrantBook, type SecretDriver } from '../secrets/index.ts';
 import { type Context, outputOf } from './context.ts';
-import { counted } from './counted.ts';
 import type { OutputOptions } from './output.ts';
 import { localSecrets, withLog } from './secrets-local.ts';
 

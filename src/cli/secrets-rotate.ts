@@ -1,7 +1,7 @@
 import { crossing } from '../audit/crossing.ts';
+import { counted } from '../base/counted.ts';
 import { safeText } from '../base/term.ts';
 import { type Context, outputOf } from './context.ts';
-import { counted } from './counted.ts';
 import type { OutputOptions } from './output.ts';
 import { localSecrets, withLog } from './secrets-local.ts';
 

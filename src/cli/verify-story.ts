@@ -1,7 +1,7 @@
 import type { Verdict } from '../attest/verify.ts';
 import type { Proof } from '../attest/verify-bundle.ts';
+import { counted } from '../base/counted.ts';
 import { clip, safeText } from '../base/term.ts';
-import { counted } from './counted.ts';
 import type { Output } from './output.ts';
 import type { Judged } from './verify-commits.ts';
 

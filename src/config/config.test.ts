@@ -107,6 +107,7 @@ describe('settings', () => {
     ['no version', 'run: {}\n', 'c.yaml:1:'],
     ['not YAML', 'version: [1\n', 'c.yaml:'],
     ['nothing', '', 'c.yaml:1:1'],
+    ['an alias', 'version: 1\nrun: &a {}\nnetwork: *a\n', 'c.yaml:3:10: aliases of YAML are not taken'],
   ])('%s is refused with its place', async (_, text, message) => {
     const parsing = parseSettings('c.yaml', text);
     await expect(parsing).rejects.toThrow(DocumentError);

@@ -1,3 +1,4 @@
+import { counted } from '../base/counted.ts';
 import type { Problem } from '../base/errors.ts';
 import { durationText } from './amounts.ts';
 import type { Decision, RuleRef } from './decision.ts';
@@ -176,6 +177,5 @@ function roughly(ms: number): string {
     ['second', 1000],
   ] as const;
   const [unit, size] = units.find(([, size]) => ms >= size) ?? (['second', 1000] as const);
-  const count = Math.floor(ms / size);
-  return `${count} ${unit}${count === 1 ? '' : 's'}`;
+  return counted(Math.floor(ms / size), unit);
 }

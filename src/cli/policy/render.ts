@@ -1,3 +1,4 @@
+import { counted } from '../../base/counted.ts';
 import { formatDuration } from '../../base/duration.ts';
 import type { Problem } from '../../base/errors.ts';
 import { columns, type Palette, safeText } from '../../base/term.ts';
@@ -95,7 +96,7 @@ export function renderDiff(diff: PolicyDiff, style: Palette): string[] {
       return style.red(`- ${safeText(line.key)}${line.before === undefined ? '' : `: ${safeText(line.before)}`}`);
     return style.yellow(`~ ${safeText(line.key)}: ${safeText(line.before ?? '')} → ${safeText(line.after ?? '')}`);
   });
-  const compared = `${diff.compared} ${diff.compared === 1 ? 'action' : 'actions'} compared`;
+  const compared = `${counted(diff.compared, 'action')} compared`;
   if (answers.length === 0 && lines.length === 0) return [`no difference (${compared})`];
   return [
     ...lines,

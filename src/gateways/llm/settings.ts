@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { DocumentError, type Problem, StorageError, UsageError } from '../../base/errors.ts';
+import { UsageError } from '../../base/errors.ts';
+import { parseSettingsText, settingsText } from '../../base/settings-file.ts';
 import { postOnce } from './post-once.ts';
 import type { ProviderDriverName } from './providers/index.ts';
 import { providerDrivers } from './providers/index.ts';
@@ -90,6 +90,8 @@ const providersSchema = z
       });
     });
   });
+const KNOWN =
+  'what there is: version, providers: [{name, driver, base_url, region, key, headers, settings, models}], aliases';
 export type ProvidersDocument = z.output<typeof providersSchema>;
 
 /** A provider, and who set it up. */
@@ -121,53 +123,13 @@ export async function loadModelSettings(files: {
 
 /** Empty when there is no such file. */
 async function readDocument(file: string): Promise<ProvidersDocument> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return { version: 1, providers: [], aliases: {} };
-    throw new StorageError(`${file} could not be read: ${message}`, { cause });
-  }
-  return parseProviders(file, text);
+  const text = await settingsText(file);
+  return text === null ? { version: 1, providers: [], aliases: {} } : parseProviders(file, text);
 }
 
 /** Throws `DocumentError` with every line that is wrong. */
-export async function parseProviders(file: string, text: string): Promise<ProvidersDocument> {
-  const { LineCounter, parseDocument, isNode, visit } = await import('yaml');
-  const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter, uniqueKeys: true, strict: true });
-  const at = (offset: number, message: string): Problem => {
-    const { line, col } = lineCounter.linePos(offset);
-    return { file, line: Math.max(1, line), column: Math.max(1, col), message };
-  };
-  if (document.errors.length > 0)
-    throw new DocumentError(
-      document.errors.map((error) => at(error.pos[0], error.message.split('\n')[0] ?? error.code)),
-    );
-  let aliasAt: number | null = null;
-  visit(document, {
-    Alias(_, node) {
-      aliasAt ??= node.range?.[0] ?? 0;
-    },
-  });
-  if (aliasAt !== null) throw new DocumentError([at(aliasAt, 'aliases of YAML are not taken here: write it out')]);
-  const parsed = providersSchema.safeParse(document.toJS());
-  if (parsed.success) return parsed.data;
-  throw new DocumentError(
-    parsed.error.issues.map((issue) => {
-      const keys = issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] as string] : issue.path;
-      const node = keys.length === 0 ? document.contents : document.getIn(keys, true);
-      return at(
-        isNode(node) ? (node.range?.[0] ?? 0) : 0,
-        `${keys.map(String).join('.') || 'the document'}: ${issue.message}`,
-      );
-    }),
-    {
-      remedy:
-        'what there is: version, providers: [{name, driver, base_url, region, key, headers, settings, models}], aliases',
-    },
-  );
+export function parseProviders(file: string, text: string): Promise<ProvidersDocument> {
+  return parseSettingsText(file, text, providersSchema, KNOWN);
 }
 
 export interface OpenOptions {
