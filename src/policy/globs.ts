@@ -54,55 +54,55 @@ function expand(segments: readonly string[]): readonly string[] {
 
 export function matchGlob(glob: Glob, name: string): boolean {
   if (glob.literal) return glob.text === name;
-  return matchSegments(glob.segments, name.split('/'));
-}
-
-function matchSegments(pattern: readonly string[], names: readonly string[]): boolean {
-  let p = 0;
-  let n = 0;
-  let starAt = -1;
-  let starName = 0;
-  while (n < names.length) {
-    const segment = pattern[p];
-    if (segment === '**') {
-      starAt = p++;
-      starName = n;
-    } else if (segment !== undefined && matchSegment(segment, names[n] ?? '')) {
-      p++;
-      n++;
-    } else if (starAt >= 0) {
-      p = starAt + 1;
-      n = ++starName;
-    } else return false;
-  }
-  while (pattern[p] === '**') p++;
-  return p === pattern.length;
+  return matches(glob.segments, '**', name.split('/'), segmentAt);
 }
 
 /** `*` and `?` within one segment (also used for names without slashes: models, addresses). */
 export function matchSegment(pattern: string, name: string): boolean {
-  if (pattern === '*') return true;
+  return pattern === '*' || matches(pattern, '*', name, characterAt);
+}
+
+/** How many parts of a name one part of a pattern takes; 0 when it is not for what stands there. */
+type Taken<Parts> = (part: string, name: Parts, at: number) => number;
+
+const segmentAt: Taken<readonly string[]> = (segment, names, at) => (matchSegment(segment, names[at] ?? '') ? 1 : 0);
+
+const characterAt: Taken<string> = (character, name, at) => {
+  if (character === '?') return (name.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;
+  return character === name[at] ? 1 : 0;
+};
+
+/**
+ * True when the pattern takes the whole name; `any` takes any number of parts. Only the last `any` is ever tried again: what
+ * an earlier one could take more, the last one can, so that no pattern costs more than both lengths multiplied.
+ */
+function matches<Parts extends string | readonly string[]>(
+  pattern: Parts,
+  any: string,
+  name: Parts,
+  taken: Taken<Parts>,
+): boolean {
   let p = 0;
   let n = 0;
-  let starAt = -1;
-  let starName = 0;
+  let anyAt = -1;
+  let anyFrom = 0;
   while (n < name.length) {
-    const c = pattern[p];
-    if (c === '*') {
-      starAt = p++;
-      starName = n;
-    } else if (c === '?') {
-      n += (name.codePointAt(n) ?? 0) > 0xffff ? 2 : 1;
+    const part = pattern[p];
+    if (part === any) {
+      anyAt = p++;
+      anyFrom = n;
+      continue;
+    }
+    const count = part === undefined ? 0 : taken(part, name, n);
+    if (count > 0) {
       p++;
-    } else if (c !== undefined && c === name[n]) {
-      p++;
-      n++;
-    } else if (starAt >= 0) {
-      p = starAt + 1;
-      n = ++starName;
+      n += count;
+    } else if (anyAt >= 0) {
+      p = anyAt + 1;
+      n = ++anyFrom;
     } else return false;
   }
-  while (pattern[p] === '*') p++;
+  while (pattern[p] === any) p++;
   return p === pattern.length;
 }
 
