@@ -1,10 +1,26 @@
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Waits of `killAll` and `remove`, in ms: a killed process takes a moment to leave, longer with much memory to free. */
 const STEP = 2;
 const PATIENCE = 10_000;
+
+/** Microseconds in which a group may use its {@link cpuQuota}. */
+export const CPU_PERIOD = 100_000;
+
+/** Microseconds of processors within each period; the kernel takes no fewer than a thousand. */
+export function cpuQuota(cpus: number): number {
+  return Math.max(1000, Math.round(cpus * CPU_PERIOD));
+}
+
+/** Names of the groups below a folder; none where there is no such folder. */
+export function childGroups(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name);
+}
 
 /** Makes folders one after the other; when one fails, those made before it are removed again. */
 export function makeFolders(folders: readonly string[]): void {

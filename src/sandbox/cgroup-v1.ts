@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   CGROUP_FOLDER,
@@ -14,14 +14,20 @@ import {
   writable,
   writeIfThere,
 } from './cgroup.ts';
-import { killUntilEmpty, makeFolders, processesOf, removeFolders } from './cgroup-group.ts';
+import {
+  CPU_PERIOD,
+  childGroups,
+  cpuQuota,
+  killUntilEmpty,
+  makeFolders,
+  processesOf,
+  removeFolders,
+} from './cgroup-group.ts';
 
 /**
  * Version 1 (Linux Documentation/admin-guide/cgroup-v1): one hierarchy per controller, so one folder in each, all with the
  * same name below `<mount>/cordon`. Only root may write them, and it may everywhere.
  */
-const PERIOD_US = 100_000;
-
 /** The hierarchies used; `cpuacct` only counts. */
 type Folders = Readonly<Partial<Record<Controller | 'cpuacct', string>>>;
 
@@ -63,13 +69,6 @@ function distinct(folders: Folders): string[] {
   return [...new Set(Object.values(folders))];
 }
 
-export function childGroups(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => entry.name);
-}
-
 class GroupV1 implements Cgroup {
   readonly #folders: Folders;
 
@@ -86,8 +85,8 @@ class GroupV1 implements Cgroup {
     }
     if (pidsFolder !== undefined) writeFileSync(join(pidsFolder, 'pids.max'), String(pids));
     if (cpu !== undefined) {
-      writeFileSync(join(cpu, 'cpu.cfs_period_us'), String(PERIOD_US));
-      writeFileSync(join(cpu, 'cpu.cfs_quota_us'), String(Math.max(1000, Math.round(cpus * PERIOD_US))));
+      writeFileSync(join(cpu, 'cpu.cfs_period_us'), String(CPU_PERIOD));
+      writeFileSync(join(cpu, 'cpu.cfs_quota_us'), String(cpuQuota(cpus)));
     }
   }
 

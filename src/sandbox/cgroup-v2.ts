@@ -13,8 +13,15 @@ import {
   writable,
   writeIfThere,
 } from './cgroup.ts';
-import { killUntilEmpty, makeFolders, processesOf, removeFolders } from './cgroup-group.ts';
-import { childGroups } from './cgroup-v1.ts';
+import {
+  CPU_PERIOD,
+  childGroups,
+  cpuQuota,
+  killUntilEmpty,
+  makeFolders,
+  processesOf,
+  removeFolders,
+} from './cgroup-group.ts';
 
 /**
  * Version 2 (Linux Documentation/admin-guide/cgroup-v2): one tree. A group that hands controllers to its children may
@@ -26,7 +33,6 @@ import { childGroups } from './cgroup-v1.ts';
  * The root of the tree is exempt from that rule: root uses `<mount>/cordon/<name>` and stays where it is.
  */
 const HOST_LEAF = 'cordon-host';
-const PERIOD_US = 100_000;
 const NEEDED: readonly Controller[] = ['memory', 'pids', 'cpu'];
 
 export function cgroupV2(mount: string, own: string | null, self: number): CgroupBackend | null {
@@ -93,7 +99,7 @@ class GroupV2 implements Cgroup {
       writeIfThere(join(this.#folder, 'memory.oom.group'), 1);
     }
     if (controllers.has('pids')) write('pids.max', pids);
-    if (controllers.has('cpu')) write('cpu.max', `${Math.max(1000, Math.round(cpus * PERIOD_US))} ${PERIOD_US}`);
+    if (controllers.has('cpu')) write('cpu.max', `${cpuQuota(cpus)} ${CPU_PERIOD}`);
   }
 
   /** Version 2 moves whole processes only. */
