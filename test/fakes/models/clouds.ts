@@ -1,11 +1,10 @@
 /** Clouds that serve language models: their paths, credentials, signatures and framing, as their documentation has them. */
 import { createHash, createHmac, type KeyObject, verify } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { crc32 } from 'node:zlib';
 import { chat } from './chat.ts';
 import { gemini } from './gemini.ts';
+import { ScriptedServer } from './http.ts';
 import { messages } from './messages.ts';
 import { responses } from './responses.ts';
 import type { Encoder, Turn } from './turn.ts';
@@ -36,46 +35,23 @@ export interface CloudShape {
   error?(status: number, message: string): object;
 }
 
-export class Cloud {
+export class Cloud extends ScriptedServer {
   readonly heard: CloudRequest[] = [];
   readonly wrong: string[] = [];
   tokens = 0;
-  gone = 0;
   turns: Turn[] = [];
   readonly #shape: CloudShape;
-  readonly #server = createServer((request, response) => {
-    response.on('close', () => {
-      if (!response.writableFinished) this.gone++;
-    });
-    this.#serve(request, response).catch((error: Error) => {
-      this.wrong.push(error.message);
-      response.destroy();
-    });
-  });
 
   constructor(shape: CloudShape) {
+    super();
     this.#shape = shape;
   }
 
-  async start(): Promise<this> {
-    this.#server.listen(0, '127.0.0.1');
-    await once(this.#server, 'listening');
-    return this;
+  protected override failed(error: Error): void {
+    this.wrong.push(error.message);
   }
 
-  get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  async close(): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-
-  async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
-    const pieces: Buffer[] = [];
-    for await (const piece of incoming) pieces.push(piece as Buffer);
-    const bytes = Buffer.concat(pieces);
+  protected override async serve(incoming: IncomingMessage, bytes: Buffer, response: ServerResponse): Promise<void> {
     const json = incoming.headers['content-type']?.startsWith('application/json');
     const request: CloudRequest = {
       method: incoming.method ?? '',

@@ -1,9 +1,8 @@
 /** A scripted model behind a real server, in all four protocols: what agents and the gateway are tried against. */
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { chat } from './chat.ts';
 import { gemini } from './gemini.ts';
+import { ScriptedServer } from './http.ts';
 import { messages } from './messages.ts';
 import { responses } from './responses.ts';
 import type { Encoder, Turn } from './turn.ts';
@@ -27,41 +26,16 @@ export type Script = readonly Turn[] | ((heard: Heard, index: number) => Turn | 
 
 const encoders: Readonly<Record<Protocol, Encoder>> = { chat, responses, messages, gemini };
 
-export class ModelServer {
+export class ModelServer extends ScriptedServer {
   readonly heard: Heard[] = [];
-  /** Connections that callers broke off. */
-  gone = 0;
   readonly #script: Script;
-  readonly #server = createServer((request, response) => {
-    response.on('close', () => {
-      if (!response.writableFinished) this.gone++;
-    });
-    this.#serve(request, response).catch(() => response.destroy());
-  });
 
   constructor(script: Script) {
+    super();
     this.#script = script;
   }
 
-  async start(): Promise<this> {
-    this.#server.listen(0, '127.0.0.1');
-    await once(this.#server, 'listening');
-    return this;
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  async close(): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const pieces: Buffer[] = [];
-    for await (const piece of request) pieces.push(piece as Buffer);
-    const bytes = Buffer.concat(pieces);
+  protected override async serve(request: IncomingMessage, bytes: Buffer, response: ServerResponse): Promise<void> {
     const url = request.url ?? '';
     const body = bytes.length === 0 ? {} : JSON.parse(bytes.toString());
     if (/count_tokens|countTokens/.test(url)) {
