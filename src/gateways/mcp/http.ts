@@ -1,6 +1,6 @@
 /** A server over the network: streamable HTTP, one message a POST, its answer as JSON or at the end of a stream of events. */
 import { SseReader } from '../../base/sse.ts';
-import { McpFault } from './fault.ts';
+import type { McpFault } from './fault.ts';
 import {
   Code,
   failure,
@@ -11,8 +11,9 @@ import {
   request,
   result,
 } from './jsonrpc.ts';
+import { ServerLife } from './life.ts';
 import type { McpLimits } from './limits.ts';
-import { brief, SAID } from './text.ts';
+import { brief } from './text.ts';
 import type { Sightings, Upstream } from './upstream.ts';
 
 export interface HttpAnswer {
@@ -34,26 +35,24 @@ export type Send = (
 const FAREWELL = 2_000;
 
 export class HttpUpstream implements Upstream {
-  readonly #name: string;
+  readonly #life: ServerLife;
   readonly #send: Send;
   readonly #limits: McpLimits;
   readonly #sightings: Sightings;
-  readonly ended: Promise<string>;
-  #end: (why: string) => void = () => {};
-  #over: string | null = null;
   #last = 0;
   #version: string | null = null;
   #session: string | null = null;
   #odd = 0;
 
   constructor(name: string, send: Send, limits: McpLimits, sightings: Sightings) {
-    this.#name = name;
+    this.#life = new ServerLife(name);
     this.#send = send;
     this.#limits = limits;
     this.#sightings = sightings;
-    this.ended = new Promise((resolve) => {
-      this.#end = resolve;
-    });
+  }
+
+  get ended(): Promise<string> {
+    return this.#life.ended;
   }
 
   speaks(version: string): void {
@@ -61,16 +60,14 @@ export class HttpUpstream implements Upstream {
   }
 
   async request(method: string, params: JsonObject, signal: AbortSignal): Promise<JsonObject> {
-    if (this.#over !== null) throw this.#fault('ended', `is gone: ${this.#over}`);
+    if (this.#life.over) throw this.#life.gone();
     const id = ++this.#last;
     const answer = await this.#post(request(id, method, params), signal);
     this.#checkStatus(answer);
     if (method === 'initialize') this.#learnSession(answer.headers['mcp-session-id']);
     const message = await this.#answerTo(id, answer, signal);
     if (message.kind === 'result') return message.result;
-    throw new McpFault('answered', `the MCP server ${this.#name} says: ${brief(message.message, SAID)}`, {
-      code: message.code,
-    });
+    throw this.#life.answered(message);
   }
 
   async notify(method: string, params: JsonObject): Promise<void> {
@@ -102,20 +99,24 @@ export class HttpUpstream implements Upstream {
   #learnSession(id: string | undefined): void {
     if (id === undefined) return;
     if (!/^[\x21-\x7e]{1,1024}$/.test(id))
-      throw this.#fault('malformed', 'names its session with what no header may hold');
+      throw this.#life.fault('malformed', 'names its session with what no header may hold');
     this.#session = id;
   }
 
   #checkStatus({ status }: HttpAnswer): void {
     if (status === 200) return;
     if (status === 404 && this.#session !== null) {
-      this.#finish('it ended the session');
-      throw this.#fault('ended', 'has ended its session: ask again');
+      this.#life.finish('it ended the session');
+      throw this.#life.fault('ended', 'has ended its session: ask again');
     }
-    if (status >= 300 && status < 400) throw this.#fault('malformed', `answers ${status}: redirects are not followed`);
+    if (status >= 300 && status < 400)
+      throw this.#life.fault('malformed', `answers ${status}: redirects are not followed`);
     if (status === 401 || status === 403)
-      throw this.#fault('ended', `answers ${status}: it does not take the credential that the policy names for it`);
-    throw this.#fault('malformed', `answers ${status}`);
+      throw this.#life.fault(
+        'ended',
+        `answers ${status}: it does not take the credential that the policy names for it`,
+      );
+    throw this.#life.fault('malformed', `answers ${status}`);
   }
 
   async #answerTo(
@@ -125,7 +126,7 @@ export class HttpUpstream implements Upstream {
   ): Promise<Extract<Message, { kind: 'result' | 'error' }>> {
     const type = (headers['content-type'] ?? '').toLowerCase().split(';', 1)[0]?.trim();
     if (type === 'text/event-stream') return this.#fromEvents(id, body, signal);
-    if (type !== 'application/json') throw this.#fault('malformed', 'answers with neither JSON nor events');
+    if (type !== 'application/json') throw this.#life.fault('malformed', 'answers with neither JSON nor events');
     const pieces: Buffer[] = [];
     let size = 0;
     for await (const piece of body) {
@@ -135,7 +136,7 @@ export class HttpUpstream implements Upstream {
     }
     const message = this.#parsed(Buffer.concat(pieces).toString('utf8'));
     if ((message.kind === 'result' || message.kind === 'error') && message.id === id) return message;
-    throw this.#fault('malformed', 'answers something else than it was asked');
+    throw this.#life.fault('malformed', 'answers something else than it was asked');
   }
 
   async #fromEvents(id: number, body: AsyncIterable<Buffer>, signal: AbortSignal) {
@@ -151,13 +152,13 @@ export class HttpUpstream implements Upstream {
         if (message.kind === 'request') await this.#asked(message, signal);
       }
     }
-    throw this.#fault('ended', 'ended its stream before its answer');
+    throw this.#life.fault('ended', 'ended its stream before its answer');
   }
 
   async #asked({ id, method }: Extract<Message, { kind: 'request' }>, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (++this.#odd > this.#limits.garbage)
-      throw this.#fault('malformed', 'asks again and again for what it is not given');
+      throw this.#life.fault('malformed', 'asks again and again for what it is not given');
     if (method === 'ping') return this.#tell(result(id, {}));
     this.#sightings.asked(method);
     await this.#tell(failure(id, Code.method, 'nothing is offered to servers here'));
@@ -168,29 +169,17 @@ export class HttpUpstream implements Upstream {
       return parseMessage(text);
     } catch (error) {
       this.#sightings.garbage(`${(error as Error).message}: ${brief(text, 80)}`);
-      throw this.#fault('malformed', `gives an answer that cannot be read: ${(error as Error).message}`);
+      throw this.#life.fault('malformed', `gives an answer that cannot be read: ${(error as Error).message}`);
     }
   }
 
   #tooLarge(): McpFault {
-    return this.#fault('too_large', `answers with more than ${this.#limits.message} bytes`);
-  }
-
-  #fault(kind: McpFault['kind'], what: string): McpFault {
-    return new McpFault(kind, `the MCP server ${this.#name} ${what}`);
-  }
-
-  #finish(why: string): void {
-    if (this.#over !== null) return;
-    this.#over = why;
-    this.#end(why);
+    return this.#life.fault('too_large', `answers with more than ${this.#limits.message} bytes`);
   }
 
   async close(): Promise<void> {
-    if (this.#over !== null) return;
     const session = this.#session;
-    this.#finish('the run has ended');
-    if (session === null) return;
+    if (!this.#life.finish('the run has ended') || session === null) return;
     try {
       const { body } = await this.#send('DELETE', this.#own(), Buffer.alloc(0), AbortSignal.timeout(FAREWELL));
       for await (const _ of body) break;

@@ -1,6 +1,6 @@
 /** A server that is a program: one message a line over its standard streams. */
 import type { Readable, Writable } from 'node:stream';
-import { McpFault } from './fault.ts';
+import type { McpFault } from './fault.ts';
 import {
   Code,
   failure,
@@ -12,8 +12,9 @@ import {
   request,
   result,
 } from './jsonrpc.ts';
+import { ServerLife } from './life.ts';
 import type { McpLimits } from './limits.ts';
-import { brief, SAID } from './text.ts';
+import { brief } from './text.ts';
 import type { Sightings, Upstream } from './upstream.ts';
 
 export interface ServerProcess {
@@ -31,28 +32,22 @@ interface Waiting {
 }
 
 export class StdioUpstream implements Upstream {
-  readonly #name: string;
+  readonly #life: ServerLife;
   readonly #process: ServerProcess;
   readonly #limits: McpLimits;
   readonly #sightings: Sightings;
   readonly #waiting = new Map<Id, Waiting>();
-  readonly ended: Promise<string>;
-  #end: (why: string) => void = () => {};
   #last = 0;
-  #over: string | null = null;
   #garbage = 0;
   #chatter = 0;
   #line: Buffer[] = [];
   #size = 0;
 
   constructor(name: string, process: ServerProcess, limits: McpLimits, sightings: Sightings) {
-    this.#name = name;
+    this.#life = new ServerLife(name);
     this.#process = process;
     this.#limits = limits;
     this.#sightings = sightings;
-    this.ended = new Promise((resolve) => {
-      this.#end = resolve;
-    });
     process.stdin.on('error', () => {}); // its end tells
     process.stdout.on('error', () => {});
     process.stdout.on('data', (piece: Buffer) => this.#read(piece));
@@ -60,10 +55,14 @@ export class StdioUpstream implements Upstream {
     void process.exit.then((how) => setImmediate(() => this.#finish(how)));
   }
 
+  get ended(): Promise<string> {
+    return this.#life.ended;
+  }
+
   speaks(): void {}
 
   request(method: string, params: JsonObject, signal: AbortSignal): Promise<JsonObject> {
-    if (this.#over !== null) return Promise.reject(this.#gone());
+    if (this.#life.over) return Promise.reject(this.#life.gone());
     const id = ++this.#last;
     return new Promise<JsonObject>((resolve, reject) => {
       const cancelled = () => {
@@ -95,7 +94,7 @@ export class StdioUpstream implements Upstream {
 
   #send(message: object): void {
     const { stdin } = this.#process;
-    if (this.#over !== null || !stdin.writable) return;
+    if (this.#life.over || !stdin.writable) return;
     stdin.write(`${JSON.stringify(message)}\n`);
     // What one does not read that asks and asks, or is asked and asked, would fill the memory.
     if (stdin.writableLength > 2 * this.#limits.message) this.#giveUp('it does not read what it is sent');
@@ -103,7 +102,7 @@ export class StdioUpstream implements Upstream {
 
   #read(piece: Buffer): void {
     let rest = piece;
-    for (let end = rest.indexOf(10); end >= 0 && this.#over === null; end = rest.indexOf(10)) {
+    for (let end = rest.indexOf(10); end >= 0 && !this.#life.over; end = rest.indexOf(10)) {
       this.#line.push(rest.subarray(0, end));
       rest = rest.subarray(end + 1);
       const line = Buffer.concat(this.#line).toString('utf8').trim();
@@ -111,7 +110,7 @@ export class StdioUpstream implements Upstream {
       this.#size = 0;
       if (line !== '') this.#take(line);
     }
-    if (this.#over !== null) return;
+    if (this.#life.over) return;
     this.#line.push(rest);
     this.#size += rest.length;
     if (this.#size > this.#limits.message)
@@ -158,8 +157,7 @@ export class StdioUpstream implements Upstream {
       waiting.resolve(message.result);
       return;
     }
-    const { code, message: said } = message;
-    waiting.reject(new McpFault('answered', `the MCP server ${this.#name} says: ${brief(said, SAID)}`, { code }));
+    waiting.reject(this.#life.answered(message));
   }
 
   /** What was meant as the one answer that is waited for will not come again. */
@@ -167,9 +165,7 @@ export class StdioUpstream implements Upstream {
     const [first, second] = this.#waiting;
     if (first === undefined || second !== undefined || !/^\{.*"jsonrpc"/.test(line.slice(0, 256))) return;
     this.#waiting.delete(first[0]);
-    first[1].reject(
-      new McpFault('malformed', `the MCP server ${this.#name} gave an answer that cannot be read: ${why}`),
-    );
+    first[1].reject(this.#life.fault('malformed', `gave an answer that cannot be read: ${why}`));
   }
 
   #odd(detail: string): void {
@@ -183,15 +179,10 @@ export class StdioUpstream implements Upstream {
   }
 
   #finish(why: string): void {
-    if (this.#over !== null) return;
-    this.#over = why;
-    this.#line = [];
-    for (const { reject } of this.#waiting.values()) reject(this.#gone());
-    this.#waiting.clear();
-    this.#end(why);
-  }
-
-  #gone(): McpFault {
-    return new McpFault('ended', `the MCP server ${this.#name} is gone: ${this.#over}`);
+    this.#life.finish(why, () => {
+      this.#line = [];
+      for (const { reject } of this.#waiting.values()) reject(this.#life.gone());
+      this.#waiting.clear();
+    });
   }
 }
