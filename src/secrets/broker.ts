@@ -1,39 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { ConflictError, NotFoundError, PolicyDeniedError } from '../base/errors.ts';
+import { PolicyDeniedError } from '../base/errors.ts';
 import type { RandomSource } from '../base/ids.ts';
 import { currentProcess, type ProcessIdentity } from '../base/process-identity.ts';
 import type { Redactor } from '../base/redact/index.ts';
-import { checkName, type SecretDriver, type SecretEntry } from './driver.ts';
+import { checkName, findSecret, type SecretDriver, type SecretEntry } from './driver.ts';
 import type { SecretEvent } from './events.ts';
+import { GivenPlaceholders, type Sighting } from './given-placeholders.ts';
+import type { Grant } from './grant.ts';
 import { type Cut, GrantBook } from './grant-book.ts';
-import { newPlaceholder, Placeholders } from './placeholder.ts';
+import { newPlaceholder } from './placeholder.ts';
 import { outOfScope, type RunFacts } from './scopes.ts';
 import type { Secret } from './secret.ts';
 import { fillHeader, type SecretUse, shownUse } from './use.ts';
-
-/** A run may have one secret used for it in one way, until the run ends or somebody revokes it. */
-export interface Grant {
-  /** Names it in records. */
-  readonly id: string;
-  readonly run: string;
-  readonly name: string;
-  readonly use: SecretUse;
-  readonly source: string;
-  /** What the guest is given in place of the value. */
-  readonly placeholder: string;
-  /** Milliseconds since the epoch. */
-  readonly granted: number;
-  /** Aborted when it is revoked or its run ends: whatever carries the value then is to be closed. */
-  readonly signal: AbortSignal;
-}
-
-/** A placeholder that was met where it does not belong. */
-export interface Sighting {
-  readonly name: string;
-  /** Null when it was given out by another process, or never. */
-  readonly grant: Grant | null;
-}
 
 export interface BrokerOptions {
   readonly drivers: readonly SecretDriver[];
@@ -64,9 +43,6 @@ interface Held {
 /** Why a grant's signal is aborted, when somebody revoked it; a run's end has another reason. */
 export const REVOKED = 'revoked';
 
-/** Placeholders of ended runs that are still recognised. */
-const REMEMBERED = 1_000;
-
 export function openBroker(options: BrokerOptions): Broker {
   return new Broker(options);
 }
@@ -82,8 +58,7 @@ export class Broker {
   readonly #owner: ProcessIdentity;
   readonly #book: GrantBook;
   readonly #held = new Map<string, Held>();
-  readonly #byPlaceholder = new Map<string, Grant>();
-  readonly #placeholders = new Placeholders();
+  readonly #placeholders = new GivenPlaceholders();
   /** Writes of one run's page follow one another. */
   readonly #writing = new Map<string, Promise<void>>();
   #timer: NodeJS.Timeout | null = null;
@@ -101,7 +76,7 @@ export class Broker {
    * (two drivers have one of that name), and what the driver throws: what cannot be read now is not granted.
    */
   async grant(run: RunFacts, { name, use }: { readonly name: string; readonly use: SecretUse }): Promise<Grant> {
-    const { driver, entry } = await this.#find(checkName(name));
+    const { driver, entry } = await findSecret(this.#options.drivers, checkName(name));
     const out = outOfScope(entry.scopes, run, 'host' in use ? use.host : null);
     if (out !== null) {
       throw new PolicyDeniedError(`the secret ${name} is not for ${out}`, [`scopes of ${name} (${driver.source})`], {
@@ -131,8 +106,7 @@ export class Broker {
       await this.#writeBook(run.id).catch(() => {});
       throw error;
     }
-    this.#byPlaceholder.set(grant.placeholder, grant);
-    this.#placeholders.add(grant.placeholder);
+    this.#placeholders.add(grant);
     this.#look();
     return grant;
   }
@@ -185,12 +159,12 @@ export class Broker {
 
   /** Placeholders in what a guest sends: of this process in every encoding, of others as they are written. */
   findPlaceholders(bytes: Buffer | string): readonly Sighting[] {
-    return this.#placeholders.find(bytes).map((placeholder) => this.#sighting(placeholder));
+    return this.#placeholders.find(bytes);
   }
 
   /** The same for a stream; `onFound` is told each placeholder once. To be called with its pieces in order. */
   watchPlaceholders(onFound: (sighting: Sighting) => void): (piece: Buffer, last: boolean) => void {
-    return this.#placeholders.watch((placeholder) => onFound(this.#sighting(placeholder)));
+    return this.#placeholders.watch(onFound);
   }
 
   /** Records that a placeholder was seen where it must not be, or `what` else. */
@@ -211,7 +185,7 @@ export class Broker {
       held.controller.abort();
       this.#held.delete(held.grant.id);
     }
-    this.#forgetOldest();
+    this.#placeholders.forgetOldest(({ id }) => this.#held.has(id));
     this.#look();
     if (ended.length > 0) await this.#writeBook(run);
   }
@@ -266,32 +240,11 @@ export class Broker {
     throw denied(`the secret ${held.grant.name} was revoked`);
   }
 
-  async #find(name: string): Promise<{ driver: SecretDriver; entry: SecretEntry }> {
-    const found: { driver: SecretDriver; entry: SecretEntry }[] = [];
-    for (const driver of this.#options.drivers) {
-      const entry = await driver.find(name);
-      if (entry !== null) found.push({ driver, entry });
-    }
-    const [first, second] = found;
-    if (first === undefined) {
-      throw new NotFoundError(`there is no secret ${name}`, { remedy: `cordon secrets set ${name}` });
-    }
-    if (second === undefined) return first;
-    throw new ConflictError(`two places have a secret ${name}: ${first.driver.source} and ${second.driver.source}`, {
-      remedy: 'remove one, so that it is plain which is meant',
-    });
-  }
-
   async #read(driver: SecretDriver, name: string, use: SecretUse): Promise<Secret> {
     const { value } = await driver.read(name);
     this.#options.redactor.add(name, value.reveal());
     if (use.kind === 'header') fillHeader(use.template, value, name);
     return value;
-  }
-
-  #sighting(placeholder: string): Sighting {
-    const name = placeholder.slice('cordon-secret-'.length, placeholder.lastIndexOf('-'));
-    return { name, grant: this.#byPlaceholder.get(placeholder) ?? null };
   }
 
   #writeBook(run: string): Promise<void> {
@@ -308,14 +261,6 @@ export class Broker {
     return next.finally(() => {
       if (this.#writing.get(run) === next) this.#writing.delete(run);
     });
-  }
-
-  #forgetOldest(): void {
-    const ended = [...this.#byPlaceholder].filter(([, grant]) => !this.#held.has(grant.id));
-    for (const [placeholder] of ended.slice(0, Math.max(0, ended.length - REMEMBERED))) {
-      this.#byPlaceholder.delete(placeholder);
-      this.#placeholders.remove(placeholder);
-    }
   }
 
   /** The timer runs only while there is something to revoke, and keeps no process alive. */

@@ -1,4 +1,4 @@
-import { UsageError } from '../base/errors.ts';
+import { ConflictError, NotFoundError, UsageError } from '../base/errors.ts';
 import type { Scopes } from './scopes.ts';
 import type { Secret } from './secret.ts';
 
@@ -60,4 +60,27 @@ export interface Rotation {
   readonly from: string;
   readonly to: string;
   readonly secrets: number;
+}
+
+/**
+ * The one driver that has a secret of that name, and what it says of it. Throws `NotFoundError`; `ConflictError` when two have one:
+ * which is meant is not for a program to guess.
+ */
+export async function findSecret(
+  drivers: readonly SecretDriver[],
+  name: string,
+): Promise<{ driver: SecretDriver; entry: SecretEntry }> {
+  const found: { driver: SecretDriver; entry: SecretEntry }[] = [];
+  for (const driver of drivers) {
+    const entry = await driver.find(name);
+    if (entry !== null) found.push({ driver, entry });
+  }
+  const [first, second] = found;
+  if (first === undefined) {
+    throw new NotFoundError(`there is no secret ${name}`, { remedy: `cordon secrets set ${name}` });
+  }
+  if (second === undefined) return first;
+  throw new ConflictError(`two places have a secret ${name}: ${first.driver.source} and ${second.driver.source}`, {
+    remedy: 'remove one, so that it is plain which is meant',
+  });
 }

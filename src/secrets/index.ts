@@ -4,9 +4,10 @@ import { envSecrets } from './drivers/env.ts';
 import { fileSecrets } from './drivers/file.ts';
 import { vaultSecrets } from './drivers/vault.ts';
 
-export { Broker, type Grant, openBroker, REVOKED } from './broker.ts';
+export { Broker, openBroker, REVOKED } from './broker.ts';
 export { checkName, type SecretDriver, type SecretEntry, type SecretStore } from './driver.ts';
 export type { SecretEvent } from './events.ts';
+export type { Grant } from './grant.ts';
 export { type Cut, GrantBook } from './grant-book.ts';
 export { type OutgoingRequest, RunSecrets } from './run-secrets.ts';
 export { checkScopes, outOfScope, type RunFacts, type Scopes, scopeNames } from './scopes.ts';

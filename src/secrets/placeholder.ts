@@ -23,6 +23,11 @@ export function newPlaceholder(name: string, random: RandomSource): string {
   return `cordon-secret-${name}-${tail}`;
 }
 
+/** The secret that it stands for. */
+export function nameIn(placeholder: string): string {
+  return placeholder.slice('cordon-secret-'.length, placeholder.lastIndexOf('-'));
+}
+
 /** Placeholders that were given out, by which they are recognised in every encoding that the redactor knows. */
 export class Placeholders {
   readonly #search = new Redactor({ shapes: false });
