@@ -4,7 +4,7 @@ import { type FoundAgent, findAgent } from '../agents/found.ts';
 import { isKnownAgent, type KnownAgent, knownAgents } from '../agents/profiles/index.ts';
 import { AgentStream } from '../agents/stream.ts';
 import { NotFoundError, PolicyDeniedError, UsageError } from '../base/errors.ts';
-import { GUEST_HOME } from '../sandbox/mount-plan.ts';
+import { GUEST_HOME } from '../sandbox/mount-operations.ts';
 import type { Toolbox } from '../sandbox/sandbox.ts';
 import type { AgentVerdict, RunAgent } from './agent.ts';
 import { StepRecord } from './agent-steps.ts';

@@ -2,7 +2,7 @@
  * What the trusted side and `cordon-init` (src/guest/init.c) say to each other over a SOCK_SEQPACKET socket.
  *
  *   message   word NUL word NUL …            numbers in decimal, a program of bytes in hex, bytes of a file as they are
- *   request   to the outer half: operations one after the other, see mount-plan.ts
+ *   request   to the outer half: operations one after the other, see mount-plan.ts and root-plan.ts
  *             to process 1 inside: limit RESOURCE SOFT HARD · affinity CPU… · filter FLAGS HEX
  *                · exec ID CWD ARGC ARGV… NAME=VALUE… (with three descriptors) · kill PID SIGNAL · quiesce
  *   reply     KIND A B                       sometimes with one descriptor

@@ -1,4 +1,4 @@
-import { GUEST_HOME, GUEST_UID } from './mount-plan.ts';
+import { GUEST_HOME, GUEST_UID } from './mount-operations.ts';
 
 /** The generated `/etc`: enough for programs that ask who they are and where names come from; nothing of the host's. */
 export const guestEtc: Readonly<Record<string, string>> = {

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { bubblewrapArguments, type Operation, outsideFiles, planBox, planRoot, separate } from './mount-plan.ts';
+import { bubblewrapArguments } from './drivers/bubblewrap-program.ts';
+import type { Operation } from './mount-operations.ts';
+import { planBox, separate } from './mount-plan.ts';
+import { outsideFiles } from './outside-plan.ts';
+import { planRoot } from './root-plan.ts';
 import type { Toolbox } from './sandbox.ts';
 
 const usr: Toolbox = { kind: 'usr' };
@@ -20,6 +24,9 @@ const root = (toolbox: Toolbox) =>
     name: 'root',
     toolbox,
     outside: outsideFiles(toolbox),
+    bound: {},
+    programs: {},
+    tools: [],
     etc: { passwd: 'x\n', 'a/b': 'y' },
     files: { task: 'do' },
   });

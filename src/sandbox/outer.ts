@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { EnforcementError } from '../base/errors.ts';
 import { encodeWords } from './control-protocol.ts';
-import type { Operation } from './mount-plan.ts';
+import type { Operation } from './mount-operations.ts';
 import { close, errorName, messagePair, sendMessage } from './native.ts';
 import type { CellNews, Supervisor } from './supervisor-client.ts';
 

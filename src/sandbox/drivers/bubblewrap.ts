@@ -2,7 +2,7 @@
  * The sandbox of one machine: namespaces and mounts by `cordon-init` and bubblewrap, the system call filter, cgroups
  * or their fallbacks, the exec recorder. Everything of it lives in kernel objects that end with its processes.
  */
-import { existsSync, openSync } from 'node:fs';
+import { openSync } from 'node:fs';
 import { EnforcementError } from '../../base/errors.ts';
 import { Cell } from '../cell.ts';
 import { copyOut, type WorkspaceViews, workspaceChanges } from '../changes.ts';
@@ -10,21 +10,13 @@ import { EventQueue } from '../event-queue.ts';
 import { guestBinary, guestProgram } from '../guest-binary.ts';
 import { guestEtc } from '../guest-etc.ts';
 import { type AppliedLimits, applyLimits, planLimits } from '../limits.ts';
-import {
-  bubblewrapArguments,
-  copyCheckout,
-  type Operation,
-  outsideFiles,
-  planBox,
-  planHome,
-  planRoot,
-  planSecrets,
-  type RootPlan,
-  separate,
-} from '../mount-plan.ts';
+import type { Operation } from '../mount-operations.ts';
+import { copyCheckout, planBox, planHome, planSecrets, separate } from '../mount-plan.ts';
 import { close } from '../native.ts';
 import { Outer } from '../outer.ts';
+import { type OutsidePlan, planOutside } from '../outside-plan.ts';
 import { guestOwner } from '../owner.ts';
+import { planRoot } from '../root-plan.ts';
 import type {
   Control,
   ExecSpec,
@@ -38,26 +30,15 @@ import type {
   SandboxSpec,
   Toolbox,
 } from '../sandbox.ts';
-import { GIT_SIGN } from '../sandbox.ts';
 import { buildFilter, notifiedByDefault, seccompArch } from '../seccomp.ts';
 import { supervisorThread } from '../supervisor-client.ts';
 import { type WorkspaceEntry, workspaceState } from '../workspace-state.ts';
 import { fixedControls } from './bubblewrap-controls.ts';
 import { probeControls } from './bubblewrap-probe.ts';
+import { bubblewrapArguments, findBubblewrap } from './bubblewrap-program.ts';
 
 /** Remembered for the process: the kernel will not think better of it. */
 let overlayRefused = false;
-
-const BWRAP_PLACES = ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'];
-
-/** Where bubblewrap is. Only root's places: a program in a user's own folder could be another one. */
-function findBubblewrap(): string {
-  const path = BWRAP_PLACES.find((place) => existsSync(place));
-  if (path !== undefined) return path;
-  throw new EnforcementError('bubblewrap', `bubblewrap is not installed (looked at ${BWRAP_PLACES.join(', ')})`, {
-    remedy: 'apt-get install bubblewrap',
-  });
-}
 
 export const bubblewrap: SandboxDriver = {
   name: 'bubblewrap',
@@ -86,6 +67,7 @@ class BubblewrapSandbox implements Sandbox {
   readonly #cells: Cell[] = [];
   #limits: AppliedLimits | null = null;
   #outer: Outer | null = null;
+  #outside: OutsidePlan | null = null;
   #main: Cell | null = null;
   #folders: number[] = [];
   #controls: readonly Control[] = [];
@@ -138,11 +120,10 @@ class BubblewrapSandbox implements Sandbox {
 
   /** The namespaces and the writable places: an overlay over the checkout, or a copy of it where the kernel refuses one. */
   async #box(tmpfs: string): Promise<{ folders: number[]; copied: boolean }> {
-    const { workspace, toolbox } = this.#spec;
+    const { workspace } = this.#spec;
     const checkout = workspace.kind === 'checkout' ? workspace.dir : null;
-    const outside = this.#outside(toolbox);
-    const toolFolders = this.#spec.tools?.filter(({ folder }) => folder).map(({ host }) => host) ?? [];
-    const plan = { checkout, tmpfs, outside, folders: toolFolders };
+    this.#outside = planOutside(this.#spec, () => guestProgram(guestOwner() !== null));
+    const plan = { ...this.#outside, checkout, tmpfs };
     if (checkout !== null && !overlayRefused && !(workspace.kind === 'checkout' && workspace.copy)) {
       try {
         return { folders: await (await this.#separate()).request(planBox({ ...plan, overlay: true })), copied: false };
@@ -172,47 +153,18 @@ class BubblewrapSandbox implements Sandbox {
     return outer;
   }
 
-  /** What of the host is bound one by one: programs outside /usr, then the trusted side's own, then tools, then our own program. */
-  #outside(toolbox: Toolbox): string[] {
-    const { hostFiles = {}, tools = [], gitSign = false } = this.#spec;
-    return [
-      ...outsideFiles(toolbox),
-      ...Object.values(hostFiles),
-      ...tools.map(({ host }) => host),
-      ...(gitSign ? [guestProgram(guestOwner() !== null)] : []),
-    ];
-  }
-
-  #bound(): Record<string, number> {
-    const first = outsideFiles(this.#spec.toolbox).length;
-    return Object.fromEntries(Object.keys(this.#spec.hostFiles ?? {}).map((path, i) => [path, first + i]));
-  }
-
-  #tools(): RootPlan['tools'] {
-    const { hostFiles = {}, tools = [] } = this.#spec;
-    const first = outsideFiles(this.#spec.toolbox).length + Object.keys(hostFiles).length;
-    return tools.map(({ host: _, ...tool }, i) => ({ ...tool, index: first + i }));
-  }
-
-  #programs(): Record<string, number> {
-    return this.#spec.gitSign === true ? { [GIT_SIGN]: this.#outside(this.#spec.toolbox).length - 1 } : {};
-  }
-
   /** One more view of the same files, and process 1 in it. */
   async #start(toolbox: Toolbox, secretFiles: SandboxSpec['secretFiles'] = {}): Promise<Cell> {
-    const [outer, limits, spec] = [this.#outer, this.#limits, this.#spec];
-    if (outer === null || limits === null) throw new Error('the sandbox is not prepared');
+    const [outer, outside, spec] = [this.#outer, this.#outside, this.#spec];
+    if (outer === null || outside === null) throw new Error('the sandbox is not prepared');
     const root = `root-${++this.#roots}`;
     const secrets = Object.keys(secretFiles).length > 0;
     for (const request of secrets ? planSecrets(secretFiles) : []) await outer.request(request);
     await outer.request(
       planRoot({
+        ...outside,
         name: root,
         toolbox,
-        outside: this.#outside(spec.toolbox),
-        bound: this.#bound(),
-        programs: this.#programs(),
-        tools: this.#tools() ?? [],
         etc: { ...guestEtc, ...spec.etc },
         files: spec.files ?? {},
         secrets,
@@ -221,6 +173,13 @@ class BubblewrapSandbox implements Sandbox {
     const ids = new Map<number, number>();
     const cell = new Cell(supervisorThread(), (event) => this.#events.push(this.#renumber(ids, event)));
     this.#cells.push(cell);
+    await this.#launch(outer, cell, root);
+    await this.#confine(cell);
+    return cell;
+  }
+
+  /** Starts bubblewrap over a root that is planned, and process 1 in it. Resolves when that answers. */
+  async #launch(outer: Outer, cell: Cell, root: string): Promise<void> {
     const helper = openSync(guestBinary(), 'r');
     try {
       const started = outer.request(
@@ -231,27 +190,26 @@ class BubblewrapSandbox implements Sandbox {
       ready.catch(() => {});
       await started.finally(() => close(cell.childSocket)); // else its end would never be seen
       await ready.catch((cause) => {
-        throw new EnforcementError(
-          'bubblewrap',
-          `bubblewrap did not start: ${outer.complaint || (cause as Error).message}`,
-          {
-            remedy: 'run `cordon doctor`: it names what this machine lacks',
-          },
-        );
+        const why = outer.complaint || (cause as Error).message;
+        throw new EnforcementError('bubblewrap', `bubblewrap did not start: ${why}`, {
+          remedy: 'run `cordon doctor`: it names what this machine lacks',
+        });
       });
     } finally {
       close(helper);
     }
+  }
+
+  async #confine(cell: Cell): Promise<void> {
     const arch = seccompArch();
     if (arch === null) throw new EnforcementError('seccomp', `there is no system call filter for ${process.arch}`);
-    const { affinity, rlimits } = limits.plan;
+    const { affinity, rlimits } = (this.#limits as AppliedLimits).plan;
     const filter = buildFilter({
       arch,
       notify: this.#notify,
       ...(affinity === null ? {} : { refuse: ['sched_setaffinity'] }),
     });
     await cell.confine({ rlimits, affinity, filter });
-    return cell;
   }
 
   /** Images are counted through all views of a sandbox. */
