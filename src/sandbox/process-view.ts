@@ -6,6 +6,28 @@
 import { type BigIntStats, closeSync, lstatSync, openSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { readMemory } from './native.ts';
 
+/** The system as the recorder sees it; tests hand in their own. */
+export interface ProcessView {
+  processIds(thread: number): { process: number; parent: number; guestPid: number } | null;
+  callArguments(
+    thread: number,
+    path: bigint,
+    argv: bigint,
+  ): { path: string; argv: readonly string[]; cut: boolean; mark: MemoryMark | null } | null;
+  runningInode(pid: number): string | null;
+  hasMark(pid: number, mark: MemoryMark): boolean;
+  commandLine(pid: number): readonly string[] | null;
+  workingFolder(pid: number): string | null;
+  mayExist(pid: number, path: string): boolean;
+  zombieStatus(pid: number): number | undefined;
+  /** The mapped file and the SHA-256 of its content (64 hex digits; null when it was too much to read). */
+  identify(pid: number): { path: string; sha256: string | null } | null;
+  openProcess(pid: number): number | null;
+  endedStatus(pidfd: number): number | undefined;
+  close(fd: number): void;
+  now(): number;
+}
+
 const buffer = Buffer.allocUnsafe(16_384);
 
 /** The first 16 KiB of a small file of /proc; null when the process is gone. */

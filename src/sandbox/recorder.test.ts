@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { MemoryMark } from './process-view.ts';
-import { type ProcessView, Recorder, type StoppedCall } from './recorder.ts';
+import type { MemoryMark, ProcessView } from './process-view.ts';
+import { Recorder, type StoppedCall } from './recorder.ts';
 import type { SandboxEvent } from './sandbox.ts';
 
 interface Process {

@@ -11,30 +11,9 @@
  * - A process ended by a signal makes no call: it is found gone at a look, or by a pidfd once it has lived for some time.
  *   (A pidfd for every process would double the cost: the kernel makes an inode for each.)
  */
-import type { MemoryMark } from './process-view.ts';
+import { type Ending, endingOf, type Image, Images, type StartedImage } from './images.ts';
+import type { MemoryMark, ProcessView } from './process-view.ts';
 import type { SandboxEvent } from './sandbox.ts';
-
-/** The system as the recorder sees it; tests hand in their own. */
-export interface ProcessView {
-  processIds(thread: number): { process: number; parent: number; guestPid: number } | null;
-  callArguments(
-    thread: number,
-    path: bigint,
-    argv: bigint,
-  ): { path: string; argv: readonly string[]; cut: boolean; mark: MemoryMark | null } | null;
-  runningInode(pid: number): string | null;
-  hasMark(pid: number, mark: MemoryMark): boolean;
-  commandLine(pid: number): readonly string[] | null;
-  workingFolder(pid: number): string | null;
-  mayExist(pid: number, path: string): boolean;
-  zombieStatus(pid: number): number | undefined;
-  /** The mapped file and the SHA-256 of its content (64 hex digits; null when it was too much to read). */
-  identify(pid: number): { path: string; sha256: string | null } | null;
-  openProcess(pid: number): number | null;
-  endedStatus(pidfd: number): number | undefined;
-  close(fd: number): void;
-  now(): number;
-}
 
 export interface StoppedCall {
   readonly thread: number;
@@ -44,20 +23,9 @@ export interface StoppedCall {
   valid(): boolean;
 }
 
-type Started = Extract<SandboxEvent, { type: 'started' }>;
-type Ended = Extract<SandboxEvent, { type: 'ended' }>;
-
-interface Image {
-  readonly id: number;
-  readonly requested: string;
-  readonly argv: readonly string[];
-  identity: { path: string; sha256: string | null } | null;
-  argvSeen: readonly string[] | undefined;
-}
-
 /** An execve that was let go and whose success is not known yet. */
 interface Candidate {
-  readonly start: Omit<Started, 'id'>;
+  readonly start: StartedImage;
   /** The image that called: its file, and its memory. */
   readonly file: string;
   readonly mark: MemoryMark | null;
@@ -97,11 +65,12 @@ export class Recorder {
   readonly #traced = new Map<number, Traced>();
   /** Those that a look may tell something new about. */
   readonly #unsettled = new Set<Traced>();
-  #lastId = 0;
+  readonly #images: Images;
 
   constructor(view: ProcessView, hooks: RecorderHooks) {
     this.#view = view;
     this.#hooks = hooks;
+    this.#images = new Images(view, (event) => hooks.emit(event));
   }
 
   /** True while {@link sweep} has something to look at. */
@@ -131,7 +100,7 @@ export class Recorder {
     const traced = this.#traced.get(ids.process) ?? this.#trace(ids.process, ids.guestPid);
     this.#settle(traced);
     this.#decide(traced, true); // still undecided only when it was killed meanwhile
-    if (traced.current !== null) this.#identify(traced, traced.current);
+    if (traced.current !== null) this.#images.identify(traced.current, traced.pid);
     traced.candidate = {
       start: {
         type: 'started',
@@ -154,7 +123,7 @@ export class Recorder {
     if (traced === undefined) return; // a fork that never became an image of its own
     this.#settle(traced);
     this.#decide(traced, true); // killed in this very call: nothing can be read of it any more, but it came this far
-    if (traced.current !== null) this.#identify(traced, traced.current);
+    if (traced.current !== null) this.#images.identify(traced.current, traced.pid);
     this.#end(traced, { kind: 'exited', code: Number(call.args[0] & 0xffn) });
   }
 
@@ -196,7 +165,7 @@ export class Recorder {
       const status = this.#statusOf(traced);
       this.#end(
         traced,
-        status !== undefined ? ending(status) : traced.gone ? { kind: 'unknown' } : { kind: 'signalled', signal: 9 },
+        status !== undefined ? endingOf(status) : traced.gone ? { kind: 'unknown' } : { kind: 'signalled', signal: 9 },
       );
     }
   }
@@ -242,7 +211,7 @@ export class Recorder {
     if (file === null) return;
     const success = file !== candidate.file || candidate.mark === null || !this.#view.hasMark(pid, candidate.mark);
     if (success || !early) this.#decide(traced, success);
-    if (success && traced.current !== null) this.#identify(traced, traced.current);
+    if (success && traced.current !== null) this.#images.identify(traced.current, traced.pid);
   }
 
   #decide(traced: Traced, success: boolean): void {
@@ -252,31 +221,13 @@ export class Recorder {
     const { start } = candidate;
     // A search along PATH fails name by name; only a file that is there and may not be executed is worth a record.
     if (!success && !this.#view.mayExist(traced.pid, start.requested)) return;
-    const id = ++this.#lastId;
-    this.#hooks.emit({ ...start, id });
-    const image: Image = {
-      id,
-      requested: start.requested,
-      argv: start.argv,
-      identity: null,
-      argvSeen: undefined,
-    };
+    const image = this.#images.start(start);
     if (!success) {
-      this.#emitEnd(image, { kind: 'failed' });
+      this.#images.end(image, { kind: 'failed' });
       return;
     }
-    if (traced.current !== null) this.#emitEnd(traced.current, { kind: 'replaced' });
+    if (traced.current !== null) this.#images.end(traced.current, { kind: 'replaced' });
     traced.current = image;
-  }
-
-  /** Reads which file runs, from the kernel; must be called while the process still lives. */
-  #identify(traced: Traced, image: Image): void {
-    if (image.identity !== null) return;
-    image.identity = this.#view.identify(traced.pid);
-    // Always: whose memory the words lay in cannot be told (threads, vfork, CLONE_VM, pages shared with another process).
-    const seen = this.#view.commandLine(traced.pid);
-    if (seen === null || sameStart(seen, image.argv) || sameScript(seen, image)) return;
-    image.argvSeen = seen;
   }
 
   #statusOf(traced: Traced): number | undefined {
@@ -294,46 +245,15 @@ export class Recorder {
       return;
     }
     this.#decide(traced, true);
-    this.#end(traced, status === undefined ? { kind: 'unknown' } : ending(status));
+    this.#end(traced, status === undefined ? { kind: 'unknown' } : endingOf(status));
   }
 
-  #end(traced: Traced, how: Ended['how']): void {
-    if (traced.current !== null) this.#emitEnd(traced.current, how);
+  #end(traced: Traced, how: Ending): void {
+    if (traced.current !== null) this.#images.end(traced.current, how);
     this.#traced.delete(traced.pid);
     this.#unsettled.delete(traced);
     if (traced.pidfd === null) return;
     this.#hooks.unwatch(traced.pidfd);
     this.#view.close(traced.pidfd);
   }
-
-  #emitEnd(image: Image, how: Ended['how']): void {
-    this.#hooks.emit({
-      type: 'ended',
-      id: image.id,
-      time: this.#view.now(),
-      path: image.identity?.path ?? image.requested,
-      sha256: image.identity?.sha256 ?? null,
-      identity: image.identity === null ? 'request' : 'kernel',
-      how,
-      ...(image.argvSeen === undefined ? {} : { argvSeen: image.argvSeen }),
-    });
-  }
-}
-
-function ending(status: number): Ended['how'] {
-  const signal = status & 0x7f;
-  return signal === 0 ? { kind: 'exited', code: (status >> 8) & 0xff } : { kind: 'signalled', signal };
-}
-
-/** True for what execve makes of a script: `interpreter [argument] script` before the words asked for. */
-function sameScript(seen: readonly string[], { requested, argv }: Image): boolean {
-  const at = seen.length - argv.length;
-  return at > 0 && seen[at] === requested && argv.slice(1).every((word, i) => seen[at + 1 + i] === word);
-}
-
-/** True when what was seen is what was asked for, as far as both were kept. */
-function sameStart(seen: readonly string[], asked: readonly string[]): boolean {
-  const count = Math.min(seen.length, asked.length);
-  for (let i = 0; i < count; i++) if (seen[i] !== asked[i]) return false;
-  return seen.length === asked.length || count >= 64;
 }

@@ -20,8 +20,9 @@ import {
   receiveNotification,
   wakeupDescriptor,
 } from './native.ts';
+import type { ProcessView } from './process-view.ts';
 import * as processes from './process-view.ts';
-import { type ProcessView, Recorder } from './recorder.ts';
+import { Recorder } from './recorder.ts';
 import { ENDED, STOP, type SupervisorNews, type SupervisorRequest, WAKEUP } from './supervisor-protocol.ts';
 import { FileDigests } from './toolbox-digests.ts';
 
