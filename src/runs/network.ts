@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { timestamp } from '../base/clock.ts';
 import { AuditUnavailableError, OutsideError } from '../base/errors.ts';
 import type { Egress, ListenerKind } from '../gateways/egress/egress.ts';
-import type { EgressLog } from '../gateways/egress/ledger.ts';
+import type { EgressLog } from '../gateways/egress/log.ts';
 import type { DependencyEvent } from '../gateways/egress/packages/hook.ts';
 import { isAddress } from '../policy/hosts.ts';
 import { type EffectivePolicy, type McpServer, policyOfServer } from '../policy/index.ts';

@@ -1,5 +1,5 @@
 import { Redactor, SHORTEST_SECRET } from '../base/redact/index.ts';
-import type { Grant } from './broker.ts';
+import type { Grant } from './grant.ts';
 
 /** An answer's bytes, in order, on their way to the guest. */
 export interface AnswerWatch {

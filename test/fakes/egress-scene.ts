@@ -6,7 +6,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { systemClock } from '../../src/base/clock.ts';
 import { createAuthority } from '../../src/gateways/egress/authority.ts';
 import { type Egress, type EgressOptions, openEgress } from '../../src/gateways/egress/egress.ts';
-import type { CrossingClosed, CrossingDecided, Unjudged } from '../../src/gateways/egress/ledger.ts';
+import type { CrossingClosed, CrossingDecided, Unjudged } from '../../src/gateways/egress/log.ts';
 import type { DependencyEvent } from '../../src/gateways/egress/packages/hook.ts';
 import { compilePolicy, decide } from '../../src/policy/index.ts';
 

@@ -1,9 +1,9 @@
 import type { PatientLook } from './body.ts';
 import { lookInside } from './compressed.ts';
+import type { Crossing } from './crossing.ts';
 import type { AnswerWatch, Gateway } from './gateway.ts';
 import type { ResponseHead } from './head.ts';
 import type { Inlet } from './inlet.ts';
-import type { Crossing } from './ledger.ts';
 import { Refusal } from './refusal.ts';
 import type { Target } from './target.ts';
 

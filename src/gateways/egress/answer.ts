@@ -2,11 +2,11 @@
 import type { Duplex } from 'node:stream';
 import { answerSieve, checkAnswerHead, lookInsideAnswer } from './answer-secrets.ts';
 import { type BodyWatch, type PatientLook, relayBody, relaySieved, relayWatched } from './body.ts';
+import type { Crossing } from './crossing.ts';
 import type { Gateway } from './gateway.ts';
 import { parseResponseHead, type RequestHead, type ResponseHead } from './head.ts';
 import { responseBytes } from './heads-onward.ts';
 import { send } from './inlet.ts';
-import type { Crossing } from './ledger.ts';
 import { asRefusal, Refusal } from './refusal.ts';
 import { type RecordedAnswer, recordedLook } from './tape.ts';
 import type { RequestTarget } from './target.ts';

@@ -1,8 +1,8 @@
 /** One request of the guest's, held against the policy: what it is, as far as it can be said for certain, and whether it may pass. */
 import type { PolicyAction } from '../../policy/index.ts';
+import type { Crossing } from './crossing.ts';
 import { type Gateway, mustInspect } from './gateway.ts';
 import type { RequestHead } from './head.ts';
-import type { Crossing } from './ledger.ts';
 import { overrideIn } from './overrides.ts';
 import type { PackageExchange } from './packages/hook.ts';
 import { Refusal } from './refusal.ts';

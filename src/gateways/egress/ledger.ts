@@ -8,70 +8,17 @@ import {
   type PolicyAction,
   refText,
 } from '../../policy/index.ts';
+import { type Budget, Crossing } from './crossing.ts';
 import type { EgressLimits } from './limits.ts';
-import type { DependencyEvent } from './packages/hook.ts';
-import { Refusal, type Result } from './refusal.ts';
+import type { CrossingClosed, EgressLog } from './log.ts';
+import { Refusal } from './refusal.ts';
 import type { Target } from './target.ts';
-
-/** One crossing of the boundary, before it happens. Method and path are null for a tunnel that nobody looks into. */
-export interface CrossingDecided {
-  readonly host: string;
-  readonly port: number;
-  readonly method: string | null;
-  /** Canonical and without its query, where values would be secrets. */
-  readonly path: string | null;
-  readonly decision: Decision;
-}
-
-/** The same, afterwards. `address` is null when nothing was dialled. */
-export interface CrossingClosed {
-  readonly host: string;
-  readonly port: number;
-  readonly address: string | null;
-  readonly result: Result;
-  readonly status: number | null;
-  readonly bytesOut: number;
-  readonly bytesIn: number;
-  readonly durationMs: number;
-}
-
-/** What never came to a decision: bytes with no meaning, or a name that was asked for and is not answered. */
-export interface Unjudged {
-  readonly via: 'proxy' | 'http' | 'tls' | 'dns';
-  readonly host: string | null;
-  readonly detail: string;
-}
-
-export interface EgressLog {
-  /** Resolves when durable, with what `closed` will be given; nothing happens before. A rejection refuses the crossing. */
-  decided(event: CrossingDecided): Promise<unknown>;
-  /** A rejection ends the whole gateway: what cannot be recorded does not go on. */
-  closed(token: unknown, event: CrossingClosed): void | Promise<void>;
-  unjudged(event: Unjudged): void;
-  /** Of the crossing with that token; in order with the others. */
-  dependency(token: unknown, event: DependencyEvent): void;
-}
 
 /** A decision that is no denial, or a stricter one in its place. Asked again, it answers the same. */
 export type Narrow = (decision: Decision) => Promise<Decision>;
 
 /** `narrow` is for whoever counts: the ledger asks it in any case. */
 export type Decide = (action: PolicyAction, narrow?: Narrow) => Decision | Promise<Decision>;
-
-interface Budget {
-  up: number;
-  down: number;
-  readonly maxUp: number;
-  readonly maxDown: number;
-}
-
-function overBudget(target: Target, name: 'max_upload' | 'max_download', limit: number): Refusal {
-  const where = `${target.host}:${target.port}`;
-  return new Refusal('budget', `more than the ${limit} bytes of ${name} for ${where} in this run`, {
-    ...target,
-    remedy: `where the policy lists it: {host: "${target.host}", port: ${target.port}, ${name}: …}`,
-  });
-}
 
 export interface LedgerOptions {
   readonly policy: EffectivePolicy;
@@ -127,7 +74,14 @@ export class Ledger {
     const method = request?.method ?? null;
     const path = request?.path ?? null;
     const token = await this.#durable(() => log.decided({ ...target, method, path, decision }));
-    const crossing = new Crossing(this, target, token, decision, this.#options.clock);
+    const crossing: Crossing = new Crossing({
+      target,
+      decision,
+      token,
+      clock: this.#options.clock,
+      budgets: () => this.budgets(target),
+      close: (event) => this.#closed(crossing, event),
+    });
     if (decision.effect === 'permit') {
       // It may have been revoked while the record was written.
       if (this.#revoked.some((revocation) => revokes(revocation, target, decision))) {
@@ -203,11 +157,11 @@ export class Ledger {
     this.#options.onBroken();
   }
 
-  closed(crossing: Crossing, token: unknown, event: CrossingClosed): void {
+  #closed(crossing: Crossing, event: CrossingClosed): void {
     this.#open.delete(crossing);
     const failed = () => this.broken();
     try {
-      Promise.resolve(this.#options.log.closed(token, event)).catch(failed);
+      Promise.resolve(this.#options.log.closed(crossing.token, event)).catch(failed);
     } catch {
       failed();
     }
@@ -221,106 +175,4 @@ function revokes(revocation: Revocation, target: Target, decision: Decision): bo
   if ('rule' in revocation)
     return decision.rules.some((rule) => refText(rule) === revocation.rule || rule.text === revocation.rule);
   return revocation.host === target.host && (revocation.port === undefined || revocation.port === target.port);
-}
-
-export class Crossing {
-  readonly target: Target;
-  readonly decision: Decision;
-  address: string | null = null;
-  status: number | null = null;
-  #bytesOut = 0;
-  #bytesIn = 0;
-  #ended = false;
-  readonly #ledger: Ledger;
-  /** What the log gave for its decision. */
-  readonly token: unknown;
-  readonly #clock: Clock;
-  readonly #started: number;
-  #budgets: readonly Budget[] | null = null;
-  #cutters: ((refusal: Refusal) => void)[] = [];
-  readonly #enders: (() => void)[] = [];
-  #cause: Refusal | null = null;
-
-  constructor(ledger: Ledger, target: Target, token: unknown, decision: Decision, clock: Clock) {
-    this.target = target;
-    this.decision = decision;
-    this.#ledger = ledger;
-    this.token = token;
-    this.#clock = clock;
-    this.#started = clock.monotonic();
-  }
-
-  /** What is torn down when the crossing is cut from outside. Called at once when it has been cut already. */
-  onCut(cutter: (refusal: Refusal) => void): void {
-    if (this.#cause !== null) cutter(this.#cause);
-    else this.#cutters.push(cutter);
-  }
-
-  /** What is given up when it is over, however it ended. Called at once when it is. */
-  onEnd(ender: () => void): void {
-    if (this.#ended) ender();
-    else this.#enders.push(ender);
-  }
-
-  /** Ends it whatever it is doing: revocation, budget, time, the run's end. */
-  cut(refusal: Refusal): void {
-    if (this.#ended || this.#cause !== null) return;
-    this.#cause = refusal;
-    for (const cutter of this.#cutters) cutter(refusal);
-    this.end(refusal.result);
-  }
-
-  /**
-   * Counts bytes before they go out. Throws `Refusal` when a budget would be exceeded, and when the crossing was cut: what was
-   * revoked while a connection was being made, or a name looked up, sends nothing over it.
-   */
-  up(bytes: number): void {
-    if (this.#cause !== null) throw this.#cause;
-    this.#bytesOut += bytes;
-    for (const budget of this.#counted()) {
-      budget.up += bytes;
-      if (budget.up > budget.maxUp) throw overBudget(this.target, 'max_upload', budget.maxUp);
-    }
-  }
-
-  /** Likewise for what comes back. */
-  down(bytes: number): void {
-    if (this.#cause !== null) throw this.#cause;
-    this.#bytesIn += bytes;
-    for (const budget of this.#counted()) {
-      budget.down += bytes;
-      if (budget.down > budget.maxDown) throw overBudget(this.target, 'max_download', budget.maxDown);
-    }
-  }
-
-  /** Not before something crosses: of hosts that are denied a guest can think of any number. */
-  #counted(): readonly Budget[] {
-    this.#budgets ??= this.#ledger.budgets(this.target);
-    return this.#budgets;
-  }
-
-  /** The outcome event, once. */
-  end(result: Result): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#cutters = [];
-    for (const after of this.#enders.splice(0)) after();
-    this.#ledger.closed(this, this.token, {
-      ...this.target,
-      address: this.address,
-      result,
-      status: this.status,
-      bytesOut: this.#bytesOut,
-      bytesIn: this.#bytesIn,
-      durationMs: Math.max(0, Math.round(this.#clock.monotonic() - this.#started)),
-    });
-  }
-
-  /** Ends it as refused, and gives back what the guest is told: why it was cut, when it was. */
-  fail(refusal: Refusal): Refusal {
-    const told = this.#cause ?? refusal;
-    this.status ??= told.status;
-    this.end(told.result);
-    return told;
-  }
 }

@@ -1,8 +1,8 @@
 import type { Look, PatientLook } from './body.ts';
 import { type Decoder, lookInside } from './compressed.ts';
+import type { Crossing } from './crossing.ts';
 import type { Gateway } from './gateway.ts';
 import type { Header } from './head.ts';
-import type { Crossing } from './ledger.ts';
 import { Refusal } from './refusal.ts';
 import type { Target } from './target.ts';
 

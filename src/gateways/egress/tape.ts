@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { type Duplex, Writable } from 'node:stream';
 import { type PatientLook, relayBody } from './body.ts';
+import type { Crossing } from './crossing.ts';
 import type { Dialer } from './dial.ts';
 import type { Header, RequestHead, ResponseHead } from './head.ts';
 import { type Inlet, send } from './inlet.ts';
-import type { Crossing } from './ledger.ts';
 import { Refusal } from './refusal.ts';
 
 /** What hosts answered: kept for a replay, or given again in place of them. Tunnels that nobody looks into cannot be kept. */

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Sieve } from './answer-secrets.ts';
 import { checkProtocols, checkServerName, readClientHello } from './client-hello.ts';
+import type { Crossing } from './crossing.ts';
 import type { Inlet } from './inlet.ts';
-import type { Crossing } from './ledger.ts';
 import type { EgressLimits } from './limits.ts';
 import { asRefusal, Refusal } from './refusal.ts';
 

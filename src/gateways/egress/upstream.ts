@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { isAddress } from '../../policy/hosts.ts';
+import type { Crossing } from './crossing.ts';
 import type { Gateway } from './gateway.ts';
 import { Inlet } from './inlet.ts';
-import type { Crossing } from './ledger.ts';
 import { Refusal } from './refusal.ts';
 import type { Target } from './target.ts';
 

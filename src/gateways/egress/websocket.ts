@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Sieve } from './answer-secrets.ts';
 import type { Look } from './body.ts';
+import type { Crossing } from './crossing.ts';
 import type { Inlet } from './inlet.ts';
-import type { Crossing } from './ledger.ts';
 import type { EgressLimits } from './limits.ts';
 import { Refusal } from './refusal.ts';
 import { type Guard, joinTunnel } from './tunnel.ts';

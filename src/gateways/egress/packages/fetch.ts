@@ -1,10 +1,10 @@
 import { promisify } from 'node:util';
 import { gunzip as gunzipCallback } from 'node:zlib';
 import { bodyParts } from '../body.ts';
+import type { Crossing } from '../crossing.ts';
 import type { Gateway } from '../gateway.ts';
 import { type Header, headerValue, parseResponseHead, type ResponseHead } from '../head.ts';
 import { send } from '../inlet.ts';
-import type { Crossing } from '../ledger.ts';
 import { asRefusal, Refusal } from '../refusal.ts';
 import { withSecrets } from '../request-secrets.ts';
 import { hostHeader, type Target } from '../target.ts';

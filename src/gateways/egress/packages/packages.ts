@@ -1,7 +1,7 @@
 import type { Clock } from '../../../base/clock.ts';
 import type { EffectivePolicy } from '../../../policy/index.ts';
 import type { Gateway } from '../gateway.ts';
-import type { EgressLog } from '../ledger.ts';
+import type { EgressLog } from '../log.ts';
 import { judgedPath, parseAuthority } from '../target.ts';
 import { Fetcher } from './fetch.ts';
 import type { PackageHook, SeenRequest } from './hook.ts';
