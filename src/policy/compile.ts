@@ -1,15 +1,14 @@
 import { canonicalJson, type Json } from '../base/canonical-json.ts';
 import { digest } from '../base/digest.ts';
-import { DocumentError, type Problem, UsageError } from '../base/errors.ts';
+import { DocumentError, type Problem } from '../base/errors.ts';
 import type { ActionName } from './action.ts';
 import { CEDAR_VERSION } from './cedar.ts';
-import { actionNames, cedarSchema } from './cedar-schema.ts';
+import { cedarSchema } from './cedar-schema.ts';
 import { aboveCeiling, citeCeiling } from './ceiling.ts';
 import type { ResolvedCommand } from './commands.ts';
 import { combineDependencies, dependencyIdentity, idleDependencies } from './dependencies.ts';
-import { COMPILER, type EffectivePolicy, type Slice } from './effective.ts';
-import { checkMayGrant, findSecret, grantRef, type ParsedGrants, parseGrants, type RequestGrants } from './grants.ts';
-import { hostPatternText } from './hosts.ts';
+import { COMPILER, type EffectivePolicy } from './effective.ts';
+import { checkMayGrant, type ParsedGrants, parseGrants, type RequestGrants } from './grants.ts';
 import { idleParts } from './idle.ts';
 import type { InlineTest, TestResult } from './inline-tests.ts';
 import { combineMcp, compileMcp, type McpServer, mcpAboveCeiling, mcpIdentity } from './mcp.ts';
@@ -17,12 +16,14 @@ import { combineModels } from './models.ts';
 import { combineNetwork } from './network.ts';
 import { compileApprovalCondition, compileRaw } from './raw.ts';
 import { refuseAboveCeiling } from './request-ceiling.ts';
-import { type Layer, RuleBook, valuesOf } from './rule.ts';
+import { compileRequest } from './request-rules.ts';
+import { DEFAULT_FILE, type Layer, RuleBook, valuesOf } from './rule.ts';
 import type { ParsedDocument } from './schema.ts';
 import { combineCommands, combineFilesystem, combineGit, combineLimits, combineSandbox } from './settings.ts';
-import { allowCommands, compileHosts, compileOpenings } from './short-forms.ts';
+import { compileOpenings } from './short-forms.ts';
+import { serverSlices, slicesOf } from './slices.ts';
 import type { Source } from './source.ts';
-import { compileAlways, compileApproval, compileTree, confine, PROTECTED_PHRASE } from './tree-rules.ts';
+import { compileAlways, compileApproval, compileTree, PROTECTED_PHRASE } from './tree-rules.ts';
 
 export type { RequestGrants } from './grants.ts';
 export type { Source } from './source.ts';
@@ -38,8 +39,6 @@ export interface PolicyInput {
    */
   readonly resolved?: ReadonlyMap<string, ResolvedCommand>;
 }
-
-const DEFAULT_FILE = '.cordon/policy.yaml';
 
 /**
  * Compiles the layers to one effective policy, and runs the documents' own tests. Pure: no disk, no clock.
@@ -188,44 +187,18 @@ function compileLayer(layer: Layer, layers: readonly Layer[], book: RuleBook): P
   return problems;
 }
 
-function compileRequest(request: Layer, layers: readonly Layer[], grants: ParsedGrants, book: RuleBook): void {
-  compileHosts(request, book, grants.hosts, (rule) => grantRef('--allow-net', hostPatternText(rule.pattern)));
-  const unlisted = layers.every(
-    (layer) => layer.side === 'ceiling' || valuesOf(layer).security?.allowed_commands === undefined,
-  );
-  const outside = grants.commands.find((command) => unlisted && !/^\/(usr|bin|sbin|lib|lib64)\//.test(command.path));
-  if (outside !== undefined) {
-    throw new UsageError(
-      `--allow-command ${outside.path}: without a list of commands a run has the machine's /usr, and nothing beside it`,
-      {
-        remedy: `list what the run needs in security.allowed_commands of ${layers.at(-1)?.file ?? DEFAULT_FILE}`,
-      },
-    );
-  }
-  allowCommands(request, book, grants.commands, (command) => grantRef('--allow-command', command.path));
-  const secrets = grants.secrets.map((name) => ({
-    secret: findSecret(name, [...layers].reverse()),
-    rule: grantRef('--secret', name),
-  }));
-  for (const { secret, rule } of secrets) {
-    const host = secret.use.host ?? 'sandbox';
-    const pattern = `${secret.name} for ${host}`;
-    book.pattern('secret.use', {
-      text: pattern,
-      test: (action) => action.action === 'secret.use' && action.name === secret.name && action.host === host,
-    });
-    book.add(request, { action: 'secret.use', role: 'permit', rule, entries: [{ pattern, rule }] });
-  }
-  if (grants.paths.length > 0) {
-    const rule = grantRef('--path', grants.paths.join(' '));
-    confine(request, book, ['file.read', 'file.write', 'git.push'], grants.paths, rule, 'is outside of --path');
-  }
-}
+/** What layers combine to besides rules. */
+type Settings = Pick<
+  EffectivePolicy,
+  'limits' | 'commands' | 'filesystem' | 'git' | 'network' | 'dependencies' | 'llm' | 'sandbox'
+>;
+
+const FULL_COMPILER = `${COMPILER} cedar/${CEDAR_VERSION}`;
 
 function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook): EffectivePolicy {
   const organisation = layers.find((layer) => layer.side === 'ceiling');
   const repository = layers.find((layer) => layer.side === 'grant' && layer.document !== null);
-  const settings = {
+  const settings: Settings = {
     limits: combineLimits(layers, grants),
     commands: combineCommands(layers, grants),
     filesystem: combineFilesystem(layers, grants),
@@ -236,31 +209,13 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
     sandbox: combineSandbox(layers),
   };
   const mcp = combineMcp(layers);
-  const compiler = `${COMPILER} cedar/${CEDAR_VERSION}`;
   const documents = layers.flatMap((layer) =>
     layer.document === null ? [] : [{ layer: layer.name, file: layer.file, digest: digest(layer.document.text) }],
   );
-  const identity = {
-    documents: documents.map((document) => ({ layer: document.layer, digest: document.digest })),
-    rules: Object.fromEntries(book.rules.map((rule) => [rule.id, rule.cedar])),
-    settings: {
-      ...settings,
-      limits: { ...settings.limits, cpus: String(settings.limits.cpus) },
-      commands: settings.commands?.map(({ path, sha256 }) => ({ path, sha256 })) ?? null,
-      dependencies: dependencyIdentity(settings.dependencies),
-      ...(mcp.servers.length === 0 ? {} : { mcp: mcpIdentity(mcp.servers) }),
-    },
-    resolved:
-      book.resolved === undefined
-        ? null
-        : Object.fromEntries([...book.resolved].map(([name, file]) => [name, `${file.path} ${file.sha256}`])),
-    schema: cedarSchema,
-    compiler,
-  };
-  const id = digest(canonicalJson(identity as unknown as Json));
+  const id = digestOf(documents, settings, mcp.servers, book);
   return freeze({
     digest: id,
-    compiler,
+    compiler: FULL_COMPILER,
     layers: documents,
     ...settings,
     mcp: { servers: mcp.servers, slices: serverSlices(mcp.servers, id, book) },
@@ -277,10 +232,7 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
       ...(repository?.document ? { repository: repository.document.value } : {}),
     },
     rules: book.rules,
-    slices: Object.fromEntries(actionNames.map((action) => [action, slice(action, id, book)])) as Record<
-      ActionName,
-      Slice
-    >,
+    slices: slicesOf(id, book),
     ceiling:
       organisation === undefined
         ? null
@@ -289,27 +241,31 @@ function finish(layers: readonly Layer[], grants: ParsedGrants, book: RuleBook):
   });
 }
 
-function serverSlices(servers: readonly McpServer[], id: string, book: RuleBook): EffectivePolicy['mcp']['slices'] {
-  return Object.fromEntries(
-    servers.map(({ name }) => [
-      name,
-      { 'net.connect': slice('net.connect', id, book, name), 'net.request': slice('net.request', id, book, name) },
-    ]),
-  );
-}
-
-/** `whose`: the agent's, or those of the MCP server of that name. */
-function slice(action: ActionName, id: string, book: RuleBook, whose = 'agent'): Slice {
-  const rules = book.rules.filter(
-    (rule) => rule.actions.includes(action) && (rule.of === undefined || rule.of === whose),
-  );
-  const policies = Object.fromEntries(rules.map((rule) => [rule.id, rule.cedar]));
-  return {
-    set: { key: `${id} ${action}${whose === 'agent' ? '' : ` of ${whose}`}`, policies },
-    rules: new Map(rules.map((rule) => [rule.id, rule])),
-    patterns: [...(book.patterns.get(action)?.values() ?? [])],
-    readsChangedPaths: rules.some((rule) => JSON.stringify(rule.cedar.conditions).includes('"changedPaths"')),
+/** Over all that an answer can hang on: documents, rules, settings, the files that run, schema and compiler. */
+function digestOf(
+  documents: EffectivePolicy['layers'],
+  settings: Settings,
+  servers: readonly McpServer[],
+  book: RuleBook,
+): string {
+  const identity = {
+    documents: documents.map((document) => ({ layer: document.layer, digest: document.digest })),
+    rules: Object.fromEntries(book.rules.map((rule) => [rule.id, rule.cedar])),
+    settings: {
+      ...settings,
+      limits: { ...settings.limits, cpus: String(settings.limits.cpus) },
+      commands: settings.commands?.map(({ path, sha256 }) => ({ path, sha256 })) ?? null,
+      dependencies: dependencyIdentity(settings.dependencies),
+      ...(servers.length === 0 ? {} : { mcp: mcpIdentity(servers) }),
+    },
+    resolved:
+      book.resolved === undefined
+        ? null
+        : Object.fromEntries([...book.resolved].map(([name, file]) => [name, `${file.path} ${file.sha256}`])),
+    schema: cedarSchema,
+    compiler: FULL_COMPILER,
   };
+  return digest(canonicalJson(identity as unknown as Json));
 }
 
 /** Nothing that a run decides by changes while it runs. Maps are not reached: nothing hands them out. */

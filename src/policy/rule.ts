@@ -40,6 +40,9 @@ export interface Pattern {
   readonly test: (action: PolicyAction) => boolean | string;
 }
 
+/** Where a repository's document lies, and would lie. */
+export const DEFAULT_FILE = '.cordon/policy.yaml';
+
 /** One document, or the built-in default in place of one. */
 export interface Layer {
   readonly name: LayerName;
