@@ -28,9 +28,11 @@ export interface Waiting {
   readonly ticket: QueuedTicket;
 }
 
+const ROOM = Promise.resolve();
+
 export class QueuedTicket implements Ticket {
   readonly #done = Promise.withResolvers<Appended>();
-  room: Promise<void> = Promise.resolve();
+  room: Promise<void> = ROOM;
   /** Set when its batch is formed: later events of the queue may name it as their cause. */
   seq: number | undefined;
   readonly resolve = this.#done.resolve;

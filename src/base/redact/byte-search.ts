@@ -19,6 +19,8 @@ export class ByteSearch {
   readonly #next: Int32Array;
   /** Beginnings shorter than the window, by which a pattern may stand at the very end. */
   readonly #beginnings = new Set<string>();
+  /** Bytes that a pattern begins with: most of a text's are none. */
+  readonly #starts = new Uint8Array(256);
 
   /** Every pattern has at least `window` bytes; `window` is at least 4. */
   constructor(patterns: readonly Buffer[], window: number) {
@@ -43,6 +45,7 @@ export class ByteSearch {
     const last = this.#hash(pattern, this.#window - 1);
     this.#next[id] = this.#first[last] as number;
     this.#first[last] = id;
+    this.#starts[pattern[0] as number] = 1;
     for (let length = 1; length < this.#window; length++) {
       this.#beginnings.add(pattern.toString('latin1', 0, length));
     }
@@ -82,7 +85,7 @@ export class ByteSearch {
   /** The places at the end of `data`, fewer than `window` bytes before it, where a pattern may have begun; from the left. */
   *beginningsAtEnd(data: Buffer): Generator<number> {
     for (let at = Math.max(0, data.length - this.#window + 1); at < data.length; at++) {
-      if (this.#beginnings.has(data.toString('latin1', at))) yield at;
+      if (this.#starts[data[at] as number] === 1 && this.#beginnings.has(data.toString('latin1', at))) yield at;
     }
   }
 }

@@ -63,6 +63,8 @@ export class Redaction {
 
   /** As `write`, with where in the stream each piece stood. */
   place(chunk: Buffer, last: boolean): Placed[] {
+    // Nothing was held back and nothing came.
+    if (chunk.length === 0 && this.#pending.length === 0) return [];
     const data = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
     const runs = this.#continueRuns(data);
     const { found, hold } = this.#search(data, last, runs);

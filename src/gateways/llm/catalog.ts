@@ -16,11 +16,15 @@ export interface CatalogOptions {
   readonly chosen: string | null;
 }
 
+/** Names that are remembered with what was found for them; whoever asks chooses them. */
+const MAX_NAMES = 256;
+
 /** Which models there are, and under which names agents find them. */
 export class Catalog {
   readonly #providers: readonly Provider[];
   readonly #aliases: ReadonlyMap<string, string>;
   readonly #chosen: string | null;
+  readonly #found = new Map<string, readonly Candidate[]>();
 
   constructor({ providers, aliases, preferred, chosen }: CatalogOptions) {
     const rank = (name: string) => (preferred.includes(name) ? preferred.indexOf(name) : preferred.length);
@@ -30,7 +34,15 @@ export class Catalog {
   }
 
   /** Where the model can be had, in the order it is tried; empty when nowhere. */
-  find(name: string): Candidate[] {
+  find(name: string): readonly Candidate[] {
+    const before = this.#found.get(name);
+    if (before !== undefined) return before;
+    const found = this.#search(name);
+    if (found.length > 0 && this.#found.size < MAX_NAMES) this.#found.set(name, found);
+    return found;
+  }
+
+  #search(name: string): Candidate[] {
     const aimed = this.#aliases.get(name) ?? name;
     const [first = '', ...rest] = aimed.split('/');
     const named = this.#providers.find((provider) => rest.length > 0 && provider.name === first);

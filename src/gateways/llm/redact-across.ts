@@ -25,13 +25,13 @@ const ASIDE = new Set(
  */
 export function redactAcross(body: JsonObject, redactor: Redactor, onMark: (name: string) => void): JsonObject | null {
   if (!redactor.hasValues) return null;
-  const texts: Buffer[] = [];
-  walk(body, (text) => {
-    texts.push(Buffer.from(text));
-    return text;
-  });
-  const found = redactor.valuesIn(Buffer.concat(texts));
+  const said: string[] = [];
+  for (const name in body) if (SAID.has(name)) collect(body[name] as JsonValue, said);
+  // UTF-8 of texts one after the other, which is not that of all of them where one ends with half a character.
+  const whole = said.length === 1 ? (said[0] as string) : said.map((text) => text.toWellFormed()).join('');
+  const found = redactor.valuesIn(Buffer.from(whole));
   if (found.length === 0) return null;
+  const texts = said.map((text) => Buffer.from(text));
   let [index, at] = [0, 0];
   let done = 0;
   return walk(body, (text) => {
@@ -55,6 +55,14 @@ export function redactAcross(body: JsonObject, redactor: Redactor, onMark: (name
     pieces.push(bytes.subarray(kept - start));
     return Buffer.concat(pieces).toString();
   });
+}
+
+/** The texts that `walk` meets, in its order. */
+function collect(value: JsonValue, into: string[]): void {
+  if (typeof value === 'string') into.push(value);
+  else if (Array.isArray(value)) for (const item of value) collect(item, into);
+  else if (typeof value === 'object' && value !== null)
+    for (const [name, item] of Object.entries(value)) if (!ASIDE.has(name)) collect(item, into);
 }
 
 /** The same body with each text of its conversation in place, in order. */

@@ -185,20 +185,22 @@ class ModelServer implements Models {
 
   /** The token may stand where any of the protocols puts a key. */
   #authenticate({ headers, url = '' }: IncomingMessage): void {
-    const shown = [
-      headers.authorization?.replace(/^Bearer /i, ''),
-      headers['x-api-key'],
-      headers['api-key'],
-      headers['x-goog-api-key'],
-      url.includes('?') ? new URLSearchParams(url.split('?', 2)[1]).get('key') : null,
-    ].flat();
-    const mine = shown.some((one) => {
-      const bytes = Buffer.from(one ?? '');
-      return bytes.length === this.#token.length && timingSafeEqual(bytes, this.#token);
-    });
+    const mine =
+      this.#isMine(headers.authorization?.replace(/^Bearer /i, '')) ||
+      this.#isMine(headers['x-api-key']) ||
+      this.#isMine(headers['api-key']) ||
+      this.#isMine(headers['x-goog-api-key']) ||
+      (url.includes('?') && this.#isMine(new URLSearchParams(url.split('?', 2)[1]).get('key')));
     if (mine && !this.#ended) return;
     const message = 'this is not the token of this run: use the key that the run’s environment holds';
     throw unjudged(this.#gateway.log, 'token', new ModelRefusal('denied', 401, 'wrong_token', message));
+  }
+
+  #isMine(shown: string | string[] | null | undefined): boolean {
+    if (shown === undefined || shown === null) return false;
+    if (typeof shown !== 'string') return shown.some((one) => this.#isMine(one));
+    const bytes = Buffer.from(shown);
+    return bytes.length === this.#token.length && timingSafeEqual(bytes, this.#token);
   }
 
   async #answer(to: Route, request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -97,7 +97,7 @@ export class Recorder {
           asked: whole ? asked.text() : null,
           parts: parts.map((part) => part.id),
           status,
-          headers: redactedJson(headers, this.#options.redactor),
+          headers: this.#shown(headers),
         };
       },
       ({ result }) => ({ result, body: null }),
@@ -215,6 +215,12 @@ export class Recorder {
     const clean = redactor.redact(text);
     const shown = clean === text ? body : (JSON.parse(clean) as Record<string, unknown>);
     return { body: shown, digest: sha256Hex(clean), text: () => clean };
+  }
+
+  /** Nearly always there is nothing in any of them: one search tells. */
+  #shown(headers: ModelEntry['headers']): ModelEntry['headers'] {
+    const { redactor } = this.#options;
+    return redactor.matchesAny(Object.values(headers)) ? redactedJson(headers, redactor) : headers;
   }
 
   #partsOf(asked: Readonly<Record<string, unknown>>): KnownPart[] {
