@@ -22,7 +22,7 @@ beforeAll(async () => {
     .write('sum.sh', '#!/bin/sh\necho $(($1 - $2))\n', 0o755)
     .write('test.sh', '#!/bin/sh\n[ "$(./sum.sh 2 3)" = 5 ] && echo ok || { echo wrong; exit 1; }\n', 0o755)
     .write('AGENTS.md', 'Run ./test.sh before you finish.\n');
-  await site.open('--price', '2/8');
+  await site.open('--model', 'large-1', '--price', '2/8');
 }, 60_000);
 afterAll(() => site.close());
 beforeEach(() => {
