@@ -3,11 +3,11 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Replayed } from '../../src/runs/replay.ts';
-import { AgentSite, writesTheAnswer } from '../fakes/agents.ts';
+import { AgentSite, SKILLS_IN_ANY_ORDER, writesTheAnswer } from '../fakes/agents.ts';
 
 /** `loose`: what may differ in a replay, since these end, or are ended, while something of their own is still under way. */
 const AGENTS: readonly { agent: string; provider: string; loose?: RegExp }[] = [
-  { agent: 'gemini', provider: 'gemini' },
+  { agent: 'gemini', provider: 'gemini', loose: SKILLS_IN_ANY_ORDER },
   // Git in its store of snapshots.
   { agent: 'opencode', provider: 'chat', loose: /^command \d+ .*\bgit .*\/\.local\/share\/opencode\/snapshot\// },
   // Its Claude Code, and what that asks on the side after the turn's end.

@@ -24,6 +24,9 @@ export const KNOWN = [
  */
 const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'cordon-tests/agents');
 
+/** How Gemini's replay may differ: it lists the skills that come with it in the order in which it finds their files. */
+export const SKILLS_IN_ANY_ORDER = /^request \d+ to the model, .*(?:antigravity-support|skill-creator)/s;
+
 export class AgentSite extends Installation {
   readonly project: Project;
   readonly upstream: ModelServer;

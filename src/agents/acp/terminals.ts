@@ -9,8 +9,8 @@ const MOST_TERMINALS = 16;
 /** Bytes of output that are kept where the agent does not say how many, and at most. */
 const DEFAULT_OUTPUT = 1 << 20;
 const MOST_OUTPUT = 2 << 20;
-/** Milliseconds between being asked to end and being ended. */
-const GRACE = 2_000;
+/** Milliseconds between being asked to end and being ended: as much as container engines give. */
+const GRACE = 10_000;
 /** Milliseconds without output after a command's own end, until its output is left to whatever holds it open. */
 const LINGER = 250;
 /** How often that is waited for at most: something in the background may never be quiet. */
