@@ -72,7 +72,9 @@ export function foldName(name: string): string {
 
 /** For protection: letter case does not matter either, because on macOS and Windows it names the same file. */
 export function matchPathFolded(glob: Glob, path: string): boolean {
-  return matchPath({ ...glob, text: foldName(glob.text), segments: glob.segments.map(foldName) }, foldName(path));
+  const folded = { ...glob, text: foldName(glob.text), segments: glob.segments.map(foldName) };
+  // `ß` folds to two letters, and a `?` of the glob stands for one.
+  return matchPath(folded, foldName(path)) || matchPath(folded, path.toLowerCase());
 }
 
 /** One list of globs per layer: a path is in when every layer's list has it. An empty list has nothing. */

@@ -137,6 +137,17 @@ describe('paths', () => {
     expect(matchPath(path('.github/**'), '.GitHub/workflows/x')).toBe(false);
   });
 
+  test.each([
+    ['src/ci/**', '\u017frc/ci/deploy.yml'], // the long s
+    ['CODEOWNERS', 'CODEOWNER\u017f'],
+    ['stra\u00dfe/**', 'STRASSE/a'],
+    ['src/ci/**', 'src/c\u0131/deploy.yml'], // the dotless i
+    ['src/?.yml', 'src/\u00df.yml'],
+    ['src/?.yml', 'SRC/\u00df.yml'],
+  ])('%s protects %s, as macOS has it', (glob, name) => {
+    expect(matchPathFolded(path(glob), name)).toBe(true);
+  });
+
   test('an empty list has nothing, no list has all, every list must have it', () => {
     expect(pathIn([[]], 'a')).toBe(false);
     expect(pathIn([], 'a')).toBe(true);

@@ -23,17 +23,23 @@ export interface JudgedRequest {
   readonly packages: PackageExchange | null;
 }
 
+const PLAIN_PATH = 'ask for the path in its plain form: no blanks, dots, controls or separators in escapes';
+
 /** Throws `Refusal` for what is denied, and for what is no request that can be judged; both are recorded. */
 export async function judgeRequest(asked: AskedRequest): Promise<JudgedRequest> {
   const { gateway, scheme, head, target } = asked;
   const { host, port } = target;
   const inspected = scheme === 'https' || mustInspect(gateway, target);
   const path = judgedPath(target.path);
-  if (inspected && !path.ok) throw malformed(asked, path.message);
+  if (inspected && !path.ok) throw malformed(asked, path.message, path.remedy ?? PLAIN_PATH);
   // What was judged is what the host is told, in every place where it may look.
   const override = gateway.ledger.facts(target).inspect ? overrideIn(head.headers) : null;
   if (override !== null)
-    throw malformed(asked, `the header ${override} asks for another request than the one that is judged`);
+    throw malformed(
+      asked,
+      `the header ${override} asks for another request than the one that is judged`,
+      `leave the header ${override} out`,
+    );
   const connect: PolicyAction = { action: 'net.connect', host, port };
   const actions: PolicyAction[] = scheme === 'https' ? [] : [connect];
   if (inspected && path.ok) actions.push({ action: 'net.request', host, port, method: head.method, path: path.value });
@@ -60,7 +66,7 @@ function lookAt({ gateway, scheme, head, target }: AskedRequest, path: string): 
   return gateway.packages?.look(seen) ?? null;
 }
 
-function malformed({ gateway, scheme, target: { host, port } }: AskedRequest, detail: string): Refusal {
+function malformed({ gateway, scheme, target: { host, port } }: AskedRequest, detail: string, remedy: string): Refusal {
   gateway.unjudged({ via: scheme === 'http' ? 'http' : 'tls', host, detail });
-  return new Refusal('malformed', detail, { host, port });
+  return new Refusal('malformed', detail, { host, port, remedy });
 }

@@ -128,7 +128,8 @@ async function judgeLink(
   if (problem !== null) add('refuse', `${problem}: ${safeText(target.toString().slice(0, 200))}`);
 }
 
-const fold = (name: string) => foldName(Buffer.from(name, 'latin1').toString('utf8'));
+/** Without the dotless `ı`, which no file system takes for an `i`: `sınıf` and `sinif` are two names. */
+const fold = (name: string) => Buffer.from(name, 'latin1').toString('utf8').split('ı').map(foldName).join('ı');
 
 /**
  * Two names in one folder that are one name on macOS or Windows: `a` a link and `A/x` a file writes through the link
