@@ -11,10 +11,10 @@ function scene() {
     (why) => stopped.push(why),
     () => work.commands,
   );
-  const ask = (result: 'refused' | 'completed' | 'failed') => {
+  const ask = (result: 'refused' | 'never' | 'completed' | 'failed') => {
     spent.asked();
     spent.answered(result === 'completed');
-    if (result === 'refused') spent.refused(REFUSAL);
+    if (result === 'refused' || result === 'never') spent.refused({ ...REFUSAL, never: result === 'never' });
   };
   return { stopped, work, spent, ask };
 }
@@ -38,6 +38,16 @@ test('an answer, a program or a request under way: it goes on', () => {
   spent.asked();
   for (let i = 0; i < 9; i++) ask('refused');
   expect(stopped).toEqual([]);
+});
+
+test('requests that are more than the whole budget end nothing: it is not used up; but they explain', () => {
+  const { stopped, spent, ask } = scene();
+  for (let i = 0; i < 9; i++) ask('never');
+  expect(stopped).toEqual([]);
+  expect(spent.explained(new AgentFailedError('no'))).toMatchObject({
+    code: 'limit_exceeded',
+    message: REFUSAL.message,
+  });
 });
 
 test('it explains the failure of an agent, and nothing else', () => {

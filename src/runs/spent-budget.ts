@@ -6,6 +6,8 @@ const ENOUGH = 3;
 export interface SpentRefusal {
   readonly message: string;
   readonly remedy: string | null;
+  /** The budget is not used up: this request alone is more than all of it, and a smaller one may fit. */
+  readonly never?: boolean;
 }
 
 /**
@@ -39,10 +41,11 @@ export class SpentBudget {
   }
 
   refused(refusal: SpentRefusal): void {
+    this.#last = refusal;
+    if (refusal.never === true) return;
     const activity = this.#activity();
     this.#row = activity === this.#before ? this.#row + 1 : 1;
     this.#before = activity;
-    this.#last = refusal;
     // What another request has reserved may come back.
     if (this.#row >= ENOUGH && this.#open === 0) this.#stop(this.error(refusal));
   }

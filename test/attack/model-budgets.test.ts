@@ -1,9 +1,12 @@
 /** Ways to use more of a model than is counted: answers nobody waits for, prompts that are longer than their bytes, numbers beyond reason. */
 import { mkdtemp, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
 import type { Spent } from '../../src/gateways/llm/amounts.ts';
+import type { ModelRefusal } from '../../src/gateways/llm/refusal.ts';
 import { sharedBudgets } from '../../src/runs/shared-budget.ts';
 import { openStore } from '../../src/store/index.ts';
 import { type ModelScene, modelScene, type SceneOptions } from '../fakes/model-scene.ts';
@@ -70,6 +73,52 @@ describe('answers that nobody waits for', () => {
     expect(usage?.output).toBeLessThan(900_000);
   });
 
+  test('no time counts before the provider had the request: an approval may take an hour', async () => {
+    let later = 0;
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + later };
+    const settle = async (actual: Spent) => actual;
+    const reserve = async () => {
+      later += 3_600_000;
+      return { reservation: { settle } };
+    };
+    const limits = { usd: null, tokens: 1_000_000, requests: null };
+    const open = await scene(thinking, { clock, budgets: [{ name: 'ours', limits, remedy: 'wait', reserve }] });
+    await leave(open, { ...hello, stream: true, max_tokens: 900_000 });
+    expect(open.answered).toMatchObject([{ result: 'cancelled', usage: { output: expect.any(Number) } }]);
+    expect(open.answered[0]?.usage?.output).toBeLessThan(900_000);
+  });
+
+  test.each([
+    ['http', 'is refused'],
+    ['https', 'is never made'],
+  ])('those of a provider whose connection (%s) %s cost nothing: it heard no word', async (scheme, _) => {
+    // Where nothing is answered to a connection it stays without TLS.
+    const mute = createServer();
+    const connections: Socket[] = [];
+    mute.on('connection', (socket) => connections.push(socket.on('error', () => undefined)));
+    await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
+    const { port } = mute.address() as AddressInfo;
+    const close = () => {
+      for (const one of connections) one.destroy();
+      return new Promise((resolve) => mute.close(resolve));
+    };
+    if (scheme === 'http') await close();
+    else closing.push(close);
+    const open = await scene([], {
+      base: `${scheme}://127.0.0.1:${port}`,
+      llm: 'budget: {tokens: 5000}',
+      limits: { pause: 600_000, patience: 1_800_000, maxPause: 600_000 },
+    });
+    const gone = new AbortController();
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${open.models.token}` };
+    const body = JSON.stringify({ ...hello, max_tokens: 4000 });
+    const asked = fetch(open.url + CHAT, { method: 'POST', headers, body, signal: gone.signal }).catch(() => null);
+    await expect.poll(() => (scheme === 'http' ? open.notices : connections).length).toBe(1);
+    gone.abort();
+    await asked;
+    await expect.poll(() => open.answered).toMatchObject([{ result: 'cancelled', usage: null, attempts: 1 }]);
+  });
+
   test('one that the provider refused, or never got, costs nothing', async () => {
     const open = await scene([{ error: { status: 400, message: 'no' } }], { llm: 'budget: {tokens: 5000}' });
     await open.post(CHAT, { ...hello, max_tokens: 4000 });
@@ -91,6 +140,24 @@ describe('prompts that are longer than their bytes', () => {
     expect((await post(CHAT, asked)).status).toBe(status);
     expect(upstream.heard).toHaveLength(status === 200 ? 1 : 0);
   });
+
+  test.each([
+    [null, 429],
+    [200_000, 200],
+  ])(
+    'where the settings state a context of %s: a search of the web in a budget that has room for that',
+    async (context, status) => {
+      const refusals: ModelRefusal[] = [];
+      const llm = 'features: [web_search], budget: {tokens: 500000}';
+      const onSpent = (refusal: ModelRefusal) => void refusals.push(refusal);
+      const { post } = await scene([], { llm, model: { context }, onSpent });
+      const tools = [{ type: 'web_search_20250305', name: 'web_search' }];
+      const body = { model: 'm-claude', max_tokens: 10, messages: [{ role: 'user', content: 'hi' }], tools };
+      expect((await post('/v1/messages', body)).status).toBe(status);
+      const remedy = expect.stringContaining('state `context` of the model m-claude in providers.yaml');
+      expect(refusals).toMatchObject(status === 200 ? [] : [{ never: true, remedy }]);
+    },
+  );
 
   test.each([
     [200_000, 'effort-2025-11-24'],

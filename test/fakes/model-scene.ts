@@ -1,11 +1,12 @@
 /** A run's model gateway between a caller and a scripted model that speaks all four protocols. */
-import { systemClock } from '../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { Redactor } from '../../src/base/redact/index.ts';
 import type { Budget } from '../../src/gateways/llm/budget.ts';
 import type { ModelAnswered, ModelRequested, ModelUnjudged } from '../../src/gateways/llm/ledger.ts';
 import { postOnce } from '../../src/gateways/llm/post-once.ts';
 import { providerDrivers } from '../../src/gateways/llm/providers/index.ts';
 import type { ModelFacts, Provider } from '../../src/gateways/llm/providers/provider.ts';
+import type { ModelRefusal } from '../../src/gateways/llm/refusal.ts';
 import { type Models, openModels } from '../../src/gateways/llm/server.ts';
 import { translate } from '../../src/gateways/llm/translate/index.ts';
 import { compilePolicy, decide } from '../../src/policy/index.ts';
@@ -31,6 +32,8 @@ export interface SceneOptions {
   readonly model?: Partial<ModelFacts>;
   readonly limits?: object;
   readonly budgets?: readonly Budget[];
+  readonly clock?: Clock;
+  readonly onSpent?: (refusal: ModelRefusal) => void;
   /** In place of the scripted model's own address. */
   readonly base?: string;
 }
@@ -62,7 +65,8 @@ export async function modelScene(script: Script, more: SceneOptions = {}): Promi
     redactor,
     translate,
     budgets: more.budgets ?? [],
-    clock: systemClock,
+    ...(more.onSpent === undefined ? {} : { onSpent: more.onSpent }),
+    clock: more.clock ?? systemClock,
     limits: { pause: 5, patience: 200, ...more.limits },
     onNotice: (message) => void notices.push(message),
   });

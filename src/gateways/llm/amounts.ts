@@ -50,6 +50,15 @@ const PICTURE = 5_000;
 /** Tokens of a prompt whose length its bytes do not tell, where the settings state no context. */
 const UNKNOWN_CONTEXT = 1_000_000;
 
+const isPicture = ({ feature }: Wanted) => feature === 'images' || feature === 'image_urls';
+/** What makes a prompt longer than its bytes tell. */
+const isUntold = (one: Wanted) => !isPicture(one) && one.feature !== 'priority_service';
+
+/** For which feature a context is assumed that the settings do not state, and could; null where none is. */
+export function assumesContext({ wants }: Ask, { context }: ModelFacts): string | null {
+  return context === null ? (wants.find(isUntold)?.feature ?? null) : null;
+}
+
 /**
  * The most tokens a request can have: no token of a text is shorter than a byte, and no prompt longer than the model's context. What is
  * packed, lies elsewhere or is fetched by the provider may fill the context.
@@ -60,8 +69,7 @@ export function mostTokens(
   bodyBytes: number,
 ): { readonly input: number; readonly output: number } {
   const { rounds = 1, answers, wants } = ask;
-  const isPicture = ({ feature }: Wanted) => feature === 'images' || feature === 'image_urls';
-  const rest = wants.filter((one) => !isPicture(one) && one.feature !== 'priority_service');
+  const rest = wants.filter(isUntold);
   const told = rest.length > 0 ? UNKNOWN_CONTEXT + bodyBytes : bodyBytes + (wants.length - rest.length) * PICTURE;
   return {
     input: Math.min(told, model.context ?? Number.POSITIVE_INFINITY) * rounds,
@@ -99,7 +107,7 @@ const FASTEST = 1_000;
 
 /**
  * Of an answer that its caller did not wait for: what the provider may have written, and goes on writing where it is no stream. `seconds`
- * since it was asked.
+ * since the provider was asked.
  */
 export function unheard(ask: Ask, model: ModelFacts, bodyBytes: number, seconds: number): Usage {
   const { input, output } = mostTokens(ask, model, bodyBytes);

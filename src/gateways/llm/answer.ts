@@ -82,7 +82,7 @@ export async function settle(
   failure: ModelRefusal | null,
 ): Promise<void> {
   const { provider, model } = crossing.candidate;
-  const seconds = (gateway.clock.monotonic() - incoming.arrived) / 1000;
+  const seconds = crossing.sentAt === null ? 0 : (gateway.clock.monotonic() - crossing.sentAt) / 1000;
   const { usage, estimated } =
     incoming.operation === 'count'
       ? { usage: null, estimated: false }

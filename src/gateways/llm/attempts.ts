@@ -32,8 +32,10 @@ export async function ask(gateway: Gateway, incoming: Incoming, crossing: Crossi
         bytes: crossing.sent.bytes,
         headers: withinContext(incoming.headers, model),
       });
-      crossing.underway = true;
-      const answer = await transport.send(request, incoming.signal);
+      const answer = await transport.send(request, incoming.signal, () => {
+        crossing.underway = true;
+        crossing.sentAt = clock.monotonic();
+      });
       crossing.status = answer.statusCode ?? 0;
       crossing.upstreamId = upstreamId(answer);
       if (crossing.status === 200) return answer;
@@ -50,6 +52,7 @@ export async function ask(gateway: Gateway, incoming: Incoming, crossing: Crossi
     if (!passing || incoming.signal.aborted || clock.monotonic() + pause > end) throw failure;
     gateway.onNotice(`${provider.name} does not answer (${failure.code}); trying again in ${formatDuration(pause)}`);
     await sleep(pause, incoming.signal);
+    if (incoming.signal.aborted) throw failure;
   }
 }
 

@@ -102,7 +102,10 @@ export class RunBudget implements Budget {
 /** A budget has no room for a request: which and why, and what a person can do. */
 export interface Spending {
   readonly refused: string;
+  readonly what: keyof Amounts;
   readonly remedy: string;
+  /** The request alone is more than the whole budget: it would not fit where nothing was used. */
+  readonly never: boolean;
 }
 
 /** Reserves with all budgets or with none. */
@@ -138,7 +141,9 @@ export class Budgets {
       });
       if ('exceeded' in result) {
         await release(NOTHING);
-        return { refused: exceededText(budget.name, result.exceeded), remedy: budget.remedy };
+        const never = exceeds(budget.limits, NOTHING, most) !== null;
+        const { what } = result.exceeded;
+        return { refused: exceededText(budget.name, result.exceeded), what, remedy: budget.remedy, never };
       }
       held.push({ budget, reservation: result.reservation });
     }

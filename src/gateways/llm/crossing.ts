@@ -1,5 +1,5 @@
 import { sha256Hex } from '../../base/digest.ts';
-import { mostSpent, outputBound } from './amounts.ts';
+import { assumesContext, mostSpent, outputBound } from './amounts.ts';
 import type { Reservation } from './budget.ts';
 import type { Candidate } from './catalog.ts';
 import type { Gateway } from './gateway.ts';
@@ -22,8 +22,10 @@ export interface Crossing {
   readonly reservation: Reservation;
   readonly recording: ModelRecording | null;
   attempts: number;
-  /** The provider has it, and has not refused it. */
+  /** The provider has it, or is getting it, and has not refused it. */
   underway: boolean;
+  /** When it last went out to the provider, of the clock that never goes back: what came before (an approval, other tries) is not its time. */
+  sentAt: number | null;
   bytesIn: number;
   firstByte: number | null;
   status: number | null;
@@ -83,6 +85,7 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
     recording,
     attempts: 0,
     underway: false,
+    sentAt: null,
     bytesIn: 0,
     firstByte: null,
     status: null,
@@ -158,7 +161,11 @@ async function reserve(
   const result = await budgets.reserve(most);
   if ('reservation' in result) return result.reservation;
   const message = `${result.refused}; this request could use up to ${most.tokens} tokens`;
-  throw spent(429, 'budget_exceeded', message, result.remedy);
+  const feature = operation === 'count' || result.what === 'requests' ? null : assumesContext(ask, model);
+  const stated = `state \`context\` of the model ${model.name} in providers.yaml (cordon providers add … --context): without it, a request with ${feature} counts as a million tokens and more; or ${result.remedy}`;
+  const refusal = spent(429, 'budget_exceeded', message, feature === null ? result.remedy : stated);
+  refusal.never = result.never;
+  throw refusal;
 }
 
 function spent(status: number, code: string, message: string, remedy: string): ModelRefusal {

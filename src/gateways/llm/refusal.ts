@@ -10,6 +10,8 @@ export class ModelRefusal extends Error implements Problem {
   recorded = false;
   /** The caller has heard of it in the middle of its stream. */
   told = false;
+  /** A budget is not used up, but too small for this request alone. */
+  never = false;
   /** What a person can do about it. */
   remedy: string | null = null;
 

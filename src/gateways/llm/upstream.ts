@@ -32,9 +32,14 @@ export class Transport {
 
   /**
    * Resolves with the head of the answer. Throws `ModelRefusal`: `unreachable` when nothing came, which makes it safe to ask again;
-   * `timeout`; the signal's reason.
+   * `timeout`; the signal's reason. `onSent` is called when there is a connection and the request goes out on it; before that the
+   * provider has heard nothing.
    */
-  send({ url, headers, body }: UpstreamRequest, signal: AbortSignal): Promise<IncomingMessage> {
+  send(
+    { url, headers, body }: UpstreamRequest,
+    signal: AbortSignal,
+    onSent: () => void = () => undefined,
+  ): Promise<IncomingMessage> {
     const secure = url.protocol === 'https:';
     return new Promise((resolve, reject) => {
       const request = (secure ? httpsRequest : httpRequest)({
@@ -55,8 +60,14 @@ export class Transport {
         request.destroy(new ModelRefusal('timeout', 504, 'provider_timeout', `${url.host} did not answer in time`));
       }, this.#limits.headTime);
       request.once('socket', (socket) => {
-        if (!socket.connecting) clearTimeout(connecting);
-        else socket.once(secure ? 'secureConnect' : 'connect', () => clearTimeout(connecting));
+        const connected = () => {
+          clearTimeout(connecting);
+          if (!request.destroyed) onSent();
+        };
+        // Through a proxy TCP stands before TLS does.
+        const opening = socket.connecting || (socket as { secureConnecting?: boolean }).secureConnecting === true;
+        if (opening) socket.once(secure ? 'secureConnect' : 'connect', connected);
+        else connected();
       });
       request.once('response', (response) => {
         clearTimeout(connecting);
