@@ -71,6 +71,8 @@ export interface AgentSession {
 export interface McpPlace {
   /** As the policy names it; the alias for an agent whose profile says `mcpByAlias`. */
   readonly name: string;
+  /** As the policy names it, whatever the agent is told: for people. */
+  readonly title: string;
   /** A name of this run alone, that nothing in a repository can know before. Letters, digits and `-`, at most 31. */
   readonly alias: string;
   /** `http://127.0.0.1:4142/NAME` */

@@ -31,12 +31,13 @@ const TIMEOUT = 10 * 60_000;
 /**
  * One process at a time installs an agent: the second would take the files from under the runs of the first. Throws `StorageError` when
  * another does so for longer than npm may take,
- * and the signal's reason when that is aborted while it waits.
+ * and the signal's reason when that is aborted while it waits. `waiting` is called when there is another to wait for.
  */
 export async function whileNobodyInstalls<T>(
   { name }: Pick<AgentProfile, 'name'>,
   tools: string,
   signal: AbortSignal,
+  waiting: () => void,
   work: () => Promise<T>,
 ): Promise<T> {
   await mkdir(tools, { recursive: true, mode: 0o700 });
@@ -46,9 +47,12 @@ export async function whileNobodyInstalls<T>(
   try {
     signal.throwIfAborted();
     signal.addEventListener('abort', stop, { once: true });
-    const mine = lock.acquire(TIMEOUT + 60_000);
-    mine.catch(() => {}); // where it is given up, it fails as the lock is closed
-    await Promise.race([mine, stopped]);
+    if (!lock.tryAcquire()) {
+      waiting();
+      const mine = lock.acquire(TIMEOUT + 60_000);
+      mine.catch(() => {}); // where it is given up, it fails as the lock is closed
+      await Promise.race([mine, stopped]);
+    }
     signal.removeEventListener('abort', stop);
     return await work();
   } finally {

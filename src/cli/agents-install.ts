@@ -25,7 +25,10 @@ export async function install(context: Context, wanted: string, options: Install
     out.progress(`fetching ${profile.package.name}@${version ?? profile.package.version} with npm`);
     return recorded(context, paths, profile, version);
   };
-  const installed = (await there()) ? null : await whileNobodyInstalls(profile, paths.tools, context.signal, fetched);
+  const waiting = () => out.progress(`waiting for another install of ${profile.title}`);
+  const installed = (await there())
+    ? null
+    : await whileNobodyInstalls(profile, paths.tools, context.signal, waiting, fetched);
   if (installed === null) {
     if (out.json) out.document({ agent: name, version: version ?? profile.package.version, installed: false });
     else out.line(`${profile.title} ${version ?? profile.package.version} is there already, as it was installed`);

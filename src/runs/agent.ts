@@ -14,6 +14,7 @@ import type { LoadedPolicy } from './policy-layers.ts';
 import type { RunRequest } from './request.ts';
 import type { RunScope } from './scope.ts';
 import type { RunIo, System } from './system.ts';
+import { USED_UP } from './used-before.ts';
 
 /** The agent of one run: a command line, or a program that Cordon knows how to start and to read (profile-agent.ts). */
 export interface RunAgent {
@@ -135,7 +136,7 @@ export async function runAgent(
   await sandbox.quiesce();
   await streams;
   execution.stdin?.destroy();
-  const cut = whyStopped(io.signal, time.signal, stopped, policy);
+  const cut = whyStopped(io.signal, time.signal, stopped, policy, elapsed > 0);
   const said = await verdict?.(cut?.message ?? null);
   if (cut !== null) throw cut;
   if (ended === 'interrupted') return;
@@ -151,11 +152,12 @@ function whyStopped(
   time: AbortSignal,
   stopped: AbortSignal,
   { limits: { wallClock } }: EffectivePolicy,
+  resumed: boolean,
 ): CordonError | null {
   if (cancelled.aborted) return new CancelledError('cancelled by the requester');
   if (time.aborted) {
     return new LimitError('wall_clock', `the agent ran longer than ${formatDuration(wallClock)} and was stopped`, {
-      remedy: 'give it more time: --timeout, or limits.wall_clock in the policy',
+      remedy: resumed ? USED_UP : 'give it more time: --timeout, or limits.wall_clock in the policy',
     });
   }
   if (!stopped.aborted) return null;

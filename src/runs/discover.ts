@@ -3,6 +3,7 @@ import { lstat, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DocumentError, UsageError } from '../base/errors.ts';
 import { gitBytes } from '../base/git.ts';
+import { shellWord } from '../base/term.ts';
 import type { Source } from '../policy/index.ts';
 import { ObjectQuestions } from './object-questions.ts';
 import type { Tape } from './recording/tape.ts';
@@ -50,11 +51,15 @@ async function notCommitted({ dir, base }: Repository, document: Source | null):
   const text = plain ? await readFile(path, 'utf8').catch(() => null) : null;
   const lines = (whole: string | undefined | null) => whole?.replaceAll('\r\n', '\n') ?? null;
   if (lines(text) === lines(document?.text) || (text === null && file !== null)) return null;
+  const that = `the run goes by that of commit ${base.slice(0, 12)}`;
+  // Removed, or left out by a sparse checkout: there is nothing to commit, and no file to name.
+  if (file === null)
+    return { code: 'uncommitted_policy', message: `${POLICY_FILE} is not in the working tree, and ${that}` };
   const what =
     document === null
       ? `${POLICY_FILE} is not committed and does not count: the run goes by the built-in default`
-      : `${POLICY_FILE} was ${text === null ? 'removed' : 'changed'} since, and the run goes by that of commit ${base.slice(0, 12)}`;
-  return { code: 'uncommitted_policy', message: `${what} (commit it, or: --policy ${POLICY_FILE})` };
+      : `${POLICY_FILE} was changed since, and ${that}`;
+  return { code: 'uncommitted_policy', message: `${what} (commit it, or: --policy ${shellWord(path)})` };
 }
 
 /** The same for a repository that is here already. */

@@ -55,6 +55,7 @@ export async function openRunMcp(scope: RunScope, token: string | null, checkout
   scope.mcpServers = mcp;
   scope.mcp = servers.map(({ name }) => ({
     name,
+    title: name,
     alias: aliasOf(name, scope.offered.seed),
     url: `${ADDRESS}/${name}`,
     token: own,

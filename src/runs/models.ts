@@ -2,6 +2,7 @@
 
 import { type FileHandle, open } from 'node:fs/promises';
 import type { ModelLog } from '../gateways/llm/ledger.ts';
+import { choiceOf } from '../gateways/llm/model-names.ts';
 import type { KeySource } from '../gateways/llm/providers/provider.ts';
 import type { Models } from '../gateways/llm/server.ts';
 import type { ModelSettings, ProviderSettings } from '../gateways/llm/settings.ts';
@@ -60,7 +61,7 @@ export async function openRunModels(scope: RunScope): Promise<RunModels> {
   const side = new SideDoor(scope.dir, models);
   return {
     gateway: { url: ADDRESS, token: models.token, model: preferred?.name ?? null, facts, open: () => side.open() },
-    env: variables(models.token, scope.request.model),
+    env: variables(models.token, scope.request.model === null ? null : (preferred?.name ?? null)),
     places: [{ port: MODELS_PORT, how: 'tcp' }],
     async start(sockets) {
       await Promise.all(sockets.map((fd) => models.attach({ fd })));
@@ -140,12 +141,15 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
 type ModelEntry = Pick<ProviderSettings['models'][number], 'name' | 'context' | 'max_output'>;
 
 /** What the request names; else the first model that is permitted, of the policy's default provider before others. */
-function preferredModel({ request, loaded: { policy } }: RunScope, { providers }: ModelSettings): ModelEntry | null {
+function preferredModel(
+  { request, loaded: { policy } }: RunScope,
+  { providers, aliases }: ModelSettings,
+): ModelEntry | null {
   const of = (name: string | null) => providers.find(({ settings }) => settings.name === name)?.settings;
   if (request.model !== null) {
-    const [provider = '', ...rest] = request.model.split('/');
-    const name = rest.join('/');
-    return of(provider)?.models.find((one) => one.name === name) ?? { name };
+    const all = providers.map(({ settings }) => settings);
+    const { name, places } = choiceOf<ModelEntry, ProviderSettings>(request.model, all, aliases);
+    return { ...places[0]?.model, name };
   }
   for (const name of [policy.llm.defaultProvider, ...policy.llm.providers]) {
     const provider = of(name);
@@ -278,8 +282,8 @@ function added(
 }
 
 /** Where agents of all kinds find their model and what they show as a key. */
-function variables(token: string, model: string | null): Record<string, string> {
-  const name = model?.slice(model.indexOf('/') + 1);
+/** `name`: of the model that was asked for; null when none was. */
+function variables(token: string, name: string | null): Record<string, string> {
   return {
     OPENAI_BASE_URL: `${ADDRESS}/v1`,
     OPENAI_API_KEY: token,
@@ -287,8 +291,6 @@ function variables(token: string, model: string | null): Record<string, string> 
     ANTHROPIC_API_KEY: token,
     GOOGLE_GEMINI_BASE_URL: ADDRESS,
     GEMINI_API_KEY: token,
-    ...(name === undefined
-      ? {}
-      : { CORDON_MODEL: name, OPENAI_MODEL: name, ANTHROPIC_MODEL: name, GEMINI_MODEL: name }),
+    ...(name === null ? {} : { CORDON_MODEL: name, OPENAI_MODEL: name, ANTHROPIC_MODEL: name, GEMINI_MODEL: name }),
   };
 }

@@ -16,7 +16,7 @@ import { openAgent, runAgent } from './agent.ts';
 import { AgentOutput } from './agent-output.ts';
 import { commitAuthor } from './author.ts';
 import { commitAndPush, recordChanges } from './change.ts';
-import { refuseTakenBranch } from './deliver.ts';
+import { branchRef, refuseTakenBranch } from './deliver.ts';
 import { discover, type Found } from './discover.ts';
 import { handOver } from './hand-over.ts';
 import { judge } from './judge.ts';
@@ -69,12 +69,16 @@ async function runIn(
   redactor: Redactor,
 ): Promise<RunResult> {
   const { repository } = found;
+  if (request.branch !== null) branchRef(request.branch); // also where nothing makes it: git inside has its name
   if (request.branch !== null && request.deliver === 'branch' && found.tape === undefined)
     await refuseTakenBranch(repository, request.branch);
   if (found.notice !== undefined && io.notes) io.onProgress({ step: `note: ${found.notice.message}` });
   const loaded = await loadPolicy(request, found, system.organisation);
-  if (request.model !== null && found.tape === undefined)
-    await (await import('./model-choice.ts')).checkModel(system, request.model, loaded.policy);
+  if (request.model !== null && found.tape === undefined) {
+    const { checkModel, noteModel } = await import('./model-choice.ts');
+    const checked = checkModel(system, request.model, loaded.policy);
+    await (request.agent.kind === 'command' ? noteModel(checked, io) : checked);
+  }
   const agent = await openAgent(system, request, loaded);
   await learnValues(system, request, loaded.policy, redactor);
   const run = await RunLedger.open(system, request, repository, loaded, redactor);

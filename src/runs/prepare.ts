@@ -81,7 +81,6 @@ export async function prepare(scope: RunScope): Promise<Prepared> {
     secretFiles: secrets.files,
   });
   scope.later(() => sandbox.destroy());
-  run.log.whenFull((why) => scope.stop.abort(why));
   scope.record = new CommandRecord(sandbox, run.log, loaded, (why) => scope.stop.abort(why));
 
   scope.later(() => network.close());
@@ -172,7 +171,11 @@ const GIT_CONFIGURATION = `[user]
 	path = /run/cordon/origin.gitconfig
 `;
 
-/** With `push`, plain `git push` and `git push origin HEAD` deliver: the one branch that this run may make. A `#` may be in its name. */
+/**
+ * With `push`, `git push` without the name of a branch delivers: the one branch that this run may make. Git maps no name that is given to it
+ * (`git push origin HEAD`) by a refspec whose source is HEAD, and HEAD by none: what the gateway answers then says what to type.
+ * The value is quoted, as a `#` may be in a branch's name; a `"` may not (`branchRef`).
+ */
 function originConfiguration(branch: string | null): string {
   const push = branch === null ? '' : `\tpush = "HEAD:refs/heads/${branch}"\n`;
   return `[remote "origin"]

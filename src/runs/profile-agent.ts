@@ -58,7 +58,7 @@ export async function openProfileAgent(
       const parts = promptParts(request);
       record(scope, profile, found, gateway.model, parts);
       if (profile.withoutMcp !== undefined && scope.mcp.length > 0) {
-        const names = scope.mcp.map((place) => place.name).join(', ');
+        const names = scope.mcp.map((place) => place.title).join(', ');
         scope.io.onProgress({ step: `note: ${profile.withoutMcp}: it goes without ${names}` });
       }
       const session = {

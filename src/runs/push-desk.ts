@@ -145,7 +145,7 @@ export class PushDesk implements PushJudge {
     const own = this.#options.review?.ref;
     if (own === undefined) return 'what it changes is read only: leave commits where they are';
     if (ref === own) return `${own} is delivered when the run ends: leave it, or push another state of it`;
-    return `this run delivers ${own} alone: git push origin HEAD:${own}`;
+    return `this run delivers ${own} alone: git push origin HEAD:${own}, or git push without a branch`;
   }
 
   #reasonFor(decision: Decision): string {

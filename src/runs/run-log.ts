@@ -34,6 +34,9 @@ export class RunLog {
   readonly #agent: Principal;
   readonly #redactor: Redactor;
   #room: number;
+  readonly #most: number;
+  /** Why the run is to end; null while there is room. */
+  #over: LimitError | null = null;
   #full: (why: LimitError) => void = () => {};
   firstSeq: number | null = null;
   lastSeq: number | null = null;
@@ -41,15 +44,17 @@ export class RunLog {
   constructor(log: AuditLog, run: string, requester: Principal, redactor: Redactor, room = MAX_RECORD) {
     this.#log = log;
     this.#room = room;
+    this.#most = room;
     this.#run = run;
     this.#redactor = redactor;
     this.#requester = requester;
     this.#agent = { id: `agent:${run}`, kind: 'agent', onBehalfOf: requester.id };
   }
 
-  /** `stop` is called once, when the run has put into the log what it may. What is open is still recorded: it is to end the run. */
+  /** `stop` is called once, when the run has put into the log what it may, also when that was before. What is open is still recorded: it is to end the run. */
   whenFull(stop: (why: LimitError) => void): void {
     this.#full = stop;
+    if (this.#over !== null) stop(this.#over);
   }
 
   /** Durable when it resolves; the seq. `by`: who did it. */
@@ -111,14 +116,13 @@ export class RunLog {
   }
 
   #take(bytes: number): void {
-    if (this.#room < 0) return;
+    if (this.#over !== null) return;
     this.#room -= bytes;
     if (this.#room >= 0) return;
-    this.#full(
-      new LimitError('record', `the record of this run is full: ${formatSize(MAX_RECORD)} of events`, {
-        remedy: 'do the work in fewer steps; `cordon audit show` tells of what there are so many',
-      }),
-    );
+    this.#over = new LimitError('record', `the record of this run is full: ${formatSize(this.#most)} of events`, {
+      remedy: `do the work in fewer steps; \`cordon runs show ${this.#run}\` tells what was denied so often`,
+    });
+    this.#full(this.#over);
   }
 
   /** A value as it may stand in what the run keeps. */

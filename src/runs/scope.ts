@@ -59,7 +59,7 @@ export class RunScope {
   mcpServers: Mcp | null = null;
   /** What is known of budgets that are used up; null where no model can be asked. */
   spent: SpentBudget | null = null;
-  /** Aborted, with the reason, when the sandbox itself ends the run. */
+  /** Aborted, with the reason, when the sandbox itself ends the run, or its record is full. */
   readonly stop = new AbortController();
   readonly #undo: (() => unknown)[] = [];
 
@@ -91,6 +91,7 @@ export class RunScope {
     this.run = run;
     this.dir = join(system.runs, run.id);
     this.branch = request.readOnly || request.deliver === 'none' ? null : (request.branch ?? `cordon/${run.id}`);
+    run.log.whenFull((why) => this.stop.abort(why));
   }
 
   /** True when exactly that package came through this run's gateway, whole. */

@@ -14,6 +14,13 @@ test('its time goes from its start to the last that is recorded of it, and is co
   expect(elapsedOf([at(1, 'run.created')])).toBe(0);
 });
 
+test('a night between two events is not time at work', () => {
+  const night = [at(10, 'run.started'), at(20, 'llm.request'), at(40_000, 'llm.response'), at(40_010, 'tool.ended')];
+  expect(elapsedOf(night)).toBe(10_000 + 300_000 + 10_000);
+  // Nor does a clock that is set back take any away.
+  expect(elapsedOf([at(100, 'run.started'), at(50, 'llm.request'), at(60, 'tool.ended')])).toBe(10_000);
+});
+
 test('calls of each server are counted on; its own tools and what was denied are not', () => {
   const events = [call('docs'), call('docs', 'deny'), call('builtin'), call('docs', 'ask'), call('tracker')];
   expect(callsOf(events)).toEqual({ docs: 2, tracker: 1 });

@@ -5,16 +5,24 @@ import { ConflictError } from '../base/errors.ts';
 import { BUILTIN_TOOLS } from '../policy/index.ts';
 import type { Resumption } from './resumption.ts';
 
+/**
+ * The most, in milliseconds, that counts between two events: the time limit is a timer's, which stands still while the machine sleeps, and
+ * events have the wall's clock. An agent at work hardly lets as much go by, and a night on a closed laptop is not held against it.
+ */
+const MAX_GAP = 5 * 60_000;
+
 /** Milliseconds at work. The end of a process that was killed is not recorded: the last thing before it is. */
 export function elapsedOf(events: readonly AuditEvent[]): number {
-  let [elapsed, begun, last] = [0, 0, 0];
+  let elapsed = 0;
+  let last: number | null = null;
   for (const event of events) {
     if (event.type === 'run.lost') break; // written when somebody looked
     if (event.type === 'agent.resumed') elapsed += event.resource.elapsedMs ?? 0;
-    last = Date.parse(event.time);
-    if (event.type === 'run.started') begun = last;
+    const now = Date.parse(event.time);
+    if (last !== null) elapsed += Math.min(MAX_GAP, Math.max(0, now - last));
+    if (last !== null || event.type === 'run.started') last = now;
   }
-  return begun === 0 ? elapsed : elapsed + Math.max(0, last - begun);
+  return elapsed;
 }
 
 /** Each that was not denied: rather too many than too few. */
@@ -32,6 +40,10 @@ export function callsOf(events: readonly AuditEvent[]): Record<string, number> {
   return Object.fromEntries(calls);
 }
 
+/** `cordon runs resume` takes no --timeout: the limits are those that the run began with. */
+export const USED_UP =
+  'give what is still to be done to a new run; --timeout, or limits.wall_clock in the policy, says how long that may take';
+
 /** A run's time is one, however often its process dies. */
 export function refuseOverTime(
   { run, elapsedMs }: Pick<Resumption, 'run' | 'elapsedMs'>,
@@ -39,7 +51,6 @@ export function refuseOverTime(
 ): void {
   if (elapsedMs < wallClock) return;
   throw new ConflictError(`run ${run} has used its ${formatDuration(wallClock)}, with what it went on from`, {
-    remedy:
-      'give what is still to be done to a new run; --timeout, or limits.wall_clock in the policy, says how long that may take',
+    remedy: USED_UP,
   });
 }

@@ -5,7 +5,7 @@ import { fileSecrets } from './drivers/file.ts';
 import { vaultSecrets } from './drivers/vault.ts';
 
 export { Broker, openBroker, REVOKED } from './broker.ts';
-export { checkName, type SecretDriver, type SecretEntry, type SecretStore } from './driver.ts';
+export { checkName, findSecret, type SecretDriver, type SecretEntry, type SecretStore } from './driver.ts';
 export type { SecretEvent } from './events.ts';
 export type { Grant } from './grant.ts';
 export { type Cut, GrantBook } from './grant-book.ts';

@@ -110,6 +110,7 @@ mkdir -p "$(dirname ${entry})"; echo > ${entry}; echo '{"packages":{}}' > packag
   const second = install();
   const files = () => [...descriptorsOf(second.child.pid ?? 0).values()];
   await expect.poll(() => calls() === 2 || files().some((file) => file.endsWith('/.pi.lock'))).toBe(true);
+  await second.says('waiting for another install of ');
   writeFileSync(join(own, 'go'), '');
   const done = await Promise.all([first.done, second.done]);
   expect(done.map(({ status, stderr }) => [status, status === 0 ? '' : stderr])).toEqual(Array(2).fill([0, '']));

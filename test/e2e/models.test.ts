@@ -221,7 +221,7 @@ test('providers are listed, tested, and never show a key', async () => {
 }, 60_000);
 
 test('a model that is not set up, or whose provider the policy does not name, ends before anything starts', () => {
-  const asked = (model: string) => site.cordon('run', '-w', project.dir, '--model', model, '--', 'true');
+  const asked = (model: string) => site.cordon('run', '-w', project.dir, '--model', model, 'do it');
   expect(asked('amce/small-1')).toMatchObject({
     status: 2,
     stderr: expect.stringMatching(/no provider amce.*\n.*acme\/small-1\?/),
@@ -234,6 +234,11 @@ test('a model that is not set up, or whose provider the policy does not name, en
   expect(site.cordon('providers', 'add', ...add).status).toBe(0);
   expect(asked('x/m')).toMatchObject({ status: 3, stderr: expect.stringContaining('does not name the provider x') });
   expect(asked('x/m').stdout).toBe('');
+  // A command may know the name otherwise.
+  expect(site.run(project, 'echo $CORDON_MODEL >&2', '--model', 'x/m')).toMatchObject({
+    status: 0,
+    stderr: expect.stringMatching(/note: --model: the policy does not name the provider x[\s\S]*│ m$/m),
+  });
 }, 60_000);
 
 test('a provider that cannot be is refused, and nothing is changed', () => {

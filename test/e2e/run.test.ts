@@ -113,6 +113,7 @@ describe('a change is delivered', () => {
     const opened = 'version: 1\nsecurity: {allowed_commands: [/usr/bin/sh]}\n';
     user.write('.cordon/policy.yaml', opened);
     expect(site.run(user, 'true').stderr).toMatch(/^· note: .*policy\.yaml is not committed and does not count/);
+    expect(site.run(user, 'true').stderr).toContain(`--policy ${join(user.dir, '.cordon/policy.yaml')})`);
     expect(site.run(user, 'true', '--policy', join(user.dir, '.cordon/policy.yaml')).stderr).not.toContain(
       'not committed',
     );
@@ -123,7 +124,8 @@ describe('a change is delivered', () => {
     expect(site.run(user, 'true').stderr).toContain(changed);
     expect(site.run(user, 'true', '--quiet').stderr).not.toContain(changed);
     rmSync(join(user.dir, '.cordon'), { recursive: true });
-    expect(site.run(user, 'true').stderr).toContain('policy.yaml was removed since');
+    const absent = site.run(user, 'true').stderr.split('\n')[0];
+    expect(absent).toMatch(/policy\.yaml is not in the working tree, and the run goes by that of commit [0-9a-f]{12}$/);
   });
 
   test('a program that is not on the list: what to add', () => {
@@ -246,6 +248,14 @@ describe('a change is delivered', () => {
     for (const name of ['a..b', '-x', 'x.lock', 'a b', '../../hooks/x', 'HEAD', '@{1}']) {
       const { status } = site.run(user, 'echo three > a.txt', `--branch=${name}`);
       expect({ name, status }).toEqual({ name, status: 2 });
+    }
+    // Nor is it named to git inside, where nothing makes it.
+    for (const deliver of ['patch', 'none']) {
+      const args = ['--deliver', deliver, '--branch', 'a"b'];
+      expect(site.run(user, 'echo started', ...args)).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining('cannot be a branch'),
+      });
     }
     expect(differences(before, user.snapshot())).toEqual([]);
   });

@@ -1,5 +1,6 @@
 import { type InitializeResponse, RequestError } from '@agentclientprotocol/sdk';
 import { describe, expect, test } from 'vitest';
+import { placesFor } from '../../runs/mcp-places.ts';
 import { type Asked, LoginError, openSession, type SessionWish } from './session.ts';
 
 const hello = (more: object = {}): InitializeResponse => ({ protocolVersion: 1, ...more });
@@ -86,7 +87,9 @@ describe('an agent that wants somebody to log in', () => {
 });
 
 describe('MCP servers', () => {
-  const mcp = [{ name: 'docs', alias: 'docs-0123456789', url: 'http://127.0.0.1:4142/docs', token: 't' }];
+  const mcp = [
+    { name: 'docs', title: 'docs', alias: 'docs-0123456789', url: 'http://127.0.0.1:4142/docs', token: 't' },
+  ];
   test('go to an agent that takes them over HTTP', async () => {
     const { heard } = await open({ mcp, says: { agentCapabilities: { mcpCapabilities: { http: true } } } });
     expect(heard[0]?.[1]).toMatchObject({
@@ -96,7 +99,7 @@ describe('MCP servers', () => {
     });
   });
   test('are told to be missing to one that does not', async () => {
-    const { heard, notes } = await open({ mcp });
+    const { heard, notes } = await open({ mcp: placesFor(mcp, true) });
     expect(heard[0]?.[1]).toMatchObject({ mcpServers: [] });
     expect(notes).toEqual(['this agent takes no MCP servers over HTTP: it goes without docs']);
   });

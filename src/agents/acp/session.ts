@@ -60,7 +60,7 @@ export async function openSession(agent: Asked, hello: InitializeResponse, wish:
 function serversFor({ agentCapabilities }: InitializeResponse, { mcp, note }: SessionWish): McpServer[] {
   if (mcp.length === 0) return [];
   if (agentCapabilities?.mcpCapabilities?.http !== true) {
-    note(`this agent takes no MCP servers over HTTP: it goes without ${mcp.map(({ name }) => name).join(', ')}`);
+    note(`this agent takes no MCP servers over HTTP: it goes without ${mcp.map(({ title }) => title).join(', ')}`);
     return [];
   }
   return mcp.map(({ name, url, token }) => ({

@@ -1,3 +1,4 @@
+import { placesOf } from './model-names.ts';
 import type { ModelFacts, Provider } from './providers/provider.ts';
 
 /** One place where a model can be had. */
@@ -43,13 +44,7 @@ export class Catalog {
   }
 
   #search(name: string): Candidate[] {
-    const aimed = this.#aliases.get(name) ?? name;
-    const [first = '', ...rest] = aimed.split('/');
-    const named = this.#providers.find((provider) => rest.length > 0 && provider.name === first);
-    const wanted = named === undefined ? aimed : rest.join('/');
-    const found = (named === undefined ? this.#providers : [named]).flatMap((provider) =>
-      provider.models.filter((model) => model.name === wanted).map((model) => ({ provider, model })),
-    );
+    const found: Candidate[] = placesOf<ModelFacts, Provider>(name, this.#providers, this.#aliases);
     const chosen = ({ provider, model }: Candidate) => Number(`${provider.name}/${model.name}` !== this.#chosen);
     return found.sort((a, b) => chosen(a) - chosen(b));
   }
