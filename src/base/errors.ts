@@ -186,7 +186,11 @@ export class CancelledError extends CordonError {
 
 /** The agent, or its command, did not succeed. */
 export class AgentFailedError extends CordonError {
-  constructor(message: string, options?: CordonErrorOptions) {
+  /** False where it never started, or its sandbox ended under it. */
+  readonly ownEnd: boolean;
+
+  constructor(message: string, { ownEnd = true, ...options }: CordonErrorOptions & { ownEnd?: boolean } = {}) {
     super('agent_failed', ExitCode.agentFailed, message, options);
+    this.ownEnd = ownEnd;
   }
 }

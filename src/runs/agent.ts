@@ -189,8 +189,9 @@ function judgeExit(
     case 'failed':
       throw new AgentFailedError(`${program} could not be started in the sandbox: ${exit.message}`, {
         remedy: startRemedy(exit.message, program, policy),
+        ownEnd: false,
       });
     case 'lost':
-      throw new AgentFailedError(`the sandbox ended under ${program}: ${exit.reason}`);
+      throw new AgentFailedError(`the sandbox ended under ${program}: ${exit.reason}`, { ownEnd: false });
   }
 }

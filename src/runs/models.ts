@@ -1,6 +1,7 @@
 /** The language models of one run: its gateway, what agents are told of it, and the record of every request. */
 
 import { type FileHandle, open } from 'node:fs/promises';
+import type { Budget } from '../gateways/llm/budget.ts';
 import type { ModelLog } from '../gateways/llm/ledger.ts';
 import { choiceOf } from '../gateways/llm/model-names.ts';
 import type { KeySource } from '../gateways/llm/providers/provider.ts';
@@ -106,6 +107,7 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
   const { system, loaded, request, redactor } = scope;
   const network = { extraCa: system.network.extraCa, proxy: system.network.upstreamProxy };
   const usable = providers.filter(({ settings, by }) => mayUse(loaded.policy, settings, by));
+  const budgets = sharedBudgets(scope);
   const recorder = modelRecorder(scope);
   const replay = modelReplay(scope);
   const models = openModels({
@@ -120,10 +122,10 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     aliases,
     chosen: request.model,
     decide: (action) => decideCrossing(scope, action),
-    log: patiently(scope, countingSpent(scope, modelLog(scope))),
+    log: patiently(scope, countingSpent(scope, modelLog(scope), budgets)),
     redactor,
     translate,
-    budgets: sharedBudgets(scope),
+    budgets,
     onSpent: (refusal) => scope.spent?.refused(refusal),
     ...(scope.resumption === null ? {} : { spent: scope.resumption.spent }),
     clock: system.clock,
@@ -213,23 +215,24 @@ function patiently(scope: RunScope, log: ModelLog): ModelLog {
 }
 
 /** A command may have other things to do, and the built-in loop ends by itself: these are told, and not ended. */
-function countingSpent(scope: RunScope, log: ModelLog): ModelLog {
+function countingSpent(scope: RunScope, log: ModelLog, budgets: readonly Budget[]): ModelLog {
   const { kind } = scope.request.agent;
   const waits = kind !== 'command' && kind !== 'builtin';
-  const spent = new SpentBudget(
-    (why) => waits && scope.stop.abort(why),
-    () => scope.record?.commands ?? 0,
-  );
+  const spent = new SpentBudget({
+    stop: (why) => waits && scope.stop.abort(why),
+    activity: () => scope.record?.commands ?? 0,
+    shared: budgets.map(({ name }) => name),
+  });
   scope.spent = spent;
   return {
     ...log,
     async requested(event) {
       const token = await log.requested(event);
-      spent.asked();
+      spent.requested(token, event);
       return token;
     },
     answered(token, event) {
-      spent.answered(event.result === 'completed');
+      spent.answered(token, event);
       return log.answered(token, event);
     },
   };
