@@ -21,6 +21,8 @@ export interface AgentProfile {
    * is told of them by their aliases, and permitted no other name.
    */
   readonly mcpByAlias?: true;
+  /** It ends where one of those servers has no list of tools: it is given an empty one of a server that is dead. */
+  readonly needsMcp?: true;
   /** How it speaks the Agent Client Protocol. Left out where it does not. */
   acp?(session: AgentSession): AcpPlan;
   /**

@@ -22,6 +22,8 @@ export interface RunAgent {
   readonly tools: NonNullable<SandboxSpec['tools']>;
   /** What it draws anew at each start, in what it says and runs: a replay takes those for the same. */
   readonly drawn?: readonly RegExp[];
+  /** It ends where one of the policy's MCP servers has no list of tools. */
+  readonly needsMcp?: boolean;
   /** How it is started; records it. `gateway`: where its models are, null where the policy names none. */
   plan(scope: RunScope, gateway: RunModels['gateway']): AgentPlan;
   /** For one that works from outside, in place of the command line of its plan. */

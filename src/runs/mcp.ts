@@ -49,6 +49,7 @@ export async function openRunMcp(scope: RunScope, token: string | null, checkout
     clock: scope.system.clock,
     recorder: mcpRecorder(scope),
     replay: mcpReplay(scope),
+    ...(scope.agent.needsMcp === true ? { onUnlisted: unlisted(scope) } : {}),
     ...(scope.resumption === null ? {} : { made: scope.resumption.calls }),
   });
   const listener = new Listener({ mcp, token: own, hosts: [`127.0.0.1:${MCP_PORT}`, `localhost:${MCP_PORT}`] });
@@ -124,6 +125,16 @@ async function holdsSecret(scope: RunScope, server: string, args: JsonObject): P
   });
   const name = texts.map((text) => scope.redactor.nameIn(text)).find((found) => found !== null);
   return name === undefined ? null : `its arguments hold a secret (${name})`;
+}
+
+/** Once a server: why it does not start is in its record already, and shown. */
+function unlisted({ io }: RunScope): (server: string) => void {
+  const told = new Set<string>();
+  return (server) => {
+    if (told.has(server)) return;
+    told.add(server);
+    io.onProgress({ step: `the agent goes on without the tools of the MCP server ${server}`, alarming: true });
+  };
 }
 
 function mcpLog(scope: RunScope, servers: readonly McpServer[]): McpLog {

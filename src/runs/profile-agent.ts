@@ -52,6 +52,7 @@ export async function openProfileAgent(
   if (listed) refuseUnlisted(profile, found, toolbox, request);
   return {
     drawn: profile.drawn ?? [],
+    needsMcp: profile.needsMcp === true,
     tools: listed ? withProgram(found) : found.mounts,
     plan(scope, gateway) {
       if (gateway?.model == null) throw new UsageError('no provider has a model that the policy permits', MODEL);

@@ -129,3 +129,16 @@ test('codex asks its model when it has the tools of a server that is slow to sta
   expect(called, stderr).toMatchObject([{ resource: { server: 'docs', tool: 'add' } }]);
   await slow.close();
 }, 300_000);
+
+test('codex goes on without a server that does not start', async (context) => {
+  if (missing !== null) return context.skip(missing);
+  const dead = new AgentSite('mcp_servers: {docs: {command: [/bin/false], tools: [add]}}\n');
+  dead.useCache();
+  dead.env.XDG_CONFIG_HOME = `${installed.root}/.config`;
+  await dead.open();
+  const { stderr, result } = await dead.runAgent('codex', 'openai', () => ({ text: 'Done.' }), '--deliver', 'none');
+  expect(result?.status, stderr).toBe('succeeded');
+  expect(stderr).toContain('the agent goes on without the tools of the MCP server docs');
+  expect(dead.events(result.runId, 'mcp.started')).toMatchObject([{ outcome: { result: 'failed' } }]);
+  await dead.close();
+}, 300_000);

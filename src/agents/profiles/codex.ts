@@ -60,6 +60,7 @@ export const codex: AgentProfile = {
   title: 'Codex CLI',
   drawn: [/(?<=--codex-run-as-process-setup )\d+/g, /(?<=Chunk ID: )[0-9a-f]{6}\b/g],
   program: 'codex',
+  needsMcp: true, // `required`, below
   package: {
     name: '@openai/codex',
     version: '0.169.0',
@@ -100,8 +101,7 @@ export const codex: AgentProfile = {
 /** A JSON string is a TOML string too. */
 const toml = (value: string) => JSON.stringify(value);
 
-/** A repository's own `.codex` is not read: its folder is not trusted. */
-/** Codex asks its model before it knows the tools of servers that are not required. */
+/** A repository's own `.codex` is not read: its folder is not trusted. Codex asks its model before it knows the tools of servers that are not required. */
 function serverTable({ name, url, token }: McpPlace): string {
   return `
 [mcp_servers.${toml(name)}]

@@ -71,6 +71,8 @@ export interface McpOptions {
   readonly clock: Clock;
   readonly recorder: McpRecorder | null;
   readonly replay: McpReplay | null;
+  /** For an agent that ends over a server without a list of tools: it is given an empty one, and this is told why. */
+  readonly onUnlisted?: (server: string, fault: McpFault) => void;
   /** Calls of each server that count already. */
   readonly made?: Readonly<Record<string, number>>;
   readonly limits?: Partial<McpLimits>;
@@ -120,6 +122,18 @@ export class Mcp {
     this.#listings.set(server, listing);
     if (before?.digest !== listing.digest) await log.listed(server, listing, changed);
     return listing.tools;
+  }
+
+  /** The same, for an agent inside. */
+  async offer(server: string, signal?: AbortSignal): Promise<readonly Tool[]> {
+    try {
+      return await this.list(server, signal);
+    } catch (error) {
+      const { onUnlisted } = this.#options;
+      if (onUnlisted === undefined || !(error instanceof McpFault) || error.kind === 'cancelled') throw error;
+      onUnlisted(server, error);
+      return [];
+    }
   }
 
   async #listAll(server: string, signal: AbortSignal | undefined): Promise<unknown[]> {

@@ -32,7 +32,7 @@ export async function answerMethod(mcp: Mcp, { server, id, method, params, signa
       return {};
     case 'tools/list':
       if (params.cursor !== undefined) throw new MessageError(Code.params, 'there is one page of tools');
-      return { tools: await mcp.list(server, signal), ...FRESH };
+      return { tools: await mcp.offer(server, signal), ...FRESH };
     case 'tools/call':
       return { ...(await mcp.call({ server, id, ...readCall(params) }, signal)) };
     default:
