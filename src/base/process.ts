@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { OutsideError } from './errors.ts';
 
 export interface RunProgramOptions {
@@ -29,9 +29,26 @@ export const minimalEnv: Readonly<Record<string, string>> = {
   LC_ALL: 'C.UTF-8',
 };
 
+/** The programs that run: each leads a group, which no end of this process's own group reaches. */
+const running = new Set<ChildProcess>();
+
+function endGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // Ended in between.
+  }
+}
+
+function endAll(): void {
+  for (const child of running) endGroup(child);
+}
+
 /**
- * Runs a trusted program to its end with bounded time and output. Never through a shell, never in an agent's tree.
- * Resolves with any exit code; throws `OutsideError` when it cannot be started, overruns its time or its output.
+ * Runs a trusted program to its end with bounded time and output. Never through a shell, never in an agent's tree, and in a
+ * group of its own: Ctrl-C at a terminal is for this process to answer. Whatever ends the program ends what it started.
+ * Resolves with any exit code; throws `OutsideError` when it cannot be started, is aborted, overruns its time or its output.
  */
 export function runProgram(
   file: string,
@@ -42,21 +59,32 @@ export function runProgram(
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, {
       ...(cwd === undefined ? {} : { cwd }),
-      ...(signal === undefined ? {} : { signal }),
       ...(uid === undefined ? {} : { uid }),
       ...(gid === undefined ? {} : { gid }),
       env,
+      detached: true,
       stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     });
+    if (running.size === 0) process.once('exit', endAll);
+    running.add(child);
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     let size = 0;
     let stopped: string | undefined;
     const stop = (why: string) => {
       stopped ??= why;
-      child.kill('SIGKILL');
+      endGroup(child);
     };
     const timer = setTimeout(() => stop(`took longer than ${timeout} ms`), timeout);
+    const abort = () => stop('was not wanted any more');
+    if (signal?.aborted) abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    const over = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+      running.delete(child);
+      if (running.size === 0) process.off('exit', endAll);
+    };
     const collect = (into: Buffer[]) => (chunk: Buffer) => {
       size += chunk.length;
       if (size > maxOutput) stop(`wrote more than ${maxOutput} bytes`);
@@ -67,11 +95,11 @@ export function runProgram(
     child.stdin?.on('error', () => {}); // the program may end before it has read all: its exit code says enough
     child.stdin?.end(stdin);
     child.on('error', (cause) => {
-      clearTimeout(timer);
+      over();
       reject(new OutsideError(`${file} could not be run: ${cause.message}`, { cause }));
     });
     child.on('close', (exitCode, killedBy) => {
-      clearTimeout(timer);
+      over();
       if (stopped !== undefined) reject(new OutsideError(`${file} ${args[0] ?? ''} ${stopped} and was stopped`));
       else resolve({ exitCode, signal: killedBy, stdout: Buffer.concat(out), stderr: Buffer.concat(err).toString() });
     });

@@ -8,7 +8,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AgentFailedError, CancelledError, CordonError, OutsideError, PolicyDeniedError } from '../base/errors.ts';
+import { AgentFailedError, CancelledError, OutsideError, PolicyDeniedError } from '../base/errors.ts';
 import { Redactor } from '../base/redact/index.ts';
 import { type Decision, refText } from '../policy/index.ts';
 import { resolveToolbox } from '../sandbox/toolbox.ts';
@@ -100,10 +100,11 @@ async function runIn(
   }
 }
 
-/** Ctrl-C reaches the helpers of this machine too: that one of them ended then is the cancelling, and no fault. */
+/** A helper of this machine that was ended with the run is no fault of the machine's. Any other error stays what it is. */
 function orCancelled(error: unknown, { signal }: RunIo): unknown {
-  const fault = !(error instanceof CordonError) || error instanceof OutsideError;
-  return signal.aborted && fault ? new CancelledError('cancelled by the requester', { cause: error }) : error;
+  return signal.aborted && error instanceof OutsideError
+    ? new CancelledError('cancelled by the requester', { cause: error })
+    : error;
 }
 
 function mayStart(decision: Decision): void {
