@@ -19,12 +19,15 @@ import { openScene, received, type Scene } from '../fakes/egress-scene.ts';
 
 const VALUE = 'the-token/itself+1';
 const PASSWORD = 'pass-word-of-ci';
+const NAME = 'token-for-a-name';
 const POLICY = `version: 1
 security:
   allowed_network_hosts:
     - allowed.example:443
     - allowed.example:80
     - small.example:80
+    - named.example:80
+    - rolling.example:80
     - {host: live.example, port: 80, websocket: true}
 `;
 const facts = { id: '0123456789abcdef', repository: 'r', agent: 'a', workflow: null, environment: null };
@@ -33,17 +36,26 @@ let dir: string;
 let broker: Broker;
 let scene: Scene;
 let events: SecretEvent[] = [];
+/** Nothing is in the record before it resolves. */
+let durable = Promise.resolve();
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'cordon-attack-'));
-  const env = { T: VALUE, B: Buffer.from(`ci:${PASSWORD}`).toString('base64') };
-  const secrets = { TOKEN: { variable: 'T' }, BASIC: { variable: 'B' } };
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  const env = { T: VALUE, B: base64(`ci:${PASSWORD}`), N: base64(`${NAME}:x-oauth-basic`) };
+  const secrets = { TOKEN: { variable: 'T' }, BASIC: { variable: 'B' }, NAMED: { variable: 'N' } };
   const drivers = [openSecrets('env', { env, secrets })];
-  broker = openBroker({ drivers, dir, redactor: new Redactor(), record: async (event) => events.push(event) });
+  const record = async (event: SecretEvent) => {
+    events.push(event);
+    await durable;
+  };
+  broker = openBroker({ drivers, dir, redactor: new Redactor(), record });
   const run = new RunSecrets(broker, facts);
   await run.grant('TOKEN', parseUse({ host: 'allowed.example' }));
   await run.grant('TOKEN', parseUse({ host: 'live.example' }));
   await run.grant('BASIC', parseUse({ host: 'small.example', header: 'Authorization: Basic {}' }));
+  await run.grant('NAMED', parseUse({ host: 'named.example', header: 'Authorization: Basic {}' }));
+  await run.grant('TOKEN', parseUse({ host: 'rolling.example', header: 'Cookie: session={}' }));
   scene = await openScene({
     policyText: POLICY,
     secrets: run,
@@ -99,6 +111,115 @@ test('an answer goes on as it comes: only what may be a value waits', async () =
   expect(await first).toMatch(/ 200 OK/);
   more();
   socket.destroy();
+});
+
+test.each([
+  ['data: t', /\r\ndata: \r\n1\r\nt\r\n$/],
+  ['a the-tok', /\r\na \r\n7\r\nthe-tok\r\n$/],
+])('a piece that ends as a value begins does not wait for the next: %j', async (piece, whole) => {
+  let end = () => {};
+  answers((_sent, response) => {
+    response.write(piece);
+    end = () => response.end();
+  });
+  const socket = await scene.open();
+  const first = received(socket, whole);
+  socket.write('GET http://allowed.example/ HTTP/1.1\r\nHost: allowed.example\r\n\r\n');
+  expect(await first).toMatch(whole);
+  end();
+  socket.destroy();
+});
+
+const UPGRADE =
+  'GET http://live.example/ HTTP/1.1\r\nHost: live.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
+const UPGRADED = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n';
+
+test('nor does a WebSocket message, and what follows it is once what follows', async () => {
+  scene.raw = (host) => {
+    host.once('data', () => {
+      host.write(UPGRADED);
+      host.write(Buffer.from([0x81, 8]));
+      host.write('ends in t');
+      // The guest's answer to the whole message.
+      host.once('data', () => host.end('he end, the-toxin'));
+    });
+  };
+  const socket = await scene.open();
+  const message = received(socket, /ends in t$/);
+  socket.write(UPGRADE);
+  expect(await message).toMatch(/ends in t$/);
+  const rest = received(socket);
+  socket.write(Buffer.from([0x82, 0x80, 1, 2, 3, 4]));
+  expect((await rest).endsWith('he end, the-toxin')).toBe(true);
+  expect(alarms()).toEqual([]);
+});
+
+test('a host that waits after each few bytes of a value gets seven of them through, and no more', async () => {
+  scene.raw = (host) =>
+    host.once('data', () => {
+      host.write(UPGRADED);
+      host.write(VALUE.slice(0, 3));
+      host.once('data', () => {
+        host.write(VALUE.slice(3, 7));
+        host.once('data', () => host.write(VALUE.slice(7)));
+      });
+    });
+  const socket = await scene.open();
+  const ping = Buffer.from([0x82, 0x80, 1, 2, 3, 4]);
+  const three = received(socket, /\n\r\nthe$/);
+  socket.write(UPGRADE);
+  await three;
+  const seven = received(socket, /-tok$/);
+  socket.write(ping);
+  await seven;
+  const rest = received(socket);
+  socket.write(ping);
+  expect((await rest).endsWith(VALUE.slice(7, 9))).toBe(false);
+  await scene.until(() => scene.closed.length === 1);
+  expect(scene.closed[0]?.result).toBe('secret_refused');
+  expect(alarms()).toHaveLength(1);
+});
+
+test('a host that ends the tunnel before its alarm is in the record does not make it an orderly one', async () => {
+  let recorded = () => {};
+  scene.raw = (host) =>
+    host.once('data', () => {
+      host.write(UPGRADED);
+      durable = new Promise((resolve) => {
+        recorded = resolve;
+      });
+      host.end(VALUE);
+    });
+  const answer = scene.send(UPGRADE);
+  await scene.until(() => alarms().length === 1);
+  for (let turn = 0; turn < 200; turn++) await soon();
+  recorded();
+  durable = Promise.resolve();
+  expect(await answer).not.toContain('the-token');
+  await scene.until(() => scene.closed.length === 1);
+  expect(scene.closed[0]?.result).toBe('secret_refused');
+});
+
+test('a cookie that the gateway sends is not set in the sandbox, and the rest of the answer passes', async () => {
+  const cookies = [`session=${VALUE}; Path=/`, 'theme=dark', `session=${escaped(VALUE)}`];
+  answers((_sent, response) => response.setHeader('Set-Cookie', cookies).end('hello'));
+  const answer = await ask('', 'rolling.example');
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+  expect(answer).toContain('theme=dark');
+  expect(answer).toContain('hello');
+  expect(answer).not.toContain('session=');
+  expect(alarms()).toEqual([]);
+  answers((_sent, response) => response.setHeader('Set-Cookie', cookies).setHeader('X-Session', VALUE).end());
+  expect(await ask('', 'rolling.example')).toMatch(/^HTTP\/1\.1 403 /);
+  expect(alarms()).toHaveLength(1);
+});
+
+test('a token in the name of basic authentication does not come back; a password that is the same for all may', async () => {
+  answers((_sent, response) => response.end('use x-oauth-basic'));
+  expect(await ask('', 'named.example')).toContain('use x-oauth-basic');
+  answers((_sent, response) => response.end(`no such user: ${NAME}`));
+  expect(await ask('', 'named.example')).not.toContain(NAME);
+  expect(alarms()).toHaveLength(1);
 });
 
 describe('a value', () => {

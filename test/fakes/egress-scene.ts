@@ -20,6 +20,8 @@ export const PUBLIC: Readonly<Record<string, string>> = {
   'evil.example': '93.184.216.66',
   'live.example': '93.184.216.36',
   'small.example': '93.184.216.37',
+  'named.example': '93.184.216.38',
+  'rolling.example': '93.184.216.39',
 };
 
 export const POLICY = `version: 1

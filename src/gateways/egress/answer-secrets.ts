@@ -11,23 +11,71 @@ import type { Target } from './target.ts';
 const SHORT = 64 * 1024;
 
 /** Lets an answer's bytes on, in order, and holds back what may be the beginning of a value that was sent. Throws `Refusal`. */
-export type Sieve = (piece: Buffer, last: boolean) => readonly Buffer[] | Promise<readonly Buffer[]>;
+export interface Sieve {
+  pass(piece: Buffer, last: boolean): readonly Buffer[] | Promise<readonly Buffer[]>;
+  /** As those of an `AnswerWatch`. */
+  readonly waiting: boolean;
+  quiet(): Buffer;
+}
+
+/** Milliseconds without a byte after which a message is taken for whole: a program may answer it before it gets more. */
+const SILENCE = 50;
+
+/** Gives on what a sieve holds back, when nothing more comes. */
+export class Silence {
+  readonly #sieve: Sieve;
+  readonly #give: (bytes: Buffer) => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(sieve: Sieve, give: (bytes: Buffer) => void) {
+    this.#sieve = sieve;
+    this.#give = give;
+  }
+
+  /** Everything that came has gone through the sieve, and on. */
+  begin(): void {
+    clearTimeout(this.#timer);
+    if (this.#sieve.waiting) this.#timer = setTimeout(() => this.#give(this.#sieve.quiet()), SILENCE);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+}
 
 /** For the body of an answer of a host to which a secret's value went; null where none did. */
 export function answerSieve(gateway: Gateway, target: Target): Sieve | null {
   const watch = gateway.secrets?.watchAnswer(target.host) ?? null;
   if (watch === null) return null;
-  return (piece, last) => {
-    const pieces = watch.pass(piece, last);
-    return watch.repeated === null ? pieces : refuse(gateway, target, watch, 'body');
+  return {
+    pass(piece, last) {
+      const pieces = watch.pass(piece, last);
+      return watch.repeated === null ? pieces : refuse(gateway, target, watch, 'body');
+    },
+    get waiting() {
+      return watch.waiting;
+    },
+    quiet: () => watch.quiet(),
   };
 }
 
-/** Throws `Refusal` for the head of an answer, or of an interim one, with a value in it. */
-export async function checkAnswerHead(gateway: Gateway, target: Target, head: Buffer): Promise<void> {
-  const watch = gateway.secrets?.watchAnswer(target.host) ?? null;
-  watch?.pass(head, true);
-  if (watch !== null && watch.repeated !== null) await refuse(gateway, target, watch, 'head');
+/**
+ * The head of an answer, or of an interim one, as it may go on: without the cookies that the gateway itself sends. Hosts set those
+ * anew with each answer, and no guest needs them. Throws `Refusal` where a value stands elsewhere.
+ */
+export async function checkAnswerHead(gateway: Gateway, target: Target, head: Buffer): Promise<Buffer> {
+  const look = (bytes: Buffer) => {
+    const watch = gateway.secrets?.watchAnswer(target.host) ?? null;
+    watch?.pass(bytes, true);
+    return watch === null || watch.repeated === null ? null : watch;
+  };
+  if (look(head) === null) return head;
+  const lines = head.toString('latin1').split('\r\n');
+  const isOwn = (line: string) => /^set-cookie:/i.test(line) && look(Buffer.from(line, 'latin1'))?.cookie === true;
+  const rest = Buffer.from(lines.filter((line) => !isOwn(line)).join('\r\n'), 'latin1');
+  const found = look(rest);
+  if (found !== null) await refuse(gateway, target, found, 'head');
+  return rest;
 }
 
 /** A short body is looked at whole before any of the answer goes on: then the guest can be told why it gets none. Throws `Refusal`. */
@@ -65,7 +113,7 @@ export function lookInsideAnswer(
       headers,
       () => {},
       () => inside,
-      (decoder) => gateway.decoders.add(decoder, (close) => crossing.onEnd(close)),
+      (make) => gateway.decoders.wait(make, (close) => crossing.onEnd(close)),
     );
   } catch {
     // In two codings: nothing is known of it.
@@ -74,7 +122,7 @@ export function lookInsideAnswer(
     try {
       await look?.(piece, last);
     } catch (error) {
-      if (error instanceof Refusal && error.result === 'too_many') throw error;
+      if (error instanceof Refusal && error.result === 'closed') throw error;
       look = null; // it is not what its head says, or very long
     }
     if (watch.repeated !== null) await refuse(gateway, target, watch, 'body');

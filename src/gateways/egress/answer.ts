@@ -9,7 +9,7 @@ import { responseBytes } from './heads-onward.ts';
 import { send } from './inlet.ts';
 import { asRefusal, Refusal } from './refusal.ts';
 import { type RecordedAnswer, recordedLook } from './tape.ts';
-import type { RequestTarget } from './target.ts';
+import type { Target } from './target.ts';
 import type { Link } from './upstream.ts';
 
 /** Interim responses before the one that counts. */
@@ -18,14 +18,14 @@ const MAX_INTERIM = 8;
 export interface Answering {
   readonly gateway: Gateway;
   readonly guest: Duplex;
-  readonly target: RequestTarget;
+  readonly target: Target;
   /** What is answered. */
-  readonly head: RequestHead;
+  readonly head: Pick<RequestHead, 'method' | 'upgrade'>;
   readonly link: Link;
   readonly crossing: Crossing;
 }
 
-/** The head that counts; those before it are passed on to the guest. */
+/** The head that counts; those before it are passed on to the guest, where one asked (`guest`: null for the gateway itself). */
 export async function finalResponse({
   gateway,
   guest,
@@ -33,22 +33,24 @@ export async function finalResponse({
   head,
   link,
   crossing,
-}: Answering): Promise<ResponseHead> {
+}: Omit<Answering, 'guest'> & { readonly guest: Duplex | null }): Promise<ResponseHead> {
   for (let interim = 0; interim <= MAX_INTERIM; interim++) {
     const bytes = await readResponse(link, gateway.limits.headTime);
     if (bytes === null) {
       if (link.late) throw new Refusal('timeout', `${link.key} did not answer in time`);
       // A server may close a kept connection at any time: the guest sees what it would have seen, and asks again.
-      throw new Refusal(link.uses > 1 ? 'guest_ended' : 'upstream_ended', `${link.key} closed the connection`);
+      throw new Refusal(
+        guest !== null && link.uses > 1 ? 'guest_ended' : 'upstream_ended',
+        `${link.key} closed the connection`,
+      );
     }
     crossing.down(bytes.length);
-    await checkAnswerHead(gateway, target, bytes);
-    const response = parseResponseHead(bytes, head.method);
+    const response = parseResponseHead(await checkAnswerHead(gateway, target, bytes), head.method);
     if (!response.ok) throw new Refusal('upstream_malformed', `${link.key} answered with ${response.message}`);
     if (response.value.status === 101 && head.upgrade !== null) return response.value;
     if (response.value.status === 101) throw new Refusal('upstream_malformed', `${link.key} upgraded unasked`);
     if (response.value.status >= 200) return response.value;
-    await send(guest, responseBytes(response.value, true));
+    if (guest !== null) await send(guest, responseBytes(response.value, true));
   }
   throw new Refusal('upstream_malformed', `${link.key} sent too many interim responses`);
 }
@@ -90,14 +92,7 @@ export async function respond(
   const sieve = answerSieve(gateway, target);
   const seen = inTurn(look, lookInsideAnswer(gateway, target, response, crossing));
   if (watch !== null)
-    await relayWatched(
-      inlet,
-      guest,
-      framing,
-      count,
-      seen === undefined ? watch : both(watch, seen),
-      sieve ?? undefined,
-    );
+    await relayWatched(inlet, guest, framing, count, seen === undefined ? watch : both(watch, seen), sieve);
   else if (sieve !== null) await relaySieved(inlet, guest, framing, count, seen ?? (() => {}), sieve);
   else await relayBody(inlet, guest, framing, count, seen);
   recorded?.end({ complete: true });

@@ -1,8 +1,8 @@
+import { finalResponse } from './answer.ts';
 import { bodyParts } from './body.ts';
 import type { Gateway } from './gateway.ts';
 import type { Header } from './head.ts';
 import { send } from './inlet.ts';
-import { finalResponse } from './packages/fetch.ts';
 import { asRefusal, Refusal } from './refusal.ts';
 import { hostHeader, type Target } from './target.ts';
 import { Upstream } from './upstream.ts';
@@ -63,7 +63,14 @@ export async function askHost(gateway: Gateway, request: OwnRequest, signal: Abo
     const bytes = Buffer.concat([Buffer.from(head.join('\r\n'), 'latin1'), request.body]);
     crossing.up(bytes.length);
     await send(link.stream, bytes);
-    const response = await finalResponse(link, crossing);
+    const response = await finalResponse({
+      gateway,
+      guest: null,
+      target,
+      head: { method, upgrade: null },
+      link,
+      crossing,
+    });
     crossing.status = response.status;
     const body = async function* (): AsyncGenerator<Buffer> {
       try {

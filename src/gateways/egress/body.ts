@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { Sieve } from './answer-secrets.ts';
+import { type Sieve, Silence } from './answer-secrets.ts';
 import type { Framing } from './head.ts';
 import { type Inlet, send } from './inlet.ts';
 import { Refusal } from './refusal.ts';
@@ -73,13 +73,23 @@ export async function relaySieved(
   look: PatientLook,
   sieve: Sieve,
 ): Promise<void> {
-  for await (const part of bodyParts(from, framing)) {
-    count(part.length);
-    await look(part, false);
-    for (const piece of await sieve(part, false)) if (piece.length > 0) await sendPart(to, framing, piece);
+  const silence = new Silence(sieve, (bytes) => {
+    // Where the guest is gone, the next piece finds that out.
+    if (!to.destroyed) void sendPart(to, framing, bytes);
+  });
+  try {
+    for await (const part of bodyParts(from, framing)) {
+      silence.end();
+      count(part.length);
+      await look(part, false);
+      for (const piece of await sieve.pass(part, false)) if (piece.length > 0) await sendPart(to, framing, piece);
+      silence.begin();
+    }
+  } finally {
+    silence.end();
   }
   await look(NOTHING, true);
-  for (const piece of await sieve(NOTHING, true)) if (piece.length > 0) await sendPart(to, framing, piece);
+  for (const piece of await sieve.pass(NOTHING, true)) if (piece.length > 0) await sendPart(to, framing, piece);
   if (framing.kind === 'chunked') await send(to, '0\r\n\r\n');
 }
 
@@ -95,10 +105,11 @@ export async function relayWatched(
   framing: Framing,
   count: (bytes: number) => void,
   watch: BodyWatch,
-  sieve: Sieve = (part) => [part],
+  sieve: Sieve | null,
 ): Promise<void> {
   const pass = async (part: Buffer, last: boolean) => {
-    for (const piece of await sieve(part, last)) if (piece.length > 0) await sendPart(to, framing, piece);
+    const pieces = sieve === null ? [part] : await sieve.pass(part, last);
+    for (const piece of pieces) if (piece.length > 0) await sendPart(to, framing, piece);
   };
   let held: Buffer | null = null;
   for await (const part of bodyParts(from, framing)) {

@@ -69,6 +69,6 @@ export function watchRequest(
 ): PatientLook | undefined {
   const look = watchBody(gateway, target);
   if (look === undefined) return undefined;
-  const onOpen = (decoder: Decoder) => gateway.decoders.add(decoder, (close) => crossing.onEnd(close));
-  return lookInside(headers, look, () => watchBody(gateway, target) ?? look, onOpen);
+  const open = (make: () => Decoder) => gateway.decoders.add(make, (close) => crossing.onEnd(close));
+  return lookInside(headers, look, () => watchBody(gateway, target) ?? look, open);
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { Sieve } from './answer-secrets.ts';
+import { type Sieve, Silence } from './answer-secrets.ts';
 import { checkProtocols, checkServerName, readClientHello } from './client-hello.ts';
 import type { Crossing } from './crossing.ts';
 import type { Inlet } from './inlet.ts';
@@ -73,16 +73,23 @@ export function joinTunnel(
   return new Promise((resolve) => {
     let open = 2;
     let over = false;
+    let silence: Silence | null = null;
     const finish = (refusal: Refusal | null, flush = false) => {
       if (over) return;
       over = true;
       clearTimeout(timer);
+      silence?.end();
       for (const socket of [guest, upstream]) flush ? socket.destroySoon() : socket.destroy();
       crossing.end(refusal?.result ?? 'completed');
       resolve();
     };
+    // What the host repeated is refused when that is recorded: until then, whatever else ends the tunnel is not how it ended.
+    let stopped = false;
+    const leave = (refusal: Refusal | null, flush = false) => {
+      if (!stopped) finish(refusal, flush);
+    };
     const timer = setTimeout(
-      () => finish(new Refusal('timeout', 'the tunnel was open for too long')),
+      () => leave(new Refusal('timeout', 'the tunnel was open for too long')),
       limits.crossingTime,
     );
     crossing.onCut(finish);
@@ -111,12 +118,16 @@ export function joinTunnel(
     guarded(rest.subarray(checked));
     guest.on('data', guarded);
     const arrived = carry(upstream, guest, (bytes) => crossing.down(bytes));
-    let stopped = false;
+    silence = sieve === null ? null : new Silence(sieve, arrived);
     const inward = (chunk: Buffer, last = false) => {
       if (stopped) return;
-      const pieces = sieve === null ? [chunk] : sieve(chunk, last);
-      if (!(pieces instanceof Promise)) return pieces.forEach(arrived);
+      const pieces = sieve === null ? [chunk] : sieve.pass(chunk, last);
+      if (!(pieces instanceof Promise)) {
+        pieces.forEach(arrived);
+        return silence?.begin();
+      }
       stopped = true;
+      silence?.end();
       pieces.catch((error) => finish(asRefusal(error)));
     };
     upstream.on('data', (chunk: Buffer) => {
@@ -125,6 +136,7 @@ export function joinTunnel(
     });
     const ended = (to: Socket) => () => {
       if (to === guest && sieve !== null) inward(Buffer.alloc(0), true);
+      if (stopped) return;
       to.end();
       if (--open === 0) return finish(null, true);
       // One side has said all: the other may finish its sentence, and not hold the line.
@@ -134,12 +146,12 @@ export function joinTunnel(
     for (const [from, to] of [[guest, upstream] as const, [upstream, guest] as const]) {
       from.on('drain', () => to.resume());
       from.on('end', ended(to));
-      from.on('error', () => finish(null));
-      from.on('close', () => finish(null, true));
+      from.on('error', () => leave(null));
+      from.on('close', () => leave(null, true));
       from.on('timeout', () => {
         from.destroy();
         to.destroy();
-        finish(new Refusal('timeout', 'the tunnel was idle for too long'));
+        leave(new Refusal('timeout', 'the tunnel was idle for too long'));
       });
       from.setTimeout(limits.idleTime);
     }

@@ -1,9 +1,10 @@
 import { promisify } from 'node:util';
 import { gunzip as gunzipCallback } from 'node:zlib';
+import { finalResponse } from '../answer.ts';
 import { bodyParts } from '../body.ts';
 import type { Crossing } from '../crossing.ts';
 import type { Gateway } from '../gateway.ts';
-import { type Header, headerValue, parseResponseHead, type ResponseHead } from '../head.ts';
+import { type Header, headerValue, type ResponseHead } from '../head.ts';
 import { send } from '../inlet.ts';
 import { asRefusal, Refusal } from '../refusal.ts';
 import { withSecrets } from '../request-secrets.ts';
@@ -18,7 +19,6 @@ const MOST = 64 * 1024 * 1024;
 const TIME = 60_000;
 /** Requests of this kind at once, and connections that wait for the next one of their host. */
 const AT_ONCE = 8;
-const MAX_INTERIM = 4;
 
 export interface DocumentRequest extends Target {
   readonly scheme: 'http' | 'https';
@@ -112,7 +112,14 @@ export class Fetcher {
     const bytes = Buffer.from([...head, ...headers, '', ''].join('\r\n'), 'latin1');
     crossing.up(bytes.length);
     await send(link.stream, bytes);
-    const response = await finalResponse(link, crossing);
+    const response = await finalResponse({
+      gateway: this.#gateway,
+      guest: null,
+      target: request,
+      head: { method: 'GET', upgrade: null },
+      link,
+      crossing,
+    });
     crossing.status = response.status;
     const parts: Buffer[] = [];
     let size = 0;
@@ -149,20 +156,6 @@ export class Fetcher {
 }
 
 const line = ({ name, value }: Header) => `${name}: ${value}`;
-
-/** The answer behind what a server says on its way to it. */
-export async function finalResponse(link: Link, crossing: Crossing): Promise<ResponseHead> {
-  for (let interim = 0; interim <= MAX_INTERIM; interim++) {
-    const bytes = await link.inlet.readHead(() => {});
-    if (bytes === null) throw new Refusal('upstream_ended', `${link.key} closed the connection`);
-    crossing.down(bytes.length);
-    const response = parseResponseHead(bytes, 'GET');
-    if (!response.ok) throw new Refusal('upstream_malformed', `${link.key} answered with ${response.message}`);
-    if (response.value.status === 101) break;
-    if (response.value.status >= 200) return response.value;
-  }
-  throw new Refusal('upstream_malformed', `${link.key} does not come to its answer`);
-}
 
 async function unpacked(bytes: Buffer, response: ResponseHead, link: Link): Promise<Buffer> {
   const coding = (headerValue(response.headers, 'content-encoding') ?? 'identity').toLowerCase();
