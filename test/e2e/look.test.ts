@@ -246,7 +246,7 @@ describe('runs', () => {
 
   test('a run that has ended cannot be cancelled', async () => {
     await expect(cordon('runs', 'cancel', '0123')).rejects.toThrow('has ended: succeeded');
-    await expect(cordon('runs', 'cancel', '0zzz')).rejects.toThrow('it is lost');
+    await expect(cordon('runs', 'cancel', '0zzz')).rejects.toThrow('has ended: lost');
   });
 });
 
