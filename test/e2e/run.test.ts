@@ -1,10 +1,11 @@
 /** `cordon run` as it is typed, in repositories of every kind; judged by git and by the file system. */
 import { execFileSync, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { differences, Installation, Project } from '../fakes/project.ts';
-import { processesWith } from '../fakes/sandbox-scene.ts';
+import { descendants, processesWith } from '../fakes/sandbox-scene.ts';
 
 const site = new Installation();
 afterAll(() => site.dispose());
@@ -480,6 +481,29 @@ describe('a run that does not succeed delivers nothing and says why by its exit 
     const running = site.startAtTerminal(project(), 'echo ready; while :; do sleep 1; done');
     await running.says('│ ready');
     running.interrupt();
+    const { status, result } = await running.done;
+    expect({ status, result }).toMatchObject({
+      status: 130,
+      result: { status: 'cancelled', stopReason: 'cancelled by the requester' },
+    });
+  });
+
+  test('130: the same while git checks the files out, which it does to its end', async () => {
+    const user = project({ large: randomBytes(24 * 1024 * 1024).toString('base64') });
+    const running = site.startAtTerminal(user, 'true');
+    const git = await vi.waitFor(
+      () => {
+        const [own] = processesWith('read-tree').filter((pid) =>
+          descendants(running.child.pid as number).includes(pid),
+        );
+        process.kill(own as number, 'SIGSTOP');
+        return own as number;
+      },
+      { timeout: 30_000, interval: 1 },
+    );
+    running.interrupt();
+    await running.says('SIGINT: stopping');
+    process.kill(git, 'SIGCONT');
     const { status, result } = await running.done;
     expect({ status, result }).toMatchObject({
       status: 130,
