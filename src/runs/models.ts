@@ -126,7 +126,10 @@ async function openGateway(scope: RunScope, { providers, aliases }: ModelSetting
     redactor,
     translate,
     budgets,
-    onSpent: (refusal) => scope.spent?.refused(refusal),
+    onSpent(refusal) {
+      scope.spent?.refused(refusal);
+      return scope.stop.signal.aborted;
+    },
     ...(scope.resumption === null ? {} : { spent: scope.resumption.spent }),
     clock: system.clock,
     network,

@@ -149,7 +149,7 @@ describe('prompts that are longer than their bytes', () => {
     async (context, status) => {
       const refusals: ModelRefusal[] = [];
       const llm = 'features: [web_search], budget: {tokens: 500000}';
-      const onSpent = (refusal: ModelRefusal) => void refusals.push(refusal);
+      const onSpent = (refusal: ModelRefusal) => refusals.push(refusal) < 0;
       const { post } = await scene([], { llm, model: { context }, onSpent });
       const tools = [{ type: 'web_search_20250305', name: 'web_search' }];
       const body = { model: 'm-claude', max_tokens: 10, messages: [{ role: 'user', content: 'hi' }], tools };

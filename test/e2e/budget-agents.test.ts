@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Replayed } from '../../src/runs/replay.ts';
 import { AgentSite, usesTheShell } from '../fakes/agents.ts';
 
 const site = new AgentSite();
@@ -51,6 +52,10 @@ test.each([
       remedy: 'raise llm_policy.budget in the policy, or make the task smaller',
     });
     expect(site.verify()).toEqual([]);
+    const again = await site.type('runs', 'replay', result.runId, '--json').done;
+    const { status: end, divergences } = JSON.parse(again.stdout || '{}') as Replayed;
+    expect(end, again.stderr).toBe('limit');
+    expect(divergences.filter((one) => one.class === 'recording missing' || one.at === 'end')).toEqual([]);
   },
   300_000,
 );

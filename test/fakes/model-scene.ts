@@ -33,7 +33,7 @@ export interface SceneOptions {
   readonly limits?: object;
   readonly budgets?: readonly Budget[];
   readonly clock?: Clock;
-  readonly onSpent?: (refusal: ModelRefusal) => void;
+  readonly onSpent?: (refusal: ModelRefusal) => boolean;
   /** In place of the scripted model's own address. */
   readonly base?: string;
 }

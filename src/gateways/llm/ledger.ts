@@ -99,5 +99,8 @@ export interface ModelRecording {
    * waited for: it resolves, within seconds at most.
    */
   piece(bytes: Buffer): void | Promise<void>;
-  end(result: ModelResult): void;
+  end(result: RecordedResult): void;
 }
+
+/** `budget`: whole, an error for which a budget had no room; `spent`: and the run was ended at it. */
+export type RecordedResult = ModelResult | 'spent';

@@ -6,7 +6,7 @@ import type { JsonObject, WireName } from './wire/wire.ts';
 /** Answers from a run's recording, in place of every provider: nothing goes online. */
 export interface ModelReplay {
   /** Null when there is none; the recording remembers that. */
-  answer(wire: WireName, asked: JsonObject): PlayedModelAnswer | null;
+  answer(wire: WireName, asked: JsonObject, operation: 'generate' | 'count'): PlayedModelAnswer | null;
 }
 
 export interface PlayedModelAnswer {

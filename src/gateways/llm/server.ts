@@ -12,7 +12,7 @@ import { Catalog } from './catalog.ts';
 import { exchange } from './exchange.ts';
 import type { Gateway } from './gateway.ts';
 import { Intake } from './intake.ts';
-import type { Decide, ModelLog, ModelRecorder } from './ledger.ts';
+import type { Decide, ModelLog, ModelRecorder, RecordedResult } from './ledger.ts';
 import { defaultModelLimits, type ModelLimits } from './limits.ts';
 import { listModels } from './models.ts';
 import type { Provider } from './providers/provider.ts';
@@ -39,8 +39,8 @@ export interface ModelsOptions {
   readonly replay?: ModelReplay;
   /** Besides the run's own. */
   readonly budgets?: readonly Budget[];
-  /** Told of each request that a budget had no room for, before its caller is. */
-  readonly onSpent?: (refusal: ModelRefusal) => void;
+  /** Told of each request that a budget had no room for, before its caller is; says whether that has ended the run. */
+  readonly onSpent?: (refusal: ModelRefusal) => boolean;
   /** What the run used before, in a process that died. */
   readonly spent?: Spent;
   readonly clock: Clock;
@@ -82,7 +82,7 @@ class ModelServer implements Models {
   readonly #open = new Set<Promise<void>>();
   readonly #transport: Transport;
   readonly #intake: Intake;
-  readonly #onSpent: (refusal: ModelRefusal) => void;
+  readonly #onSpent: (refusal: ModelRefusal) => boolean;
 
   constructor(options: ModelsOptions) {
     const { policy, providers, aliases, chosen, clock, random = randomBytes } = options;
@@ -90,7 +90,7 @@ class ModelServer implements Models {
     this.token = `cordon-run-${Buffer.from(random(24)).toString('base64url')}`;
     const supply = new Supply(random);
     this.#token = Buffer.from(this.token);
-    this.#onSpent = (refusal) => options.onSpent?.(refusal);
+    this.#onSpent = (refusal) => options.onSpent?.(refusal) ?? false;
     this.#transport = new Transport({ limits, ...options.network });
     this.#intake = new Intake(limits, policy.llm.maxRequest);
     const { defaultProvider, providers: allowed } = policy.llm;
@@ -236,7 +236,9 @@ class ModelServer implements Models {
     const wire = wires[to.wire];
     // Where the URL names the model, it is part of what is asked.
     const asked = to.model === null ? body : { ...body, model: to.model, stream: to.kind === 'generate' && to.stream };
-    if (this.#gateway.replay !== null) return playModel(response, this.#gateway.replay.answer(to.wire, asked));
+    const operation = to.kind === 'count' ? 'count' : 'generate';
+    const { replay } = this.#gateway;
+    if (replay !== null) return playModel(response, replay.answer(to.wire, asked, operation));
     const gone = new AbortController();
     this.#going.add(gone);
     if (this.#ended) gone.abort(runEnded());
@@ -249,7 +251,7 @@ class ModelServer implements Models {
     try {
       await exchange(this.#gateway, {
         wire,
-        operation: to.kind === 'count' ? 'count' : 'generate',
+        operation,
         body,
         raw: asked === body ? raw : null,
         asked,
@@ -260,8 +262,10 @@ class ModelServer implements Models {
         arrived,
       });
     } catch (error) {
-      this.#recordProblem(wire, asked, error);
-      if (error instanceof ModelRefusal && error.result === 'budget') this.#onSpent(error);
+      const refusal = error instanceof ModelRefusal && error.result === 'budget' ? error : null;
+      const ended = refusal !== null && this.#onSpent(refusal);
+      const as = ended ? 'spent' : refusal?.code === 'budget_exceeded' ? 'budget' : 'completed';
+      this.#recordProblem(wire, asked, error, as);
       throw error;
     } finally {
       clearTimeout(late);
@@ -270,15 +274,15 @@ class ModelServer implements Models {
     }
   }
 
-  /** The caller gets an error in place of an answer: so it will in a replay. */
-  #recordProblem(wire: Wire, asked: JsonObject, error: unknown): void {
+  /** The caller gets an error in place of an answer: so it will in a replay, which ends where the run did. */
+  #recordProblem(wire: Wire, asked: JsonObject, error: unknown, as: RecordedResult): void {
     const { recorder } = this.#gateway;
     if (recorder === null) return;
     const refusal = error instanceof WireError ? badRequest(error.message) : asModelRefusal(error);
     const recording = recorder.begin(wire.name, asked, null);
     recording.head(refusal.status, { 'content-type': 'application/json' });
     recording.piece(Buffer.from(JSON.stringify(wire.problem(refusal))));
-    recording.end('completed');
+    recording.end(as);
   }
 
   async close(): Promise<void> {

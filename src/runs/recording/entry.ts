@@ -78,7 +78,7 @@ const pieceSchema = z.strictObject({
 const endSchema = z.strictObject({
   k: z.literal('end'),
   of: id,
-  /** `completed`, or how it broke off. */
+  /** `completed`, or how it broke off. Errors that are whole: `budget`, which had no room for the question; `spent`, at which the run was ended. */
   result: z.string(),
   /** False when more came than is kept. */
   whole: z.boolean(),

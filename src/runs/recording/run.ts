@@ -91,20 +91,47 @@ export function modelRecorder({ recorder, loaded }: Pick<RunScope, 'recorder' | 
   };
 }
 
-export function modelReplay({ tape, run, agent }: RunScope): ModelReplay | null {
+/** Answers that came whole. */
+const WHOLE: readonly string[] = ['completed', 'budget', 'spent'];
+const SPENT = {
+  code: 'budget_exceeded',
+  message: 'a budget for language models had no room, as in the recorded run',
+  remedy: 'cordon runs show tells which budget that was, and what to do',
+  never: true, // where that ended the run is recorded, and not to be found out again
+};
+
+/** A budget had no room then: the end of the agent is explained by it now as then, and where the run was ended it is. */
+function spentAgain(
+  { spent, stop }: RunScope,
+  { result, status, id }: { readonly result: string; readonly status: number; readonly id: number },
+  operation: 'generate' | 'count',
+): void {
+  if (spent === null) return;
+  if (result === 'budget' || result === 'spent') spent.refused(SPENT);
+  if (result === 'spent') stop.abort(spent.error(SPENT));
+  if (result !== 'completed' || status !== 200) return;
+  spent.requested(id, { operation, requestDigest: '' });
+  spent.answered(id, { result, reason: null });
+}
+
+export function modelReplay(scope: RunScope): ModelReplay | null {
+  const { tape, run, agent } = scope;
   if (tape === null) return null;
   tape.drawn.push(...(agent.drawn ?? []));
   return {
-    answer(wire, asked) {
+    answer(wire, asked, operation) {
+      // The agent asks on, in the moment that it takes to end it: then it was heard no more.
+      if (scope.stop.signal.aborted) return null;
       const entry = tape.model(wire, asked);
       const fit = tape.steps.at(-1)?.fit ?? 'missing';
       run.log.enqueue({ type: 'llm.replayed', action: null, resource: { wire, fit } });
       if (entry === null) return null;
+      spentAgain(scope, entry, operation);
       return {
         status: entry.status,
         headers: entry.headers,
         pieces: entry.pieces,
-        complete: entry.whole && entry.result === 'completed',
+        complete: entry.whole && WHOLE.includes(entry.result),
       };
     },
   };
