@@ -36,6 +36,23 @@ test('one that is aborted ends with all that it started, and so does one that ta
   await expect(runProgram('/nonexistent', [])).rejects.toThrow('could not be run');
 });
 
+test('one that is aborted may tidy up, and one that does not end then is ended', async () => {
+  const [started, tidied, deaf] = [join(dir, 'started'), join(dir, 'tidied'), join(dir, 'deaf')];
+  const over = new AbortController();
+  const tidy = `trap 'echo 1 > ${tidied}; exit' TERM; echo 1 > ${started}; while :; do sleep 0.01; done`;
+  const [, ignores] = family(deaf);
+  const both = Promise.allSettled([
+    runProgram('sh', ['-c', tidy], { signal: over.signal }),
+    runProgram('sh', ['-c', `trap '' TERM; ${ignores}`], { signal: over.signal }),
+  ]);
+  await written(started);
+  const child = await written(deaf);
+  over.abort();
+  expect((await both).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  expect(existsSync(tidied)).toBe(true);
+  await gone(child);
+});
+
 test('a signal for the group of this process does not reach it; the end of this process does', async () => {
   const [file, script] = [join(dir, 'grandchild'), join(dir, 'caller.ts')];
   const program = JSON.stringify(join(import.meta.dirname, 'process.ts'));

@@ -6,7 +6,7 @@ export interface RunProgramOptions {
   /** The whole environment of the program; nothing is inherited. */
   env?: Readonly<Record<string, string>>;
   stdin?: string | Uint8Array;
-  /** Milliseconds; the program is killed after that. Default 60,000. */
+  /** Milliseconds; the program is ended after that. Default 60,000. */
   timeout?: number;
   /** Bytes kept of each of stdout and stderr; more is an error. Default 64 MiB. */
   maxOutput?: number;
@@ -32,22 +32,26 @@ export const minimalEnv: Readonly<Record<string, string>> = {
 /** The programs that run: each leads a group, which no end of this process's own group reaches. */
 const running = new Set<ChildProcess>();
 
-function endGroup({ pid }: ChildProcess): void {
+/** Milliseconds that a program has to tidy up: git takes its lock files with it. */
+const GRACE = 2_000;
+
+function endGroup({ pid }: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
   if (pid === undefined) return;
   try {
-    process.kill(-pid, 'SIGKILL');
+    process.kill(-pid, signal);
   } catch {
     // Ended in between.
   }
 }
 
 function endAll(): void {
-  for (const child of running) endGroup(child);
+  for (const child of running) endGroup(child, 'SIGTERM');
 }
 
 /**
  * Runs a trusted program to its end with bounded time and output. Never through a shell, never in an agent's tree, and in a
- * group of its own: Ctrl-C at a terminal is for this process to answer. Whatever ends the program ends what it started.
+ * group of its own: Ctrl-C at a terminal is for this process to answer. Whatever ends the program ends what it started: SIGTERM, and
+ * SIGKILL two seconds later.
  * Resolves with any exit code; throws `OutsideError` when it cannot be started, is aborted, overruns its time or its output.
  */
 export function runProgram(
@@ -71,9 +75,12 @@ export function runProgram(
     const err: Buffer[] = [];
     let size = 0;
     let stopped: string | undefined;
+    let late: NodeJS.Timeout | undefined;
     const stop = (why: string) => {
-      stopped ??= why;
-      endGroup(child);
+      if (stopped !== undefined) return;
+      stopped = why;
+      endGroup(child, 'SIGTERM');
+      late = setTimeout(() => endGroup(child, 'SIGKILL'), GRACE);
     };
     const timer = setTimeout(() => stop(`took longer than ${timeout} ms`), timeout);
     const abort = () => stop('was not wanted any more');
@@ -81,6 +88,7 @@ export function runProgram(
     signal?.addEventListener('abort', abort, { once: true });
     const over = () => {
       clearTimeout(timer);
+      clearTimeout(late);
       signal?.removeEventListener('abort', abort);
       running.delete(child);
       if (running.size === 0) process.off('exit', endAll);
@@ -100,6 +108,7 @@ export function runProgram(
     });
     child.on('close', (exitCode, killedBy) => {
       over();
+      if (stopped !== undefined) endGroup(child, 'SIGKILL'); // what it left behind
       if (stopped !== undefined) reject(new OutsideError(`${file} ${args[0] ?? ''} ${stopped} and was stopped`));
       else resolve({ exitCode, signal: killedBy, stdout: Buffer.concat(out), stderr: Buffer.concat(err).toString() });
     });
