@@ -51,6 +51,17 @@ test('an answer, a program or a request under way: it goes on', () => {
   expect(stopped).toEqual([]);
 });
 
+test('the answer to what was asked before the refusal takes nothing back; one to what was asked after it does', () => {
+  const { spent, begin, ask } = scene();
+  const title = begin('a title');
+  ask('budget');
+  spent.answered(title, { result: 'completed', reason: null });
+  expect(spent.explained(new AgentFailedError(REFUSAL.message))).toMatchObject(ENDED);
+  ask('completed');
+  const own = new AgentFailedError(REFUSAL.message);
+  expect(spent.explained(own)).toBe(own);
+});
+
 test('several requests that are too large, each asked once: a smaller one may fit', () => {
   const { stopped, ask } = scene();
   for (const digest of ['a', 'b', 'c', 'd']) ask('budget', digest);

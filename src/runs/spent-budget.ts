@@ -41,8 +41,9 @@ export class SpentBudget {
   #last: SpentRefusal | null = null;
   readonly #refused = new Map<string, Repeated>();
   #before = 0;
-  /** Digests of requests on their way, by what the log calls them. */
-  readonly #open = new Map<unknown, string>();
+  /** Requests on their way, by what the log calls them; `refusals`: how many there were when one was made. */
+  readonly #open = new Map<unknown, { readonly digest: string; readonly refusals: number }>();
+  #refusals = 0;
 
   constructor(options: SpentBudgetOptions) {
     this.#options = options;
@@ -50,18 +51,20 @@ export class SpentBudget {
 
   /** A request, on its way. Counting tokens spends none: it says nothing of a budget, also when it is answered. */
   requested(token: unknown, { operation, requestDigest }: Pick<ModelRequested, 'operation' | 'requestDigest'>): void {
-    if (operation === 'generate') this.#open.set(token, requestDigest);
+    if (operation === 'generate') this.#open.set(token, { digest: requestDigest, refusals: this.#refusals });
   }
 
   /** What came of it, whatever that was. */
   answered(token: unknown, { result, reason }: Pick<ModelAnswered, 'result' | 'reason'>): void {
-    const digest = this.#open.get(token);
-    if (digest === undefined) return;
+    const request = this.#open.get(token);
+    if (request === undefined) return;
     this.#open.delete(token);
     if (result === 'completed') {
+      // The answer to what was asked before the refusal, a title for instance, does not follow it.
+      if (request.refusals !== this.#refusals) return;
       this.#last = null;
       this.#refused.clear();
-    } else if (result === 'budget') this.#count(digest, reason);
+    } else if (result === 'budget') this.#count(request.digest, reason);
   }
 
   #count(digest: string, reason: string | null): void {
@@ -76,6 +79,7 @@ export class SpentBudget {
   refused(refusal: SpentRefusal): void {
     if (refusal.code !== 'budget_exceeded') return;
     this.#last = refusal;
+    this.#refusals++;
     if (refusal.never === true) return;
     const repeats = [...this.#refused.values()].some(
       ({ times, reason }) => times >= ENOUGH && reason !== null && refusal.message.startsWith(reason),

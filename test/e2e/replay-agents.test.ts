@@ -5,14 +5,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { profileNames } from '../../src/agents/profiles/index.ts';
 import type { Replayed } from '../../src/runs/replay.ts';
-import { AgentSite, SKILLS_IN_ANY_ORDER, usesTheShell, writesTheAnswer } from '../fakes/agents.ts';
+import { AgentSite, GIT_OF_ITS_OWN, SKILLS_IN_ANY_ORDER, usesTheShell, writesTheAnswer } from '../fakes/agents.ts';
 
 const AGENTS: readonly { agent: string; provider: string; loose?: RegExp }[] = [
   { agent: 'claude-code', provider: 'claude' },
   // Its first question tells of the workspace where its own git was done by then.
   { agent: 'codex', provider: 'openai', loose: /^request \d+ to the model, client_metadata\.x-codex-turn-metadata / },
-  // It ends without waiting for what it starts for its own use: git in its store of snapshots.
-  { agent: 'opencode', provider: 'chat', loose: /^command \d+ .*\bgit .*\/\.local\/share\/opencode\/snapshot\// },
+  { agent: 'opencode', provider: 'chat', loose: GIT_OF_ITS_OWN },
   { agent: 'gemini', provider: 'gemini', loose: SKILLS_IN_ANY_ORDER },
   { agent: 'pi', provider: 'chat' },
   // It keeps the machine awake while it works; what it asks may have given up, or be ended with it.

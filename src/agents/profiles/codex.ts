@@ -118,6 +118,10 @@ function required(mcp: readonly McpPlace[]): Record<string, string> {
   return { 'codex/requirements.toml': `[mcp_servers]\n\n${servers.join('\n')}` };
 }
 
+/**
+ * Without its snapshot of the user's shell: a sandbox that is thrown away has no settings to take over, and the programs that look for
+ * them would run into each turn's end.
+ */
 function configuration(model: string, url: string): string {
   return `model = ${toml(model)}
 model_provider = "cordon"
@@ -142,6 +146,7 @@ remote_plugin = false
 browser_use = false
 computer_use = false
 api_key_model_discovery = false
+shell_snapshot = false
 
 [model_providers.cordon]
 name = "Cordon"
