@@ -48,7 +48,8 @@ test('cut anywhere it is the whole without secrets, with as many bytes in each p
       const out = through(open(), pieces);
       expect(out.map(([, piece]) => piece).join('')).toBe(open().redact(all));
       const came = pieces.map((piece, at): [number, string] => [at, piece]).filter(([, piece]) => piece !== '');
-      if (!words.includes(SECRET) && !all.includes(SECRET)) expect(out).toEqual(came);
+      // The words may make a key of their own: `sk-ant-` and enough behind it.
+      if (open().redact(all) === all) expect(out).toEqual(came);
     }),
   );
 });
