@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Replayed } from '../../src/runs/replay.ts';
-import { AgentSite, GIT_OF_ITS_OWN, SKILLS_IN_ANY_ORDER, writesTheAnswer } from '../fakes/agents.ts';
+import { AgentSite, GIT_OF_ITS_OWN, SKILLS_IN_ANY_ORDER, unexplained, writesTheAnswer } from '../fakes/agents.ts';
 
 /** `loose`: what may differ in a replay, since these end, or are ended, while something of their own is still under way. */
 const AGENTS: readonly { agent: string; provider: string; loose?: RegExp }[] = [
@@ -49,11 +49,7 @@ async function isReplayed(run: string, loose: RegExp | undefined): Promise<void>
   const again = await site.type('runs', 'replay', run, '--json').done;
   expect(site.upstream.heard).toEqual([]);
   const { verdict, divergences } = JSON.parse(again.stdout) as Replayed;
-  const real = divergences.filter(
-    ({ at, expected, actual }) =>
-      !(loose !== undefined && [expected, actual].some((line) => loose.test(`${at} ${line}`))),
-  );
-  expect(real, again.stderr).toEqual([]);
+  expect(unexplained(divergences, loose), again.stderr).toEqual([]);
   expect(verdict).toBe(divergences.length === 0 ? 'exact' : 'tree-equal');
 }
 

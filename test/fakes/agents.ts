@@ -2,6 +2,7 @@
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import type { Replayed } from '../../src/runs/replay.ts';
 import { type Heard, ModelServer, type Script } from './models/server.ts';
 import { KEY } from './models/site.ts';
 import type { Turn } from './models/turn.ts';
@@ -23,6 +24,14 @@ export const KNOWN = [
  * start.
  */
 const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'cordon-tests/agents');
+
+/** What of a replay's differences is not one that `loose` allows for. */
+export function unexplained(divergences: Replayed['divergences'], loose: RegExp | undefined): Replayed['divergences'] {
+  return divergences.filter(
+    ({ at, expected, actual }) =>
+      !(loose !== undefined && [expected, actual].some((line) => loose.test(`${at} ${line}`))),
+  );
+}
 
 /**
  * How opencode's replay may differ: it ends without waiting for the git that it starts for its own use, for its store of snapshots and
