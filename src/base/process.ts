@@ -102,9 +102,11 @@ export function runProgram(
     child.stderr?.on('data', collect(err));
     child.stdin?.on('error', () => {}); // the program may end before it has read all: its exit code says enough
     child.stdin?.end(stdin);
-    child.on('error', (cause) => {
+    child.on('error', (cause: NodeJS.ErrnoException) => {
       over();
-      reject(new OutsideError(`${file} could not be run: ${cause.message}`, { cause }));
+      const remedy = 'see what this machine lacks: cordon doctor';
+      const missing = cause.code === 'ENOENT' ? { cause, remedy } : { cause };
+      reject(new OutsideError(`${file} could not be run: ${cause.message}`, missing));
     });
     child.on('close', (exitCode, killedBy) => {
       over();

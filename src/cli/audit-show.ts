@@ -14,14 +14,14 @@ import type { Output } from './output.ts';
 
 export async function tail(
   context: Context,
-  options: FilterOptions & { lines: number; follow: boolean },
+  options: FilterOptions & { lines: number; follow?: boolean },
 ): Promise<void> {
   const out = outputOf(context, options);
   const paths = resolvePaths(context.env);
   const filter = await filterOf(context, options);
   const size = existing(paths);
   for (const event of last(paths, filter, size, options.lines)) showLine(event, out);
-  if (!options.follow) return;
+  if (!(options.follow ?? isTerminal(context))) return;
   for await (const { event } of tailEvents(paths.audit, { ...filter, from: size }, context.signal))
     showLine(event, out);
 }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { VerifyReport } from '../audit/problem.ts';
 import { verifyAudit } from '../audit/verify.ts';
 import { counted } from '../base/counted.ts';
-import { ExitCode, NotFoundError } from '../base/errors.ts';
+import { EnforcementError, ExitCode, NotFoundError, StorageError } from '../base/errors.ts';
 import { isAlive } from '../base/process-identity.ts';
 import { safeText } from '../base/term.ts';
 import { type Paths, resolvePaths } from '../config/paths.ts';
@@ -30,7 +30,7 @@ export async function verify(context: Context, path: string | undefined, options
 export async function verifyOwnLog(context: Context, options: VerifyOptions = {}): Promise<VerifyReport> {
   const paths = resolvePaths(context.env);
   const log = await ownLog(paths);
-  const aliveRuns = await unfinishedRuns(context);
+  const aliveRuns = await unfinishedRuns(context, options);
   return verifyAudit(log, { ...(await given(context, paths, options)), aliveRuns });
 }
 
@@ -55,11 +55,27 @@ async function ownLog(paths: Paths): Promise<string> {
   }
 }
 
-function unfinishedRuns(context: Context): Promise<ReadonlySet<string>> {
-  return withLocalData(context, async ({ store }) => {
-    const { runs } = await store.listRuns({ states: unfinishedStates, limit: 1_000 });
-    return new Set(runs.filter((run) => isAlive(run.owner)).map((run) => run.id));
-  });
+/**
+ * Where that cannot be told, as from a copy with nothing but the log, none goes on: an intent too many is a finding, and never one
+ * too few. A folder that others can change is refused only where the key comes out of it.
+ */
+async function unfinishedRuns(context: Context, options: VerifyOptions): Promise<ReadonlySet<string>> {
+  try {
+    return await withLocalData(context, async ({ store }) => {
+      const { runs } = await store.listRuns({ states: unfinishedStates, limit: 1_000 });
+      return new Set(runs.filter((run) => isAlive(run.owner)).map((run) => run.id));
+    });
+  } catch (error) {
+    if (error instanceof EnforcementError && options.key === undefined) {
+      const { control, message, remedy } = error;
+      const named = `${remedy ?? ''}; or name the log’s key, from elsewhere: --key KEY`;
+      throw new EnforcementError(control, message, { cause: error, remedy: named });
+    }
+    if (!(error instanceof StorageError || error instanceof EnforcementError)) throw error;
+    const why = safeText(error.message);
+    outputOf(context, options).progress(`cordon: which runs go on is not known, and counted as none: ${why}`);
+    return new Set();
+  }
 }
 
 export function reportLines(report: VerifyReport, out: Output): string[] {

@@ -1,12 +1,11 @@
 import { CancelledError, ExitCode } from '../base/errors.ts';
 import type { Context } from './context.ts';
 import { OutputStreams } from './output.ts';
-import { abortOnSignals, endQuietlyOnClosedPipe } from './signals.ts';
+import { abortOnSignals } from './signals.ts';
 import { verbs } from './verbs.ts';
 
 /** Runs one command line and returns the exit code. Never throws. `args` is without the program's name. */
 export async function runCommandLine(args: readonly string[], version: string): Promise<number> {
-  endQuietlyOnClosedPipe();
   const streams = new OutputStreams(process.stdout, process.stderr, process.env);
   const signals = abortOnSignals((line) => process.stderr.write(`${line}\n`));
   const { own, rest } = splitCommand(args);

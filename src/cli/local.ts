@@ -13,7 +13,7 @@ export interface LocalData {
 export async function withLocalData<T>(context: Context, work: (data: LocalData) => Promise<T>): Promise<T> {
   const paths = resolvePaths(context.env);
   await prepareHome(paths);
-  const store = await openStore('sqlite', { path: paths.database });
+  const store = await openStore('sqlite', { path: paths.database, look: true });
   try {
     return await work({ paths, store });
   } finally {

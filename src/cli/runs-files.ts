@@ -35,6 +35,7 @@ export async function logs(context: Context, id: string, options: LogOptions): P
     for (const event of story.outputs) {
       const pieces = readOutput(contentChunks(paths, event));
       for await (const piece of pieces) {
+        if (context.signal.aborted) return;
         if (options.stream !== undefined && piece.stream !== options.stream) continue;
         if (options.raw) out.raw(piece.bytes);
         else if (out.json) out.jsonLine({ ...piece, bytes: undefined, text: piece.bytes.toString('utf8') });

@@ -98,7 +98,7 @@ describe("the organisation's ceiling", () => {
     expect(effectOf(policy, `${PUSH} changed_paths=docs/a`)).toBe('deny');
     expect(policy.git).toEqual({
       fetch: { depth: 10, more: false },
-      push: { maxChangedLines: 50, maxFileSize: 1024 ** 2, signed: 'optional' },
+      push: { maxChangedLines: 50, signed: 'optional' },
     });
     expect(policy.limits).toEqual({ ...defaultLimits, memory: 1024 ** 3, pids: 64, cpus: 1 });
     expect(policy.sandbox).toEqual({ driver: 'bubblewrap', isolation: 'gvisor', recorder: { onLoss: 'continue' } });

@@ -41,8 +41,6 @@ export interface EffectivePolicy {
     };
     readonly push: {
       readonly maxChangedLines: number | null;
-      /** Bytes. */
-      readonly maxFileSize: number | null;
       readonly signed: 'required' | 'optional';
     };
   };

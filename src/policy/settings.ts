@@ -122,10 +122,7 @@ const DEFAULT_DEPTH = 50;
 
 export function combineGit(layers: readonly Layer[]): EffectivePolicy['git'] {
   const depths = layers.flatMap((layer) => valuesOf(layer).git?.fetch?.depth ?? []);
-  const least = (key: 'max_changed_lines' | 'max_file_size') => {
-    const values = layers.flatMap((layer) => valuesOf(layer).git?.push?.[key] ?? []);
-    return values.length === 0 ? null : Math.min(...values);
-  };
+  const lines = layers.flatMap((layer) => valuesOf(layer).git?.push?.max_changed_lines ?? []);
   const numbers = depths.filter((depth) => depth !== 'full');
   return {
     fetch: {
@@ -133,8 +130,7 @@ export function combineGit(layers: readonly Layer[]): EffectivePolicy['git'] {
       more: layers.some((layer) => (valuesOf(layer).git?.fetch?.refs ?? []).length > 0),
     },
     push: {
-      maxChangedLines: least('max_changed_lines'),
-      maxFileSize: least('max_file_size'),
+      maxChangedLines: lines.length === 0 ? null : Math.min(...lines),
       signed: layers.some((layer) => valuesOf(layer).git?.push?.signed === 'required') ? 'required' : 'optional',
     },
   };

@@ -5,6 +5,7 @@ import { OutsideError, StorageError, WorkspaceError } from '../base/errors.ts';
 import { type GitPlace, git, gitBytes, gitFailure, gitText, isOid, killGit, spawnGit } from '../base/git.ts';
 import { ObjectReader } from '../base/git-objects.ts';
 import { minimalEnv, runProgram } from '../base/process.ts';
+import { nothingMatches } from './asked-paths.ts';
 import { setIndexTimes } from './checkout-index.ts';
 import { sparseFile } from './checkout-paths.ts';
 import { surveyTree, type TreeFacts, type TreeLimits } from './checkout-survey.ts';
@@ -208,12 +209,7 @@ async function writeTree(into: string, plan: BuildPlan, shallow: readonly string
     });
   }
   if (plan.paths.length > 0 && (await readdir(tree)).length === 1) {
-    throw new WorkspaceError(
-      `no file of commit ${plan.repository.base} matches --path ${plan.paths.join(', --path ')}`,
-      {
-        remedy: 'list them: git ls-tree -r --name-only HEAD',
-      },
-    );
+    throw nothingMatches(plan.repository.base, plan.paths);
   }
   const seconds = await fileTime(place, plan);
   await program('find', [

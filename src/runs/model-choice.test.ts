@@ -4,7 +4,7 @@ import { checkModel } from './model-choice.ts';
 import type { System } from './system.ts';
 
 const settings = [
-  { name: 'azure', models: [{ name: 'gpt-5' }] },
+  { name: 'azure', models: [{ name: 'gpt-5' }, { name: 'gpt-dear', price: { input: 1, output: 2 } }] },
   { name: 'other', models: [{ name: 'qwen' }] },
 ];
 const aliases = new Map([
@@ -16,8 +16,13 @@ const aliases = new Map([
 const system = {
   models: async () => ({ providers: settings.map((one) => ({ settings: one, by: 'user' })), aliases }),
 } as unknown as System;
-const policy = { llm: { providers: ['azure'] }, grantFile: 'policy.yaml' } as unknown as EffectivePolicy;
-const check = (asked: string) => checkModel(system, asked, policy);
+const free = { usd: null, tokens: null, requests: null };
+const policyOf = (llm: object) =>
+  ({
+    llm: { providers: ['azure'], budget: free, budgets: [], ...llm },
+    grantFile: 'policy.yaml',
+  }) as unknown as EffectivePolicy;
+const check = (asked: string, llm = {}) => checkModel(system, asked, policyOf(llm));
 
 test.each(['azure/gpt-5', 'azure/fast', 'team/fast'])('--model %s is one that the policy names', async (asked) => {
   await expect(check(asked)).resolves.toBeUndefined();
@@ -30,4 +35,17 @@ test.each([
   ['azure/cheap', 'policy_denied', 'the policy does not name the provider other', /\[other\], models: \["qwen"\]/],
 ])('--model %s is %s: %s', async (asked, code, message, remedy) => {
   await expect(check(asked)).rejects.toMatchObject({ code, message, remedy: expect.stringMatching(remedy) });
+});
+
+test.each([
+  ['of the run', { budget: { ...free, usd: 1 } }],
+  ['that runs share', { budgets: [{ ...free, usd: 1, scope: 'requester', period: 'day' }] }],
+])('a budget of money %s takes no model without a price, and says so before there is a run', async (_, llm) => {
+  await expect(check('azure/gpt-dear', llm)).resolves.toBeUndefined();
+  await expect(check('azure/fast', llm)).rejects.toMatchObject({
+    code: 'policy_denied',
+    message: expect.stringContaining('azure/gpt-5 has no price'),
+    remedy: expect.stringContaining('--price'),
+  });
+  await expect(check('azure/fast', { budget: { ...free, tokens: 1 } })).resolves.toBeUndefined();
 });

@@ -35,7 +35,7 @@ export type Settle = (found: Found, system: System) => Promise<{ readonly found:
 /**
  * Runs a request to its end. Resolves with the result whatever becomes of the agent; throws only before the run exists:
  * a document or the workspace cannot be used (`DocumentError`, `WorkspaceError`), the branch that was named is taken
- * (`ConflictError`) or none (`UsageError`), or nothing can be recorded.
+ * (`ConflictError`) or none (`UsageError`), `--path` matches nothing, or nothing can be recorded.
  */
 export async function executeRun(
   machine: System,
@@ -73,6 +73,7 @@ async function runIn(
   if (request.branch !== null && request.deliver === 'branch' && found.tape === undefined)
     await refuseTakenBranch(repository, request.branch);
   if (found.notice !== undefined && io.notes) io.onProgress({ step: `note: ${found.notice.message}` });
+  if (request.paths.length > 0) await (await import('./asked-paths.ts')).checkPaths(repository, request.paths, io);
   const loaded = await loadPolicy(request, found, system.organisation);
   if (request.model !== null && found.tape === undefined) {
     const { checkModel, noteModel } = await import('./model-choice.ts');

@@ -14,7 +14,7 @@ export type {
 
 /** One line for each driver; loaded when it is used, since a database client costs more than the command line itself. */
 const drivers = {
-  sqlite: async (options: { readonly path: string }): Promise<Store> =>
+  sqlite: async (options: { readonly path: string; readonly look?: boolean }): Promise<Store> =>
     (await import('./drivers/sqlite.ts')).openSqliteStore(options),
 } satisfies Record<string, (options: never) => Promise<Store>>;
 

@@ -153,6 +153,24 @@ describe('in the checkout', () => {
     expect(stderr).not.toContain('\x1b');
   });
 
+  test('what lies where Cordon looks counts, whatever PATH says', () => {
+    const { status, stderr } = start(cordon, ['run', '--', 'true'], { PATH: pathWith({}) });
+    expect(stderr).toContain('is not in a git repository');
+    expect(status).toBe(2);
+  });
+
+  test('without bubblewrap `doctor` and `run` end alike', () => {
+    const hidden = 'for f in /usr/bin/bwrap /usr/local/bin/bwrap; do [ ! -e $f ] || mount --bind /dev/null $f; done';
+    const env = { PATH: pathWith({}, 'unshare', 'mount') };
+    for (const verb of [['doctor'], ['run', '--', 'true']]) {
+      const typed = ['-Urm', 'sh', '-c', `${hidden}; exec "$@"`, 'sh', cordon, ...verb];
+      const { status, stdout, stderr } = start('unshare', typed, env);
+      expect(stdout + stderr).toContain('bubblewrap');
+      expect(stdout + stderr).not.toContain('Runs can start');
+      expect(status).toBe(6);
+    }
+  });
+
   test('a data folder that others can write is refused', () => {
     const home = join(scratch, 'open-home');
     mkdirSync(home);

@@ -1,10 +1,10 @@
 /** The verbs that look (`runs`, `audit`, `init`) over one run as the pipeline leaves it: store, log, content, repository. */
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { openContentStore } from '../../src/audit/content.ts';
 import { type NewEvent, openAuditLog } from '../../src/audit/log.ts';
 import { currentProcess } from '../../src/base/process-identity.ts';
@@ -252,7 +252,7 @@ describe('runs', () => {
 
 describe('audit', () => {
   test('tail and show', async () => {
-    const { out } = await cordon('audit', 'tail', '--no-follow', '-n', '2');
+    const { out } = await cordon('audit', 'tail', '-n', '2');
     expect(out.split('\n')[1]).toContain('succeeded: the command ended with 0');
     expect((await cordon('audit', 'show', '3')).out).toMatch(/decision\.effect +deny/);
     const lines = (await cordon('audit', 'show', '--run', '0123', '--type', 'command.started', '--json')).out
@@ -283,6 +283,53 @@ describe('audit', () => {
     expect(JSON.parse(changed.out).ok).toBe(false);
     await expect(cordon('audit', 'export', file)).rejects.toThrow('already');
     expect((await cordon('audit', 'tail', '--no-follow', '-n', '1')).out).toContain('audit.exported');
+  });
+});
+
+describe('a copy that nothing can be written to', () => {
+  const copy = join(scratch, 'copy');
+  const key = () => readFileSync(join(paths.keys, 'audit.vkey'), 'utf8').trim();
+  beforeEach(() => void execFileSync('cp', ['-a', paths.home, copy]));
+  afterEach(() => {
+    execFileSync('chmod', ['-R', 'u+w', copy]);
+    rmSync(copy, { recursive: true });
+  });
+
+  /** As root for whom modes mean nothing, on a read-only mount. */
+  function typed(...args: string[]) {
+    const root = process.geteuid?.() === 0;
+    const mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"';
+    const program = [join(import.meta.dirname, '../../cordon'), ...args];
+    if (!root) execFileSync('chmod', ['-R', 'a-w', copy]);
+    const [file = '', ...rest] = root ? ['unshare', '-m', 'sh', '-c', mount, copy, ...program] : program;
+    const surroundings = { PATH: process.env.PATH ?? '', HOME: scratch, CORDON_HOME: copy };
+    const { status, stdout, stderr } = spawnSync(file, rest, { env: surroundings, cwd: scratch, encoding: 'utf8' });
+    return { status, stdout, stderr };
+  }
+
+  test.each([
+    [['audit', 'verify'], 'the log holds'],
+    [['runs', 'list'], 'succeeded'],
+    [['runs', 'show', '0123'], 'the command ended with 0'],
+    [['audit', 'show', '--run', '0123'], 'command.started'],
+  ])('%j', (args, text) => {
+    expect(typed(...args)).toMatchObject({ status: 0, stdout: expect.stringContaining(text), stderr: '' });
+  });
+
+  test('of the log alone: verified with the key, and what is not known is said', () => {
+    for (const part of ['cordon.db', 'runs', 'mirrors', 'keys'])
+      rmSync(join(copy, part), { recursive: true, force: true });
+    const { status, stdout, stderr } = typed('audit', 'verify', '--key', key());
+    expect(stderr).toContain('which runs go on is not known');
+    expect(stdout).toContain('the log holds');
+    expect(status).toBe(0);
+  });
+
+  test('one that was changed does not hold', () => {
+    const [segment = ''] = readdirSync(join(copy, 'audit/journal'));
+    const file = join(copy, 'audit/journal', segment);
+    writeFileSync(file, readFileSync(file, 'latin1').replace('"perl"', '"ruby"'), 'latin1');
+    expect(typed('audit', 'verify')).toMatchObject({ status: 1, stdout: expect.stringContaining('does not hold') });
   });
 });
 

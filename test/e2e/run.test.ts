@@ -488,6 +488,15 @@ describe('a run that does not succeed delivers nothing and says why by its exit 
     });
   });
 
+  test('130: whoever read what it said went away: it is cancelled, not left', async () => {
+    const running = site.start(project(), 'while :; do echo ready; sleep 0.1; done');
+    await running.says('│ ready');
+    running.child.stderr?.destroy();
+    const { status, result } = await running.done;
+    expect({ status, result }).toMatchObject({ status: 130, result: { status: 'cancelled' } });
+    expect(site.verify()).toEqual([]);
+  });
+
   test('130: the same while git checks the files out, which it does to its end', async () => {
     const user = project({ large: randomBytes(24 * 1024 * 1024).toString('base64') });
     const running = site.startAtTerminal(user, 'true');

@@ -1,5 +1,5 @@
 /** bubblewrap itself: where it is, and how it is called. */
-import { existsSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { EnforcementError } from '../../base/errors.ts';
 import { BOX, GUEST_UID } from '../mount-operations.ts';
 
@@ -7,11 +7,20 @@ const BWRAP_PLACES = ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'];
 
 /** Where bubblewrap is. Only root's places: a program in a user's own folder could be another one. */
 export function findBubblewrap(): string {
-  const path = BWRAP_PLACES.find((place) => existsSync(place));
+  const path = BWRAP_PLACES.find(isExecutable);
   if (path !== undefined) return path;
   throw new EnforcementError('bubblewrap', `bubblewrap is not installed (looked at ${BWRAP_PLACES.join(', ')})`, {
     remedy: 'apt-get install bubblewrap',
   });
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The command line of bubblewrap over a planned root. Descriptor 4 is `cordon-init`, never visible to the guest. */

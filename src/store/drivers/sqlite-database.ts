@@ -1,4 +1,16 @@
-import { closeSync, openSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { SqliteDatabase, SqliteStatement } from 'kysely';
 
@@ -9,9 +21,11 @@ import type { SqliteDatabase, SqliteStatement } from 'kysely';
 export class NodeSqliteDatabase implements SqliteDatabase {
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, SqliteStatement>();
+  readonly #closed: () => void;
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, closed: () => void = () => {}) {
     this.#database = database;
+    this.#closed = closed;
   }
 
   prepare(sql: string): SqliteStatement {
@@ -29,6 +43,7 @@ export class NodeSqliteDatabase implements SqliteDatabase {
   close(): void {
     this.#statements.clear();
     this.#database.close();
+    this.#closed();
   }
 }
 
@@ -56,4 +71,33 @@ export function openSqlite(path: string): DatabaseSync {
     throw error;
   }
   return database;
+}
+
+/** True for a file that is there, and that this process may not write to, or not beside: SQLite cannot even read it then. */
+export function isReadOnly(path: string): boolean {
+  if (!existsSync(path)) return false;
+  try {
+    for (const place of [path, dirname(path)]) accessSync(place, constants.W_OK);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** Copies the file and its write-ahead log into a folder of this user's alone, which is the caller's to remove. */
+export function copySqlite(path: string): { readonly copy: string; remove(): void } {
+  const folder = mkdtempSync(join(tmpdir(), 'cordon-look-'));
+  const copy = join(folder, 'copy.db');
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  try {
+    for (const part of ['', '-wal']) {
+      if (!existsSync(path + part)) continue;
+      copyFileSync(path + part, copy + part);
+      chmodSync(copy + part, 0o600);
+    }
+    return { copy, remove };
+  } catch (error) {
+    remove();
+    throw error;
+  }
 }

@@ -12,7 +12,7 @@ import type {
   Store,
 } from '../store.ts';
 import { type Database, fromRow, patchRow, type RunRow, toRow } from './rows.ts';
-import { NodeSqliteDatabase, openSqlite } from './sqlite-database.ts';
+import { copySqlite, isReadOnly, NodeSqliteDatabase, openSqlite } from './sqlite-database.ts';
 import { migrate } from './sqlite-migrate.ts';
 
 /** Errors of SQLite that say that the row is there already (sqlite.org/rescode.html: CONSTRAINT_PRIMARYKEY). */
@@ -21,20 +21,26 @@ const SQLITE_CONSTRAINT_PRIMARYKEY = 1555;
 export interface SqliteOptions {
   /** The file; made when it is not there. Its folder must exist. */
   readonly path: string;
+  /** Nothing will be written: a file that cannot be, as of a copy on a read-only disk, is read all the same. */
+  readonly look?: boolean;
 }
 
 /** Throws `StorageError` when the file cannot be opened or is not ours. */
 export async function openSqliteStore(options: SqliteOptions): Promise<Store> {
   return guard(options.path, async () => {
-    const native = openSqlite(options.path);
-    const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: new NodeSqliteDatabase(native) }) });
+    const copied = options.look && isReadOnly(options.path) ? copySqlite(options.path) : null;
+    let database: NodeSqliteDatabase | null = null;
     try {
+      const native = openSqlite(copied?.copy ?? options.path);
+      database = new NodeSqliteDatabase(native, copied?.remove);
+      const db = new Kysely<Database>({ dialect: new SqliteDialect({ database }) });
       migrate(native, db as unknown as Kysely<unknown>);
+      return new SqliteStore(db, options.path);
     } catch (error) {
-      native.close();
+      database?.close();
+      copied?.remove();
       throw error;
     }
-    return new SqliteStore(db, options.path);
   });
 }
 
