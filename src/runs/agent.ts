@@ -120,7 +120,7 @@ export async function runAgent(
     start?.({ sandbox, env, signal }) ?? (await sandbox.exec({ argv: launch.argv, env, stdin }));
   const talking = execution.stdin == null ? undefined : talk?.(execution.stdin, { sandbox, env, signal });
   const streams = output.follow(execution, talking && ((chunk) => talking.feed(chunk)));
-  setTimeout(warmEngine, WARM_AFTER).unref();
+  const warming = setTimeout(warmEngine, WARM_AFTER).unref();
   const timer = setTimeout(() => time.abort(), Math.max(0, policy.limits.wallClock - elapsed));
   const interrupted = new Promise<'interrupted'>((resolve) => {
     if (signal.aborted) resolve('interrupted');
@@ -128,6 +128,7 @@ export async function runAgent(
   });
   const ended = await Promise.race([execution.exit, interrupted, ...(talking === undefined ? [] : [saidAll(talking)])]);
   clearTimeout(timer);
+  clearTimeout(warming); // from here on there is something better to do, and who needs the engine starts it
   if (ended === 'interrupted') await talking?.cancel(PARTING);
   if (ended === 'said') await parted(execution);
   await Promise.race([

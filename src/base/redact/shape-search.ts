@@ -28,9 +28,17 @@ export interface Shape {
 /** A run of a PEM block ends behind its end line, at a byte that no PEM has, or here: a missing end must not take all. */
 const PEM_BYTES = 16 * 1024;
 
+const EVERY_BYTE = Buffer.from(Uint8Array.from({ length: 256 }, (_, byte) => byte)).toString('latin1');
+/** By the characters: a few classes serve all shapes, and each takes time at every start. */
+const classes = new Map<string, Uint8Array>();
+
 function classOf(characters: string): Uint8Array {
-  const pattern = new RegExp(`[${characters}]`);
-  return Uint8Array.from({ length: 256 }, (_, byte) => (pattern.test(String.fromCharCode(byte)) ? 1 : 0));
+  const known = classes.get(characters);
+  if (known !== undefined) return known;
+  const found = new Uint8Array(256);
+  for (const [byte] of EVERY_BYTE.matchAll(new RegExp(`[${characters}]`, 'g'))) found[byte.charCodeAt(0)] = 1;
+  classes.set(characters, found);
+  return found;
 }
 
 function tokenShape(shape: TokenShape, prefix: string, family: number): Shape {
