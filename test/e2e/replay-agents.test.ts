@@ -15,7 +15,8 @@ import {
 } from '../fakes/agents.ts';
 
 const AGENTS: readonly { agent: string; provider: string; loose?: RegExp }[] = [
-  { agent: 'claude-code', provider: 'claude' },
+  // Some ten seconds after its start, if it is still there then, it asks which git this is.
+  { agent: 'claude-code', provider: 'claude', loose: /^command \d+ \S*git -c .* --version \(exit 0\)$/s },
   // Its first question tells of the workspace where its own git was done by then.
   { agent: 'codex', provider: 'openai', loose: /^request \d+ to the model, client_metadata\.x-codex-turn-metadata / },
   { agent: 'opencode', provider: 'chat', loose: GIT_OF_ITS_OWN },
@@ -60,10 +61,11 @@ describe.each(AGENTS)('$agent', ({ agent, provider, loose }) => {
     const again = await replayed(result.runId);
     expect(unexplained(again.verdict.divergences, loose)).toEqual([]);
     expect(again).toMatchObject({ status: 0, verdict: { status: 'succeeded' } });
-    if (loose === undefined) expect(again.verdict.verdict).toBe('exact');
+    expect(again.verdict.verdict).toBe(again.verdict.divergences.length === 0 ? 'exact' : 'tree-equal');
     const { asked, exact, like } = again.verdict.steps;
     expect(asked).toBeGreaterThan(1);
-    expect(exact + like).toBe(asked);
+    const otherwise = again.verdict.divergences.filter(({ at }) => at.startsWith('request ')); // as it may
+    expect(exact + like + otherwise.length).toBe(asked);
     expect(site.verify()).toEqual([]);
   }, 240_000);
 });

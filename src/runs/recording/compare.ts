@@ -92,13 +92,14 @@ function difference(kind: DivergenceClass, at: string, expected: string, actual:
   return { class: kind, at, ...fromDifference(expected, actual) };
 }
 
-/** Of two long texts, from shortly before the place where they part. */
-function fromDifference(expected: string, actual: string): { readonly expected: string; readonly actual: string } {
+/** Of two long texts, so much of their beginning, and what there is from shortly before the place where they part. */
+function fromDifference(expected: string, actual: string, beginning = 0) {
   let same = 0;
   while (same < expected.length && expected[same] === actual[same]) same++;
   const from = same - 60;
-  if (from <= 60) return { expected, actual };
-  return { expected: `…${expected.slice(from)}`, actual: `…${actual.slice(from)}` };
+  if (from <= beginning + 60) return { expected, actual };
+  const shown = (text: string) => `${text.slice(0, beginning)}…${text.slice(from)}`;
+  return { expected: shown(expected), actual: shown(actual) };
 }
 
 function missing(request: string): Divergence {
@@ -129,7 +130,8 @@ function approvalDifference({ question, recorded, now }: ReplayedApproval): Dive
 }
 
 function commandDifference({ command, expected, actual }: CommandDifference): Divergence {
-  return difference('agent', `command ${command}`, expected, actual);
+  // What was run, and for whom, is said at its beginning.
+  return { class: 'agent', at: `command ${command}`, ...fromDifference(expected, actual, 120) };
 }
 
 function treeDifferences(before: RunTrace, after: RunTrace): Divergence[] {

@@ -195,6 +195,27 @@ test('what becomes known as a secret after it was written is taken out when the 
   for (const form of [SECRET, Buffer.from(SECRET.slice(0, 9)).toString('base64')]) expect(text).not.toContain(form);
 });
 
+test('a first question that tells more of its surroundings is the first one all the same', async () => {
+  const recorder = open(new Redactor());
+  const [hello, word, more] = ['hello', 'a word', 'more'].map((content) => ({ role: 'user', content }));
+  const known = { model: 'm', metadata: { workspace: 'known' } };
+  const questions = [
+    { model: 'm', messages: [hello] },
+    { ...known, messages: [hello, word] },
+    { ...known, messages: [hello, word, more] },
+  ];
+  for (const [i, question] of questions.entries()) {
+    const answering = recorder.model('chat', question, { whole: true });
+    answering.head(200, {});
+    answering.piece(Buffer.from(String(i)));
+    answering.end({ result: 'completed' });
+  }
+  const tape = await played(await kept(recorder));
+  const answers = questions.map(({ messages }) => tape.model('chat', { ...known, messages })?.pieces.map(String));
+  expect(answers).toEqual([['0'], ['1'], ['2']]);
+  expect(tape.steps.map(({ fit }) => fit)).toEqual(['next', 'exact', 'exact']);
+});
+
 const POST = 'https://api.acme.example/jobs';
 
 function sent(text: string | Buffer, type = 'text/plain'): AskedBody {

@@ -197,9 +197,18 @@ function recordedPart({ digest, leaves }: PartEntry): Part {
   };
 }
 
-/** The one that has most in common with what was asked; of several the first. Agents ask for titles and the like beside their work. */
-function nearest(all: readonly Recorded[], parts: readonly Part[]): Recorded | null {
-  const common = (one: Recorded) => one.parts.filter(({ digest }, i) => parts[i]?.digest === digest).length;
-  const scores = all.map(common);
-  return all[scores.indexOf(Math.max(...scores))] ?? null;
+/**
+ * The one whose conversation has most in common with what was asked; of several the one with its settings and tools, then the first. Agents ask
+ * for titles and the like beside their work. Settings come last: what an agent tells there of its surroundings may stand in a later question
+ * and not yet in the first one, whose answer this is all the same.
+ */
+function nearest(all: readonly Recorded[], asked: readonly Part[]): Recorded | null {
+  const differs = ({ parts }: Recorded, i: number) => parts[i]?.digest !== asked[i]?.digest;
+  const distance = (one: Recorded) => {
+    const longest = Math.max(one.parts.length, asked.length);
+    const messages = Array.from({ length: longest }, (_, i) => i > 0 && differs(one, i)).filter(Boolean).length;
+    return 2 * messages + (differs(one, 0) ? 1 : 0);
+  };
+  const distances = all.map(distance);
+  return all[distances.indexOf(Math.min(...distances))] ?? null;
 }
