@@ -11,7 +11,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openScene, received, type Scene } from '../fakes/egress-scene.ts';
 
 const INSPECTED = 'inspected.example';
-const limits = { headTime: 200, idleTime: 400, connectTime: 300, halfClosedTime: 100 };
+const limits = { halfClosedTime: 100 };
+/** For those who let their time run out; nobody else is to depend on how fast this machine is. */
+const short = { ...limits, headTime: 1_000, idleTime: 1_000 };
 let dir: string;
 
 /** With the programs of OpenSSL, as somebody else would make them. */
@@ -111,7 +113,7 @@ const inside = (scene: Scene) => scene.egress.caBundle.slice(scene.egress.caBund
 const get = `GET /open/a HTTP/1.1\r\nHost: ${INSPECTED}\r\nAuthorization: Bearer abc\r\nConnection: close\r\n\r\n`;
 
 /** What the guest is told when the inspected host is this server, which says what it heard. */
-async function visit(tls: (heard: string[]) => HttpsServer | ReturnType<typeof createTlsServer>) {
+async function visit(tls: (heard: string[]) => HttpsServer | ReturnType<typeof createTlsServer>, limits = {}) {
   const heard: string[] = [];
   const server = tls(heard);
   server.on('tlsClientError', () => {});
@@ -190,7 +192,7 @@ describe('an opened host that', () => {
     ['hangs up', (socket) => socket.end(), 502, 'upstream_ended'],
     ['is cut off', (socket) => socket.destroy(), 502, 'upstream_ended'],
     ['says nothing', () => {}, 504, 'timeout'],
-    ['drips its head', (socket) => void setInterval(() => socket.write('H'), 20).unref(), 502, 'upstream_malformed'],
+    ['drips its head', (socket) => void setInterval(() => socket.write('H'), 20).unref(), 502, 'timeout'],
     [
       'has a head without end',
       (socket) => socket.write(`HTTP/1.1 200 OK\r\nA: ${'b'.repeat(200_000)}`),
@@ -205,9 +207,9 @@ describe('an opened host that', () => {
     ],
     ['speaks HTTP/2 unasked', (socket) => socket.write(Buffer.from('000012040000000000', 'hex')), 504, 'timeout'],
   ])('%s', async (_name, behave, status, result) => {
-    const answer = await visit(speak(behave));
+    const answer = await visit(speak(behave), result === 'timeout' ? short : limits);
     expect(answer.text).toMatch(new RegExp(`^HTTP/1\\.1 ${status === 502 ? '50[24]' : status} `));
-    expect([result, 'timeout']).toContain(answer.result);
+    expect(answer.result).toBe(result);
   });
 
   test.each<[string, string]>([
@@ -221,7 +223,7 @@ describe('an opened host that', () => {
   });
 
   test('never finishes its handshake', async () => {
-    const silent = await openScene({ extraCa: read('known.pem'), limits });
+    const silent = await openScene({ extraCa: read('known.pem'), limits: { connectTime: 500 } });
     try {
       silent.raw = () => {};
       const guest = await silent.tunnel(`${INSPECTED}:443`, { ca: inside(silent) });
@@ -261,7 +263,7 @@ describe('tunnels that are passed through', () => {
 
 describe('when the gateway goes', () => {
   test('in the middle of a tunnel and of a request, both are cut, and nothing is served any more', async () => {
-    const scene = await openScene({ limits: { ...limits, idleTime: 60_000 } });
+    const scene = await openScene({ limits });
     scene.answer = () => {};
     const tls = await scene.tunnel('allowed.example:443');
     const waiting = scene.send('GET http://allowed.example/ HTTP/1.1\r\nHost: allowed.example\r\n\r\n');

@@ -5,7 +5,7 @@ import { openScene, received, type Scene } from '../fakes/egress-scene.ts';
 let scene: Scene;
 let ca: string;
 beforeAll(async () => {
-  scene = await openScene({ limits: { headTime: 300, idleTime: 2000, halfClosedTime: 100 } });
+  scene = await openScene();
   ca = scene.egress.caBundle.slice(scene.egress.caBundle.lastIndexOf('-----BEGIN'));
 });
 afterAll(() => scene.close());

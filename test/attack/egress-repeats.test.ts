@@ -59,7 +59,7 @@ beforeAll(async () => {
   scene = await openScene({
     policyText: POLICY,
     secrets: run,
-    limits: { headTime: 500, idleTime: 20_000, halfClosedTime: 100 },
+    limits: { halfClosedTime: 100 },
   });
 });
 afterAll(async () => {
@@ -272,7 +272,7 @@ describe('a value', () => {
     const ca = scene.egress.caBundle.slice(scene.egress.caBundle.lastIndexOf('-----BEGIN'));
     const tls = await scene.tunnel('allowed.example:443', { ca });
     const answer = received(tls);
-    tls.write('GET / HTTP/1.1\r\nHost: allowed.example\r\n\r\n');
+    tls.write('GET / HTTP/1.1\r\nHost: allowed.example\r\nConnection: close\r\n\r\n');
     expect(await answer).not.toContain(VALUE);
     expect(alarms()).toHaveLength(1);
   });

@@ -50,7 +50,7 @@ beforeAll(async () => {
   scene = await openScene({
     policyText: POLICY,
     secrets: run,
-    limits: { headTime: 500, idleTime: 20_000, halfClosedTime: 100 },
+    limits: { halfClosedTime: 100 },
   });
 });
 afterAll(async () => {

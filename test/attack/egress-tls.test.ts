@@ -11,7 +11,7 @@ let scene: Scene;
 let inspectionCa: string;
 
 beforeAll(async () => {
-  scene = await openScene({ limits: { headTime: 300, idleTime: 2000, halfClosedTime: 100 } });
+  scene = await openScene({ limits: { headTime: 2_000, halfClosedTime: 100 } });
   inspectionCa = scene.egress.caBundle.slice(scene.egress.caBundle.lastIndexOf('-----BEGIN'));
 });
 afterAll(() => scene.close());

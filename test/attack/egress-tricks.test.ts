@@ -10,7 +10,7 @@ let own: string;
 let dnsPort: number;
 
 beforeAll(async () => {
-  scene = await openScene({ limits: { headTime: 500, idleTime: 2000, names: 8 } });
+  scene = await openScene({ limits: { headTime: 2_000, names: 8 } });
   own = scene.egress.caBundle.slice(scene.egress.caBundle.lastIndexOf('-----BEGIN'));
   dnsPort = await scene.egress.attach({ port: 0 }, 'dns-tcp');
 });

@@ -5,7 +5,7 @@ import { openScene, received, type Scene } from '../fakes/egress-scene.ts';
 let scene: Scene;
 
 beforeAll(async () => {
-  scene = await openScene({ limits: { headTime: 300, idleTime: 1500 } });
+  scene = await openScene();
 });
 afterAll(() => scene.close());
 beforeEach(() => scene.reset());
