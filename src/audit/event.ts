@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { REFUSED, type Reader, readerOf, UNSURE } from './event-reader.ts';
 import {
   contentRefSchema,
   decisionSchema,
@@ -67,7 +68,8 @@ export function closedBy(type: EventType): readonly EventType[] {
   return ((specs[type] as Spec).closes ?? []) as readonly EventType[];
 }
 
-function schemaOf(type: EventType) {
+/** What {@link parseEvent} holds an event of this type against. */
+export function schemaOf(type: EventType) {
   const spec = specs[type] as Spec;
   const presence = <S extends z.ZodType>(schema: S, how: 'required' | 'optional' | undefined) =>
     how === 'required' ? schema : how === 'optional' ? schema.optional() : z.undefined().optional();
@@ -87,19 +89,32 @@ function schemaOf(type: EventType) {
 }
 
 /** Made when the first event of a type is met: a short run meets a few types, and each costs some milliseconds. */
-const schemas = new Map<EventType, { readonly schema: ReturnType<typeof schemaOf>; uses: number }>();
+const schemas = new Map<EventType, { readonly schema: ReturnType<typeof schemaOf>; readonly read: Reader }>();
 const anyType = z.looseObject({ type: z.enum(eventTypes) });
-
-/** Events of one type from which on compiling its schema costs less than it saves. */
-const WORTH_COMPILING = 50;
 
 /** The event in a value read from somewhere; throws `ZodError`. Unknown keys are refused. */
 export function parseEvent(value: unknown): AuditEvent {
   const type = (value as { type?: unknown } | null | undefined)?.type;
   // What is no object, or of no known type, is told so in the schema's own words.
   if (typeof type !== 'string' || !Object.hasOwn(specs, type)) return anyType.parse(value) as never;
-  const known = schemas.get(type as EventType) ?? { schema: schemaOf(type as EventType), uses: 0 };
-  schemas.set(type as EventType, known);
-  known.uses++;
-  return known.schema.parse(value, { jitless: known.uses < WORTH_COMPILING }) as unknown as AuditEvent;
+  const known = schemas.get(type as EventType) ?? made(type as EventType);
+  const read = tried(known.read, value);
+  // Nearly none comes here: what is wrong with it is said in the schema's own words.
+  return (read === REFUSED ? known.schema.parse(value, { jitless: true }) : read) as unknown as AuditEvent;
+}
+
+function made(type: EventType) {
+  const schema = schemaOf(type);
+  const known = { schema, read: readerOf(schema) };
+  schemas.set(type, known);
+  return known;
+}
+
+function tried(read: Reader, value: unknown): unknown {
+  try {
+    return read(value);
+  } catch (unsure) {
+    if (unsure === UNSURE) return REFUSED;
+    throw unsure;
+  }
 }

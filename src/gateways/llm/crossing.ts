@@ -41,7 +41,7 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
   const requestId = gateway.newRequestId();
   const form = formed(gateway, incoming, candidate, requestId);
   const decision = await gateway.decide({ action: 'llm.request', provider: provider.name, model: model.name });
-  const sent = redactRequest(form.body, gateway.redactor, gateway.policy.llm.secrets, incoming.raw);
+  const { items, ...sent } = redactRequest(form.body, gateway.redactor, gateway.policy.llm.secrets, incoming.raw);
   const digest = sha256Hex(sent.bytes);
   const token = await recorded(() =>
     gateway.log.requested({
@@ -72,8 +72,9 @@ export async function enter(gateway: Gateway, incoming: Incoming, candidate: Can
     throw await close(asModelRefusal(error));
   });
   // The caller's own bytes: what is searched and sent is what was asked.
-  const searched = sent.bytes === incoming.raw ? { digest, knowledge: sent.knowledge } : null;
-  const recording = gateway.recorder?.begin(wire.name, incoming.asked, searched) ?? null;
+  const own = sent.bytes === incoming.raw && items !== null;
+  const searched = () => (own ? { digest, knowledge: sent.knowledge, items: items.map(sha256Hex) } : null);
+  const recording = gateway.recorder?.begin(wire.name, incoming.asked, searched()) ?? null;
   return {
     candidate,
     upstream: form.upstream,

@@ -90,6 +90,8 @@ export interface Searched {
   readonly digest: string;
   /** What was looked for: it counts for nothing once the redactor knows something else. */
   readonly knowledge: object;
+  /** The same of the JSON of each item of its conversation, in order; absent where they have not been told apart. */
+  readonly items?: readonly string[];
 }
 
 export interface ModelRecording {

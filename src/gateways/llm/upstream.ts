@@ -52,7 +52,7 @@ export class Transport {
       const abort = () => request.destroy();
       if (signal.aborted) abort();
       signal.addEventListener('abort', abort);
-      request.once('close', () => signal.removeEventListener('abort', abort));
+      let answered = false;
       const connecting = setTimeout(() => {
         request.destroy(new ModelRefusal('unreachable', 504, 'provider_unreachable', `${url.host} cannot be reached`));
       }, this.#limits.connectTime);
@@ -72,6 +72,7 @@ export class Transport {
       request.once('response', (response) => {
         clearTimeout(connecting);
         clearTimeout(waiting);
+        answered = true;
         resolve(response);
       });
       request.once('error', (error: NodeJS.ErrnoException) => {
@@ -83,6 +84,8 @@ export class Transport {
       });
       // With neither, as after a change of protocol that nobody asked for: who waits would wait for ever, and the run's end with it.
       request.once('close', () => {
+        signal.removeEventListener('abort', abort);
+        if (answered) return;
         clearTimeout(connecting);
         clearTimeout(waiting);
         reject(signal.aborted ? signal.reason : noAnswer(url.host));

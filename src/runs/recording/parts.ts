@@ -1,4 +1,5 @@
 import { sha256Hex } from '../../base/digest.ts';
+import { CONVERSATIONS } from '../../gateways/llm/redact.ts';
 import { type Own, steadied, type VolatileWord } from './volatile.ts';
 
 /** One value of a part, or one line of a long text. */
@@ -20,7 +21,7 @@ export interface Part {
   readonly leaves: readonly Leaf[];
 }
 
-const LISTS = ['messages', 'input', 'contents'];
+const LISTS: readonly string[] = CONVERSATIONS;
 const SHOWN = 300;
 /** Leaves of a part, and lines of one text, that are told apart; what follows is one more. */
 const MAX_LEAVES = 2_000;
@@ -30,7 +31,9 @@ const MAX_LINES = 400;
 export function splitQuestion(body: Readonly<Record<string, unknown>>): unknown[] {
   const isConversation = (name: string) => LISTS.includes(name) && Array.isArray(body[name]);
   const rest = Object.fromEntries(Object.entries(body).filter(([name]) => !isConversation(name)));
-  return [rest, ...LISTS.filter(isConversation).flatMap((name) => body[name] as unknown[])];
+  const parts: unknown[] = [rest];
+  for (const name of LISTS) if (isConversation(name)) for (const item of body[name] as unknown[]) parts.push(item);
+  return parts;
 }
 
 export function partOf(value: unknown, own: Own): Part {

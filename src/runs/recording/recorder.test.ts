@@ -68,6 +68,21 @@ test('what was searched already is kept as it was asked, and found again by a re
   expect(tape.steps).toMatchObject([{ fit: 'exact' }]);
 });
 
+test('a part of a conversation is known again whether or not its digest was told', async () => {
+  const redactor = new Redactor();
+  const recorder = open(redactor);
+  const items = body.messages.map((message) => sha256Hex(JSON.stringify(message)));
+  const searched = { digest: sha256Hex(JSON.stringify(body)), knowledge: redactor.knowledge };
+  answer(recorder, { searched: { ...searched, items } });
+  answer(recorder, { searched });
+  answer(recorder, {});
+  const lines = (await kept(recorder)).toString().trim().split('\n');
+  const entries = lines.map((line) => JSON.parse(line) as { k: string; parts?: number[]; digest: string });
+  expect(entries.filter(({ k }) => k === 'part')).toHaveLength(2);
+  const asked = entries.filter(({ k }) => k === 'model').map(({ parts, digest }) => ({ parts, digest }));
+  expect(asked).toEqual([0, 1, 2].map(() => ({ parts: [0, 1], digest: searched.digest })));
+});
+
 test('a secret that became known while the answer came is taken out all the same', async () => {
   const redactor = new Redactor();
   const recorder = open(redactor);

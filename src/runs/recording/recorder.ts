@@ -87,7 +87,7 @@ export class Recorder {
     return this.#answering(
       (id, status, headers) => {
         const asked = this.#searched(body, searched);
-        const parts = this.#partsOf(asked.body);
+        const parts = this.#partsOf(asked.body, asked.items);
         return {
           k: 'model',
           id,
@@ -210,11 +210,11 @@ export class Recorder {
   #searched(body: Readonly<Record<string, unknown>>, searched: Searched | null) {
     const { redactor } = this.#options;
     if (searched !== null && searched.knowledge === redactor.knowledge)
-      return { body, digest: searched.digest, text: () => JSON.stringify(body) };
+      return { body, digest: searched.digest, items: searched.items, text: () => JSON.stringify(body) };
     const text = JSON.stringify(body);
     const clean = redactor.redact(text);
     const shown = clean === text ? body : (JSON.parse(clean) as Record<string, unknown>);
-    return { body: shown, digest: sha256Hex(clean), text: () => clean };
+    return { body: shown, digest: sha256Hex(clean), items: undefined, text: () => clean };
   }
 
   /** Nearly always there is nothing in any of them: one search tells. */
@@ -223,10 +223,13 @@ export class Recorder {
     return redactor.matchesAny(Object.values(headers)) ? redactedJson(headers, redactor) : headers;
   }
 
-  #partsOf(asked: Readonly<Record<string, unknown>>): KnownPart[] {
+  /** `digests`: of the conversation's items, where somebody has them. */
+  #partsOf(asked: Readonly<Record<string, unknown>>, digests: readonly string[] | undefined): KnownPart[] {
     if (this.#known.size > MAX_KNOWN) this.#known.clear();
-    return splitQuestion(asked).map((value) => {
-      const name = sha256Hex(JSON.stringify(value));
+    const values = splitQuestion(asked);
+    const told = digests !== undefined && digests.length === values.length - 1 ? digests : null;
+    return values.map((value, i) => {
+      const name = (i > 0 ? told?.[i - 1] : undefined) ?? sha256Hex(JSON.stringify(value));
       const before = this.#known.get(name);
       if (before !== undefined) return before;
       const { digest, leaves } = partOf(value, { own: this.#own, drawn: this.#options.drawn });
