@@ -3,7 +3,7 @@ import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
 import { syncFolder, writeDurably } from '../base/durable-file.ts';
-import { ConflictError, NotFoundError } from '../base/errors.ts';
+import { ConflictError, NotFoundError, StorageError } from '../base/errors.ts';
 import { realDisk, replaceFile } from './disk.ts';
 import { type LiveTree, openTree, withFrozenTiles } from './live-tree.ts';
 import { inclusionProof } from './merkle.ts';
@@ -55,9 +55,12 @@ export interface Exported {
   readonly checkpoint: string;
 }
 
+const FIRST_RUN = 'it begins with the first run: cordon run -- CMD…';
+
 /**
  * Writes an export that `verifyAudit` takes. On failure nothing is left at `out`.
- * Throws `ConflictError` when something is at `out`, `NotFoundError` for an empty log or an unknown run.
+ * Throws `ConflictError` when something is at `out`, `StorageError` when it cannot be written there, `NotFoundError` for an empty log or
+ * an unknown run.
  */
 export async function exportAudit(options: ExportOptions): Promise<Exported> {
   const { dir, vkey, out, run, as = 'file' } = options;
@@ -66,9 +69,15 @@ export async function exportAudit(options: ExportOptions): Promise<Exported> {
   }
   return withFrozenTiles(dir, async () => {
     const tree = openTree(dir, vkey);
-    if (tree === null) throw new NotFoundError(`the audit log in ${dir} has no records yet`);
+    if (tree === null) throw new NotFoundError(`the audit log in ${dir} has no records yet`, { remedy: FIRST_RUN });
     if (run !== undefined) return exportRun(options, tree, run);
     return as === 'folder' ? exportFolder(dir, tree, vkey, out) : exportFile(dir, tree, out);
+  }).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.path === undefined || !cause.path.startsWith(out)) throw cause;
+    throw new StorageError(`${out} could not be written: ${cause.message}`, {
+      cause,
+      remedy: 'name a path in a folder that is there and that you may write to',
+    });
   });
 }
 

@@ -27,7 +27,9 @@ export async function proveRecord(dir: string, vkey: string, seq: number): Promi
     const tree = openTree(dir, vkey);
     const stored = tree !== null && seq < tree.size ? readEvent(dir, seq) : null;
     if (tree === null || stored === null) {
-      throw new NotFoundError(`the audit log has no record ${seq}: it has ${tree?.size ?? 0} records, counted from 0`);
+      throw new NotFoundError(`the audit log has no record ${seq}: it has ${tree?.size ?? 0} records, counted from 0`, {
+        remedy: 'cordon audit tail tells the last numbers',
+      });
     }
     const path = await inclusionProof(tree.subtree, seq, tree.size);
     return {

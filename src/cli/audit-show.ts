@@ -21,7 +21,7 @@ export async function tail(
   const filter = await filterOf(context, options);
   const size = existing(paths);
   for (const event of last(paths, filter, size, options.lines)) showLine(event, out);
-  if (!(options.follow ?? isTerminal(context))) return;
+  if (options.follow !== true) return;
   for await (const { event } of tailEvents(paths.audit, { ...filter, from: size }, context.signal))
     showLine(event, out);
 }

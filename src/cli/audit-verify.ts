@@ -5,7 +5,7 @@ import { verifyAudit } from '../audit/verify.ts';
 import { counted } from '../base/counted.ts';
 import { EnforcementError, ExitCode, NotFoundError, StorageError } from '../base/errors.ts';
 import { isAlive } from '../base/process-identity.ts';
-import { safeText } from '../base/term.ts';
+import { safeText, shellWord } from '../base/term.ts';
 import { type Paths, resolvePaths } from '../config/paths.ts';
 import { unfinishedStates } from '../runs/run.ts';
 import { readPublicKey } from './audit-key.ts';
@@ -35,7 +35,17 @@ export async function verifyOwnLog(context: Context, options: VerifyOptions = {}
 }
 
 async function verifyAt(context: Context, path: string, options: VerifyOptions): Promise<VerifyReport> {
-  return verifyAudit(resolve(context.cwd, path), await given(context, resolvePaths(context.env), options));
+  const place = resolve(context.cwd, path);
+  const whole = resolvePaths({}, { home: place });
+  if ((await isFolder(whole.audit)) && (await isFolder(whole.keys)))
+    throw new NotFoundError(`${safeText(path)} is a whole data folder, and its log lies in it`, {
+      remedy: `cordon audit verify ${shellWord(whole.audit)}`,
+    });
+  return verifyAudit(place, await given(context, resolvePaths(context.env), options));
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => null))?.isDirectory() === true;
 }
 
 async function given(context: Context, paths: Paths, options: VerifyOptions) {

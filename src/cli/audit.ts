@@ -20,10 +20,10 @@ export function command(context: Context): Command {
       .option('--type <type>', 'only this type of event, such as command.started; repeatable', collect);
   audit.addCommand(
     filtered('tail')
-      .description('the last events; on a terminal also those that come, until you end it')
+      .description('the last events; with --follow also those that come, until you end it')
       .option('-n, --lines <n>', 'how many of those that are there', countOption, 20)
-      .option('-f, --follow', 'go on with those that come, also into a file or a pipe')
-      .option('--no-follow', 'end after those that are there, also on a terminal')
+      .option('-f, --follow', 'go on with those that come')
+      .option('--no-follow', 'end after those that are there (default)')
       .action(async (options: FilterOptions & { lines: number; follow?: boolean }) =>
         (await import('./audit-show.ts')).tail(context, options),
       ),

@@ -83,7 +83,11 @@ function asUsageError(error: CommanderError, program: Command, args: readonly st
   const [message = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
   const help = [...pathOf(program, args), '--help'].join(' ');
   const hint = suggestion === undefined ? help : `${suggestion.replace(/^\(|\)$/g, '')} See ${help}`;
-  return new UsageError(message, { remedy: hint });
+  const foreign = error.code === 'commander.unknownOption' && suggestion === undefined;
+  const takesCommand = foreign && verbs.some((verb) => verb.name === args[0] && verb.takesCommand);
+  return new UsageError(message, {
+    remedy: takesCommand ? `a command and its options stand behind --: cordon ${args[0]} -- CMD…` : hint,
+  });
 }
 
 /** The names of the commands that the words lead to: the one whose help helps. */

@@ -178,10 +178,14 @@ export function requester(settings: Settings, login: string): Principal {
   return { id: settings.requester ?? `user:${name}`, kind: 'user' };
 }
 
+/** Bytes: below it nothing starts, and a number without its unit is a slip. */
+const LEAST_SIZE = 1024 ** 2;
+
 /** Parsers for commander: it puts `option … argument … is invalid.` before the message. */
 export function sizeOption(text: string): number {
   const size = parseSize(text);
-  if (size === null || size <= 0) throw new InvalidArgumentError('Write a size such as 512m or 2g.');
+  if (size === null || size < LEAST_SIZE)
+    throw new InvalidArgumentError('Write a size such as 512m or 2g; the least is 1m.');
   return size;
 }
 

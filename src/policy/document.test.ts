@@ -21,6 +21,7 @@ describe('YAML', () => {
     ['tags', 'version: !!int "1"\n', '1:', /tag/],
     ['own tags', 'version: !cordon 1\n', '1:', /[Tt]ag/],
     ['directives', '%YAML 1.1\n---\nversion: 1\n', '1:1', /directive/],
+    ['a line that is no key and value', 'version: 1\nlimits\n', '2:', /no `key: value`/],
     ['a second document', 'version: 1\n---\nversion: 1\n', '2:', /second document/],
     ['keys that are numbers', 'version: 1\n2: 3\n', '2:1', /not text/],
     ['keys that are lists', 'version: 1\n? [a]\n: 3\n', '2:', /not text/],

@@ -141,6 +141,8 @@ function explained(code: string, message: string): [string, string?] {
   if (code === 'MULTIPLE_DOCS')
     return ['a second document starts here', 'remove the --- line: a policy is one document'];
   if (code === 'TAB_AS_INDENT') return ['a tab indents this line', 'indent with spaces'];
+  if (/^Implicit map keys/.test(message))
+    return ['this line is no `key: value`', 'write a colon, a blank and a value behind the key, or remove it'];
   const first = message.split('\n')[0] ?? message;
   if (code === 'BAD_INDENT' || /same column/.test(first))
     return [

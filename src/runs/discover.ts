@@ -47,6 +47,7 @@ export async function discover(request: RunRequest): Promise<Found | null> {
 async function notCommitted({ dir, base }: Repository, document: Source | null): Promise<Notice | null> {
   const path = join(dir, POLICY_FILE);
   const file = await lstat(path).catch(() => null);
+  if (file === null && document === null) return misnamed(dir);
   const plain = file?.isFile() === true && file.size <= MAX_BYTES;
   const text = plain ? await readFile(path, 'utf8').catch(() => null) : null;
   const lines = (whole: string | undefined | null) => whole?.replaceAll('\r\n', '\n') ?? null;
@@ -60,6 +61,15 @@ async function notCommitted({ dir, base }: Repository, document: Source | null):
       ? `${POLICY_FILE} is not committed and does not count: the run goes by the built-in default`
       : `${POLICY_FILE} was changed since, and ${that}`;
   return { code: 'uncommitted_policy', message: `${what} (commit it, or: --policy ${shellWord(path)})` };
+}
+
+/** YAML's other ending is not looked for, and whoever wrote it thinks that it holds. */
+async function misnamed(dir: string): Promise<Notice | null> {
+  const name = POLICY_FILE.replace(/yaml$/, 'yml');
+  const there = await lstat(join(dir, name)).catch(() => null);
+  if (there === null) return null;
+  const message = `${name} does not count, and the run goes by the built-in default: rename it to ${POLICY_FILE} and commit it`;
+  return { code: 'uncommitted_policy', message };
 }
 
 /** The same for a repository that is here already. */

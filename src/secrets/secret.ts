@@ -22,7 +22,12 @@ export class Secret {
         bytes.length === 0
           ? `the value of ${what} is empty`
           : `the value of ${what} has ${bytes.length} bytes; a secret has at least ${SHORTEST_SECRET}`,
-        { remedy: 'use a longer one: so short a text stands in ordinary output too, which could not be told from it' },
+        {
+          remedy:
+            bytes.length === 0
+              ? '`cordon secrets set` takes it from standard input, or at the prompt'
+              : 'use a longer one: so short a text stands in ordinary output too, which could not be told from it',
+        },
       );
     }
     if (bytes.length > LONGEST_SECRET) {

@@ -111,6 +111,8 @@ describe('in the checkout', () => {
     [['frobnicate'], 'cordon --help'],
     [['run', '--memroy', '1g'], '--memory'],
     [['run', '--memory', 'much', '--', 'true'], 'Write a size such as'],
+    [['run', '--memory', '512', '--', 'true'], 'the least is 1m'],
+    [['run', 'ls', '-la'], 'cordon run -- CMD…'],
     [['run', '--timeout', '30', '--', 'true'], '30m'],
     [['run', 'do it'], 'behind --'],
     [['run', '--repo', 'ssh://git@acme.example/x', '--', 'true'], 'https://'],

@@ -282,6 +282,12 @@ describe('audit', () => {
     expect(changed.exitCode).toBe(1);
     expect(JSON.parse(changed.out).ok).toBe(false);
     await expect(cordon('audit', 'export', file)).rejects.toThrow('already');
+    const nowhere = join(scratch, 'nowhere/log');
+    for (const form of [[], ['--run', '0123'], ['--folder']])
+      await expect(cordon('audit', 'export', nowhere, ...form)).rejects.toThrow('could not be written');
+    await expect(cordon('audit', 'verify', paths.home)).rejects.toMatchObject({
+      remedy: `cordon audit verify ${paths.audit}`,
+    });
     expect((await cordon('audit', 'tail', '--no-follow', '-n', '1')).out).toContain('audit.exported');
   });
 });

@@ -111,6 +111,8 @@ describe('a change is delivered', () => {
     const user = project();
     const first = site.run(user, 'true').stderr.split('\n')[0];
     expect(first).not.toContain('policy');
+    user.write('.cordon/policy.yml', 'version: 1\n');
+    expect(site.run(user, 'true').stderr).toMatch(/^· note: .*policy\.yml does not count.*: rename it/);
     const opened = 'version: 1\nsecurity: {allowed_commands: [/usr/bin/sh]}\n';
     user.write('.cordon/policy.yaml', opened);
     expect(site.run(user, 'true').stderr).toMatch(/^· note: .*policy\.yaml is not committed and does not count/);
