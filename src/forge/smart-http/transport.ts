@@ -1,4 +1,5 @@
 import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
+import { ProxyError, tunnelAgent } from '../../base/proxy-tunnel.ts';
 import { safeText } from '../../base/term.ts';
 import type { RemoteName } from '../../policy/remotes.ts';
 import { type Credential, ForgeError, type ForgeLimits, type ForgeOptions } from '../forge.ts';
@@ -41,20 +42,16 @@ export class Transport {
     this.#limits = limits;
     this.#signal = signal;
     this.#base = repository.path;
-    const address = proxy === undefined ? undefined : `http://${proxy.host}:${proxy.port}`;
-    const options = {
-      keepAlive: true,
-      maxSockets: 4,
-      ...(address === undefined ? {} : { proxyEnv: { HTTP_PROXY: address, HTTPS_PROXY: address } }),
-    };
+    const options = { keepAlive: true, maxSockets: 4 };
+    if (repository.scheme === 'http') {
+      const through = proxy === undefined ? {} : { proxyEnv: { HTTP_PROXY: `http://${proxy.host}:${proxy.port}` } };
+      this.#agent = new http.Agent({ ...options, ...through });
+      return;
+    }
+    const trust = ca.length === 0 ? {} : { ca: [...tls.getCACertificates('default'), ...ca] };
+    const secure = { ...options, minVersion: 'TLSv1.2' as const, ...trust };
     this.#agent =
-      repository.scheme === 'http'
-        ? new http.Agent(options)
-        : new https.Agent({
-            ...options,
-            minVersion: 'TLSv1.2',
-            ...(ca.length === 0 ? {} : { ca: [...tls.getCACertificates('default'), ...ca] }),
-          });
+      proxy === undefined ? new https.Agent(secure) : tunnelAgent({ ...secure, proxy, openTime: limits.idle, signal });
   }
 
   close(): void {
@@ -170,7 +167,12 @@ export class Transport {
         remedy: 'an authority of your own is named by ca_file: under forges: in config.yaml',
       });
     }
-    return new ForgeError('unreachable', `${name} does not answer: ${why}`, { transient: true, unsure: true });
+    const remedy = error instanceof ProxyError ? { remedy: 'see proxy: under network: in config.yaml' } : {};
+    return new ForgeError('unreachable', `${name} does not answer: ${why}`, {
+      transient: true,
+      unsure: true,
+      ...remedy,
+    });
   }
 }
 
@@ -207,13 +209,21 @@ function converse(request: ClientRequest, body: Call['body']): Promise<IncomingM
 async function write(request: ClientRequest, body: AsyncIterable<Buffer>, refused: () => boolean): Promise<void> {
   for await (const chunk of body) {
     if (refused() || request.destroyed) break;
-    if (!request.write(chunk)) {
-      await new Promise<void>((done) => {
-        for (const event of ['drain', 'close', 'response']) request.once(event, () => done());
-      });
-    }
+    if (!request.write(chunk)) await turn(request);
   }
   if (!request.destroyed) request.end();
+}
+
+/** Until it takes more, or there is nothing to wait for. Leaves no listener: a large pack comes by here a hundred thousand times. */
+function turn(request: ClientRequest): Promise<void> {
+  return new Promise((resolve) => {
+    const events = ['drain', 'close', 'response'] as const;
+    const done = () => {
+      for (const event of events) request.off(event, done);
+      resolve();
+    };
+    for (const event of events) request.on(event, done);
+  });
 }
 
 class Answer {

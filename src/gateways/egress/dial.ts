@@ -51,7 +51,8 @@ export function openDialer(resolver: Resolver, connector: Connector, connectTime
   };
 }
 
-async function resolve(resolver: Resolver, target: Target, time: number): Promise<readonly string[]> {
+/** Addresses of a host, at least one, within `time` milliseconds. Throws `Refusal`. */
+export async function resolve(resolver: Resolver, target: Target, time: number): Promise<readonly string[]> {
   if (isAddress(target.host)) return [target.host.replace(/^\[|\]$/g, '')];
   let timer: NodeJS.Timeout | undefined;
   try {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { isAddress } from '../../policy/hosts.ts';
-import { type Connector, checkAddress, connected, type Dialer, type Resolver } from './dial.ts';
+import { type Connector, checkAddress, connected, type Dialer, type Resolver, resolve } from './dial.ts';
 import { parseResponseHead } from './head.ts';
 import { Inlet } from './inlet.ts';
 import { asRefusal, Refusal } from './refusal.ts';
@@ -29,8 +29,7 @@ export function throughProxy(
       if (isAddress(target.host)) checkAddress(target.host.replace(/^\[|\]$/g, ''), target, facts);
       let socket: Socket | null = null;
       try {
-        const [address] = isAddress(proxy.host) ? [proxy.host.replace(/^\[|\]$/g, '')] : await resolver(proxy.host);
-        if (address === undefined) throw new Error('the proxy has no address');
+        const [address = ''] = await resolve(resolver, proxy, time);
         socket = await connected(connector(address, proxy.port), time);
         await establish(socket, target, time);
         return { socket, address: null };

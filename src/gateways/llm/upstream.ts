@@ -2,6 +2,7 @@ import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { getCACertificates } from 'node:tls';
 import { urlToHttpOptions } from 'node:url';
+import { ProxyError, tunnelAgent } from '../../base/proxy-tunnel.ts';
 import type { ModelLimits } from './limits.ts';
 import type { UpstreamRequest } from './providers/provider.ts';
 import { ModelRefusal } from './refusal.ts';
@@ -23,11 +24,14 @@ export class Transport {
 
   constructor({ limits, extraCa, proxy }: TransportOptions) {
     this.#limits = limits;
-    const proxyEnv = proxy === undefined ? {} : { proxyEnv: proxyVariables(proxy) };
     const ca = extraCa === undefined ? {} : { ca: [...getCACertificates('default'), extraCa] };
-    const options = { keepAlive: true, scheduling: 'lifo' as const, ...proxyEnv };
-    this.#http = new HttpAgent(options);
-    this.#https = new HttpsAgent({ ...options, minVersion: 'TLSv1.2', ...ca });
+    const options = { keepAlive: true, scheduling: 'lifo' as const };
+    const secure = { ...options, minVersion: 'TLSv1.2' as const, ...ca };
+    this.#http = new HttpAgent({ ...options, ...(proxy === undefined ? {} : { proxyEnv: proxyVariables(proxy) }) });
+    this.#https =
+      proxy === undefined
+        ? new HttpsAgent(secure)
+        : tunnelAgent({ ...secure, proxy, openTime: limits.connectTime, direct: DIRECT });
   }
 
   /**
@@ -109,9 +113,10 @@ export class Transport {
   }
 }
 
+const DIRECT = ['localhost', '127.0.0.1', '::1'];
+
 function proxyVariables({ host, port }: { readonly host: string; readonly port: number }) {
-  const url = `http://${host}:${port}`;
-  return { HTTP_PROXY: url, HTTPS_PROXY: url, NO_PROXY: 'localhost,127.0.0.1,[::1]' };
+  return { HTTP_PROXY: `http://${host}:${port}`, NO_PROXY: 'localhost,127.0.0.1,[::1]' };
 }
 
 function noAnswer(host: string): ModelRefusal {
@@ -120,6 +125,6 @@ function noAnswer(host: string): ModelRefusal {
 
 /** An error's code says enough, and nothing of what was sent. */
 function unreachable(host: string, cause: NodeJS.ErrnoException): ModelRefusal {
-  const why = cause.code ?? cause.name;
+  const why = cause instanceof ProxyError ? cause.message : (cause.code ?? cause.name);
   return new ModelRefusal('unreachable', 502, 'provider_unreachable', `${host} cannot be reached: ${why}`, { cause });
 }
