@@ -65,11 +65,17 @@ export class PacketReader {
   }
 
   async #fill(size: number): Promise<boolean> {
-    while (this.#bytes.length < size) {
+    if (this.#bytes.length >= size) return true;
+    // Joined once: whoever sends a packet byte by byte would have all of it copied for each of them.
+    const parts = [this.#bytes];
+    let length = this.#bytes.length;
+    while (length < size) {
       const step = await this.#source.next();
-      if (step.done === true) return false;
-      this.#bytes = Buffer.concat([this.#bytes, step.value]);
+      if (step.done === true) break;
+      parts.push(step.value);
+      length += step.value.length;
     }
-    return true;
+    this.#bytes = Buffer.concat(parts);
+    return length >= size;
   }
 }
