@@ -8,7 +8,7 @@ import type { RunRecord } from '../store/index.ts';
 import { storyOf } from './audit-source.ts';
 import { type Context, outputOf } from './context.ts';
 import { credentialJson, credentialLines, credentialNames } from './credentials.ts';
-import { howItEnded, shortDigest, subject } from './event-line.ts';
+import { howItEnded, shortDigest, subject } from './event-subjects.ts';
 import { withRun } from './local.ts';
 import { modelText } from './models-text.ts';
 import { observedLines, observedOf } from './observed.ts';

@@ -1,24 +1,6 @@
+import type { AnswerWatch } from '../base/redact/answer-watch.ts';
 import { type Redaction, Redactor, SHORTEST_SECRET } from '../base/redact/index.ts';
 import type { Grant } from './grant.ts';
-
-/** An answer's bytes, in order, on their way to the guest. */
-export interface AnswerWatch {
-  /** What can go on: all but what may be the beginning of a value. Nothing of it may, once `repeated` is set. */
-  pass(piece: Buffer, last: boolean): readonly Buffer[];
-  /** True while `quiet` has something. */
-  readonly waiting: boolean;
-  /**
-   * For when nothing more comes for a while: what was held back and is too short to be of use, which is remembered as the beginning
-   * of what may come. Empty where it is longer, and once `repeated` is set.
-   */
-  quiet(): Buffer;
-  /** The secret whose value is in what was passed; null while there is none. */
-  readonly repeated: string | null;
-  /** True where that one is sent as a cookie. */
-  readonly cookie: boolean;
-  /** Resolves when it is recorded that the host repeated it. */
-  alarm(where: string): Promise<void>;
-}
 
 /**
  * The values that one run's gateway has sent, by host: an error message or a page for debugging that repeats the headers it got would

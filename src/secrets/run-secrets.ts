@@ -1,8 +1,9 @@
 import { ConflictError, CordonError } from '../base/errors.ts';
+import type { AnswerWatch } from '../base/redact/answer-watch.ts';
 import type { Broker } from './broker.ts';
 import type { Sighting } from './given-placeholders.ts';
 import type { Grant } from './grant.ts';
-import { type AnswerWatch, Repeats } from './repeats.ts';
+import { Repeats } from './repeats.ts';
 import type { RunFacts } from './scopes.ts';
 import { placeOf, type SecretUse, samePlace } from './use.ts';
 

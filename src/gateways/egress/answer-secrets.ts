@@ -1,7 +1,8 @@
+import type { AnswerWatch } from '../../base/redact/answer-watch.ts';
 import type { PatientLook } from './body.ts';
 import { lookInside } from './compressed.ts';
 import type { Crossing } from './crossing.ts';
-import type { AnswerWatch, Gateway } from './gateway.ts';
+import type { Gateway } from './gateway.ts';
 import type { ResponseHead } from './head.ts';
 import type { Inlet } from './inlet.ts';
 import { Refusal } from './refusal.ts';
