@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { count, digest, runId, type Spec, text, word } from './event-fields.ts';
+import { count, digest, runId, type Spec, text, time, word } from './event-fields.ts';
 
 /** A part of what an agent is told to do: whose word it is, and which text. */
 export const promptPart = () =>
@@ -172,6 +172,8 @@ export const agentSpecs = {
         unread: count,
         /** As the agent tells it. */
         tokens: z.strictObject({ input: count, output: count }),
+        /** When it had said all, where that is not the end of its program: what goes on after it is ended with the run. */
+        at: time.optional(),
       }),
   },
 } as const satisfies Record<string, Spec>;

@@ -87,7 +87,9 @@ function sameLines({ altered, reordered, unseen, approvals }: Replayed): string[
       return `  taken for the same: ${count} × ${kind} (${example})`;
     }),
     ...(reordered > 0 ? [`  ${reordered} commands that the agent starts by itself came in another order`] : []),
-    ...(unseen > 0 ? [`  ${unseen} commands were gone, in one of the two, before anybody saw how they ended`] : []),
+    ...(unseen > 0
+      ? [`  ${unseen} commands were ended with the run in one of the two, or gone before anybody saw how they ended`]
+      : []),
   ];
 }
 

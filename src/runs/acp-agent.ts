@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { offerOf } from '../agents/acp/offer.ts';
 import { isKnownAgent } from '../agents/profiles/index.ts';
 import { bounded } from '../agents/stream.ts';
+import { systemClock } from '../base/clock.ts';
 import { AgentFailedError } from '../base/errors.ts';
 import { ACP_TOOLS } from '../policy/index.ts';
 import { rulesOnTools } from '../policy/tool-rules.ts';
@@ -39,6 +40,7 @@ function follower(scope: RunScope, Talk: ConversationClass, how: Talking): Agent
   const steps = new StepRecord(scope);
   const desk = new AcpDesk(scope);
   let talking: Conversation | null = null;
+  let saidAt: number | undefined;
   return {
     // Its standard output is the protocol; what people read of it are its steps.
     show: (stream, chunk) => stream === 'stderr' && io.onOutput(stream, chunk),
@@ -67,6 +69,9 @@ function follower(scope: RunScope, Talk: ConversationClass, how: Talking): Agent
         },
       });
       const talk = talking;
+      talk.done.then(() => {
+        saidAt = systemClock.now();
+      });
       return {
         feed: (chunk) => talk.feed(chunk),
         done: talk.done,
@@ -82,7 +87,7 @@ function follower(scope: RunScope, Talk: ConversationClass, how: Talking): Agent
       const said = (await talking?.done) ?? { ok: false, reason: 'nothing was said' };
       const told = stopped ?? (said.ok ? null : said.reason);
       const reason = told === null ? null : scope.redactor.redact(told);
-      steps.close(reason, talking?.unread ?? 0);
+      steps.close(reason, talking?.unread ?? 0, stopped === null ? saidAt : undefined);
       if (reason === null) return { ok: true };
       const failed = `${request.agent.argv[0]}: ${reason}`;
       if (said.ok || said.remedy === undefined) return { ok: false, reason: failed };

@@ -4,6 +4,7 @@ import type { Answer } from '../agents/builtin/model.ts';
 import { CHANGING } from '../agents/builtin/resumed.ts';
 import type { Hook } from '../agents/builtin/tool-belt.ts';
 import type { ContentRef } from '../audit/event.ts';
+import { systemClock, timestamp } from '../base/clock.ts';
 import { formatDuration } from '../base/duration.ts';
 import { BUILTIN_TOOLS } from '../policy/index.ts';
 import type { RunScope } from './scope.ts';
@@ -79,11 +80,11 @@ export class AgentJournal implements Journal {
   /** What it said in the end is shown whole. */
   ended({ success, summary }: Outcome): void {
     for (const line of summary.trim().split('\n')) this.#show(line);
-    this.close(success ? null : summary);
+    this.close(success ? null : summary, systemClock.now());
   }
 
-  /** Once, however it ended: how far it came. `reason`: why not to its end; null when it did. */
-  close(reason: string | null): void {
+  /** Once, however it ended: how far it came. `reason`: why not to its end; null when it did. `at`: milliseconds since the Unix epoch. */
+  close(reason: string | null, at?: number): void {
     if (this.#closed) return;
     this.#closed = true;
     const [steps, toolCalls] = [this.#steps, this.#toolCalls];
@@ -98,6 +99,7 @@ export class AgentJournal implements Journal {
         unrecorded: 0,
         unread: 0,
         tokens: this.#tokens,
+        ...(at === undefined ? {} : { at: timestamp(at) }),
       },
     });
   }

@@ -1,6 +1,7 @@
 /** What an agent says it does, step by step: shown as a transcript, and recorded. */
 import type { AgentStep } from '../agents/agent.ts';
 import { transcript } from '../agents/transcript.ts';
+import { timestamp } from '../base/clock.ts';
 import { redactedJson } from './redaction.ts';
 import type { RunScope } from './scope.ts';
 
@@ -35,8 +36,11 @@ export class StepRecord {
     }
   };
 
-  /** Records how it ended, once. `unread`: lines that were no part of its stream. */
-  close(reason: string | null, unread: number): void {
+  /**
+   * Records how it ended, once. `unread`: lines that were no part of its stream. `at`: when it had said all, in milliseconds since the Unix
+   * epoch; for one whose program ends then, nothing.
+   */
+  close(reason: string | null, unread: number, at?: number): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#scope.run.log.enqueue({
@@ -50,6 +54,7 @@ export class StepRecord {
         unrecorded: Math.max(0, this.#steps - MAX_STEPS),
         unread,
         tokens: this.#tokens,
+        ...(at === undefined ? {} : { at: timestamp(at) }),
       },
     });
   }

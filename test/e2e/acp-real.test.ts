@@ -9,11 +9,11 @@ import { AgentSite, GIT_OF_ITS_OWN, SKILLS_IN_ANY_ORDER, unexplained, writesTheA
 const AGENTS: readonly { agent: string; provider: string; loose?: RegExp }[] = [
   { agent: 'gemini', provider: 'gemini', loose: SKILLS_IN_ANY_ORDER },
   { agent: 'opencode', provider: 'chat', loose: GIT_OF_ITS_OWN },
-  // Its Claude Code, and what that asks on the side after the turn's end.
+  // What its Claude Code asks on the side after the turn's end.
   {
     agent: 'claude-code-acp',
     provider: 'claude',
-    loose: /^command \d+ .* --replay-user-messages .*\((signal 9|exit 143)\)|^request \d+ to the model none: refused/,
+    loose: /^request \d+ to the model none: refused/,
   },
   // What its shell looks at before its first command.
   { agent: 'codex-acp', provider: 'openai' },

@@ -4,15 +4,16 @@ import { compareCommands, type RanCommand } from './commands.ts';
 const NOTHING = { own: [], drawn: [] };
 const own = { before: { own: ['run-a'], drawn: [] }, after: { own: ['run-b'], drawn: [] } };
 
-/** `parent>text from-to`; a text that begins with `*` is the agent's own program. */
+/** `parent>text from-to`; a text that begins with `*` is the agent's own program, a `!` at the end says that it was ended with the run. */
 function ran(...lines: string[]): RanCommand[] {
   return lines.map((line, i) => {
-    const [, parent = '', agent, text = '', from = '', to = ''] = /^(\d+)>(\*?)(.*) (\d+)-(\d*)$/.exec(line) ?? [];
+    const [, parent = '', agent, text = '', from = '', to = '', left] =
+      /^(\d+)>(\*?)(.*) (\d+)-(\d*)(!?)$/.exec(line) ?? [];
     const at = (second: string) => `2026-01-01T00:00:${second.padStart(2, '0')}.000Z`;
     const argv = text.split(' ');
     return {
       ...{ id: i + 1, parent: Number(parent), argv, end: 'exit 0', from: at(from) },
-      ...{ to: to === '' ? null : at(to), agent: agent === '*' },
+      ...{ to: to === '' ? null : at(to), agent: agent === '*', left: left === '!' },
     };
   });
 }
@@ -43,6 +44,15 @@ describe('commands', () => {
     expect(compared(ended('unknown'), ended('exit 1'))).toEqual({ difference: null, reordered: 0, unseen: 1 });
     expect(compared(ended('unknown'), ended('unknown'))).toEqual({ difference: null, reordered: 0, unseen: 0 });
     expect(compared(ended('signal 13'), ended('exit 1')).difference).toMatchObject({ expected: 'a (signal 13)' });
+  });
+
+  test('that were ended with the run in one of the two have no end to compare', () => {
+    const before = ran('0>*agent 0-5', '1>status 1-2', '1>watch 1-6!');
+    const killed = (...lines: string[]) => ran(...lines).map((one) => (one.left ? { ...one, end: 'signal 9' } : one));
+    const same = { difference: null, reordered: 0, unseen: 1 };
+    expect(compared(before, killed('0>*agent 0-5', '1>status 1-6!', '1>watch 1-2'))).toEqual(same);
+    expect(compared(before, killed('0>*agent 0-5', '1>status 1-2', '1>watch 1-6!'))).toEqual(same);
+    expect(compared(before, killed('0>*agent 0-5', '1>status 1-2')).difference).not.toBeNull();
   });
 
   test('that others lie between are still apart from each other', () => {

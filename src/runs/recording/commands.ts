@@ -13,6 +13,8 @@ export interface RanCommand {
   readonly to: string | null;
   /** It is the agent's own program. */
   readonly agent: boolean;
+  /** It was under way when the agent had ended: what is left then is ended with the run, at one moment or another. */
+  readonly left: boolean;
 }
 
 export interface CommandDifference {
@@ -27,7 +29,7 @@ export interface CommandComparison {
   readonly difference: CommandDifference | null;
   /** Commands of the agent's own program that came in another order: it starts them beside each other, and waits for none in particular. */
   readonly reordered: number;
-  /** Commands whose end nobody saw in one of the two runs: it is taken for the other's. */
+  /** Commands that had no end of their own in one of the two runs, or whose end nobody saw: it is taken for the other's. */
   readonly unseen: number;
 }
 
@@ -62,20 +64,24 @@ export function compareCommands(
   return found;
 }
 
-/** A process that is killed as soon as it has started may be gone before its end is read, in one run and not in the other. */
+/**
+ * A process that is killed as soon as it has started may be gone before its end is read, in one run and not in the other; and one that the
+ * agent does not wait for may come to its end, or be ended with the run.
+ */
 function agreeOnUnseen(
   before: readonly RanCommand[],
   after: readonly RanCommand[],
   own: { readonly before: Own; readonly after: Own },
 ): { readonly before: readonly RanCommand[]; readonly after: readonly RanCommand[]; readonly unseen: number } {
-  if (![...before, ...after].some(({ end }) => end === UNSEEN)) return { before, after, unseen: 0 };
+  const open = ({ end, left }: RanCommand) => left || end === UNSEEN;
+  if (![...before, ...after].some(open)) return { before, after, unseen: 0 };
   const textOf = ({ argv }: RanCommand, whose: Own) => steadied(argv.join(' '), whose).text;
   const waiting = Map.groupBy(after, (one) => textOf(one, own.after));
   const apart = new Set<RanCommand>();
   for (const one of before) {
     const twin = waiting.get(textOf(one, own.before))?.shift();
     if (twin === undefined || one.end === twin.end) continue;
-    if (one.end === UNSEEN || twin.end === UNSEEN) apart.add(one).add(twin);
+    if (open(one) || open(twin)) apart.add(one).add(twin);
   }
   const agreed = (one: RanCommand) => (apart.has(one) ? { ...one, end: UNSEEN } : one);
   return { before: before.map(agreed), after: after.map(agreed), unseen: apart.size / 2 };

@@ -43,7 +43,7 @@ export interface Comparison {
   readonly altered: readonly Altered[];
   /** Commands that the agent's own program started in another order. */
   readonly reordered: number;
-  /** Commands whose end nobody saw in one of the two runs. */
+  /** Commands that had no end of their own in one of the two runs, or whose end nobody saw. */
   readonly unseen: number;
 }
 

@@ -13,6 +13,9 @@ const OWN_GIT = ['/usr/bin/git', '-c', 'core.hooksPath=/dev/null', '-c', 'core.f
 /** Where the program of a known agent lies inside, and the Node that starts it (agents/found.ts). */
 const AGENT = /^\/run\/cordon\/(agent\/|node$)/;
 
+/** Ends that a process does not come to by itself. */
+const ENDED = /^(?:signal \d+|exit 1(?:37|43))$/;
+
 type Mutable<T> = { -readonly [name in keyof T]: T[name] };
 
 /** What the log says a run did. */
@@ -26,6 +29,7 @@ export async function traceOf(run: string, events: readonly AuditEvent[], conten
     agent: null as string | null,
   };
   let changes: ChangedPath[] | null = [];
+  let saidAll: string | null = null;
   for (const event of events) {
     if (event.type === 'run.started') {
       const { policyDigest, toolboxDigest } = event.resource;
@@ -34,16 +38,34 @@ export async function traceOf(run: string, events: readonly AuditEvent[], conten
     else if (event.type === 'command.started') {
       const { id, parent, argv, at, requested } = event.resource;
       if (AGENT.test(requested) || (agents.has(parent) && requested === '/proc/self/exe')) agents.add(id);
-      commands.set(event.seq, { id, parent, argv, end: 'no end', from: at, to: null, agent: agents.has(id) });
+      const agent = agents.has(id);
+      commands.set(event.seq, { id, parent, argv, end: 'no end', from: at, to: null, agent, left: false });
     } else if (event.type === 'agent.prepared') {
       const { agent, version, tree } = event.resource;
       trace = { ...trace, agent: `${agent} ${version}${tree === null ? '' : ` ${tree}`}` };
-    } else if (event.type === 'command.exited') {
+    } else if (event.type === 'agent.ended') saidAll = event.resource.at ?? null;
+    else if (event.type === 'command.exited') {
       const command = commands.get(event.cause ?? -1);
       if (command !== undefined) Object.assign(command, { end: endText(event.outcome.how), to: event.outcome.at });
     } else if (event.type === 'files.summary') changes = await readChanges(run, event, content);
   }
-  return { run, ...trace, commands: withoutOwn([...commands.values()]), changes };
+  const own = withoutOwn([...commands.values()]);
+  markLeft(own, saidAll);
+  return { run, ...trace, commands: own, changes };
+}
+
+/** `saidAll`: when an agent that is talked with had said all; others end with their program. */
+function markLeft(commands: Mutable<RanCommand>[], saidAll: string | null): void {
+  const roots = commands.filter(({ parent }) => parent === 0);
+  const program =
+    saidAll === null ? (roots.find(({ agent }) => agent) ?? (roots.length === 1 ? roots[0] : null)) : null;
+  const end = saidAll ?? program?.to;
+  if (end == null) return;
+  for (const one of commands) {
+    if (one === program) continue;
+    // Within one millisecond only what was ended tells of it.
+    one.left = one.to === null || one.to > end || (one.to === end && ENDED.test(one.end));
+  }
 }
 
 function endText(how: Extract<AuditEvent, { type: 'command.exited' }>['outcome']['how']): string {
