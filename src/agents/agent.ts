@@ -30,6 +30,11 @@ export interface AgentProfile {
    * descriptors. Global expressions, as narrow as can be: a replay takes what they find for the same.
    */
   readonly drawn?: readonly RegExp[];
+  /**
+   * Command lines that the agent starts for its own use, beside its work, and whose end it does not wait for, or only for so long: a replay
+   * compares neither them nor what they start. Only what its own program starts is looked for. As narrow as can be.
+   */
+  readonly aside?: readonly RegExp[];
   /** One for a run: parsers may remember. */
   parser(): AgentParser;
 }

@@ -75,7 +75,7 @@ function verdictLines(replayed: Replayed, out: Output): string[] {
 }
 
 /** What was taken for the same, and what people answered then. */
-function sameLines({ altered, reordered, unseen, approvals }: Replayed): string[] {
+function sameLines({ altered, reordered, unseen, aside, approvals }: Replayed): string[] {
   return [
     ...approvals.map(({ question, recorded, now }) => {
       if (now === null)
@@ -87,6 +87,7 @@ function sameLines({ altered, reordered, unseen, approvals }: Replayed): string[
       return `  taken for the same: ${count} × ${kind} (${example})`;
     }),
     ...(reordered > 0 ? [`  ${reordered} commands that the agent starts by itself came in another order`] : []),
+    ...(aside > 0 ? [`  ${aside} commands that the agent starts for its own use are not compared`] : []),
     ...(unseen > 0
       ? [`  ${unseen} commands were ended with the run in one of the two, or gone before anybody saw how they ended`]
       : []),

@@ -22,6 +22,8 @@ export interface RunAgent {
   readonly tools: NonNullable<SandboxSpec['tools']>;
   /** What it draws anew at each start, in what it says and runs: a replay takes those for the same. */
   readonly drawn?: readonly RegExp[];
+  /** Command lines that it starts for its own use: a replay leaves them out. */
+  readonly aside?: readonly RegExp[];
   /** It ends where one of the policy's MCP servers has no list of tools. */
   readonly needsMcp?: boolean;
   /** How it is started; records it. `gateway`: where its models are, null where the policy names none. */

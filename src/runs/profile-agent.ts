@@ -52,6 +52,7 @@ export async function openProfileAgent(
   if (listed) refuseUnlisted(profile, found, toolbox, request);
   return {
     drawn: profile.drawn ?? [],
+    aside: profile.aside ?? [],
     needsMcp: profile.needsMcp === true,
     tools: listed ? withProgram(found) : found.mounts,
     plan(scope, gateway) {

@@ -109,7 +109,7 @@ async function compared(
 ): Promise<Replayed> {
   const before = await traceOf(record.id, events, system.content);
   const after = await traceOf(result.runId, [...eventsOf(system, result.runId)], system.content);
-  const { steps, missing, otherBodies, unasked, renaming, drawn } = tape;
+  const { steps, missing, otherBodies, unasked, renaming, drawn, aside } = tape;
   const { approvals } = answers;
   const count = (fit: string) => steps.filter((step) => step.fit === fit).length;
   return {
@@ -118,6 +118,6 @@ async function compared(
     status: result.status,
     steps: { asked: steps.length, exact: count('exact'), like: count('like') },
     approvals,
-    ...compareRuns(before, after, { steps, missing, otherBodies, unasked, renaming, drawn, approvals }),
+    ...compareRuns(before, after, { steps, missing, otherBodies, unasked, renaming, drawn, aside, approvals }),
   };
 }

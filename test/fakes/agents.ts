@@ -33,13 +33,6 @@ export function unexplained(divergences: Replayed['divergences'], loose: RegExp 
   );
 }
 
-/**
- * How opencode's replay may differ: it ends without waiting for the git that it starts for its own use, for its store of snapshots and
- * to learn which files are ignored. It gives that git settings that nobody else does.
- */
-export const GIT_OF_ITS_OWN =
-  /^command \d+ .*\bgit .*(?:-c core\.longpaths=true |\/\.local\/share\/opencode\/snapshot\/)/;
-
 /** How Gemini's replay may differ: it lists the skills that come with it in the order in which it finds their files. */
 export const SKILLS_IN_ANY_ORDER = /^request \d+ to the model, .*(?:antigravity-support|skill-creator)/s;
 

@@ -25,6 +25,7 @@ export const claudeCodeAcp: AgentProfile = {
     meta: { claudeCode: { options: { strictMcpConfig: true } } },
     modes: { asks: 'default' },
   }),
-  ...(claudeCode.drawn === undefined ? {} : { drawn: claudeCode.drawn }),
+  drawn: claudeCode.drawn ?? [],
+  aside: claudeCode.aside ?? [],
   parser: silent,
 };

@@ -11,6 +11,8 @@ export const claudeCode: AgentProfile = {
   name: 'claude-code',
   title: 'Claude Code',
   drawn: [/(?<=\/shell-snapshots\/snapshot-bash-)\d+-[a-z0-9]+(?=\.sh)/g, /(?<=CLAUDE_CODE_END_)[a-z0-9]+/g],
+  // Looks at the workspace, and at whether somebody is logged in: each with a time of its own to give up at.
+  aside: [/^\S*git .*-c core\.fsmonitor= /s, /^\S+\/claude auth status --json$/],
   program: 'claude',
   package: {
     name: '@anthropic-ai/claude-code',
@@ -51,6 +53,7 @@ export const claudeCode: AgentProfile = {
       DISABLE_ERROR_REPORTING: '1',
       DISABLE_BUG_COMMAND: '1',
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+      CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION: 'false', // nobody is there to type it
     },
     home: {
       ...(mcp.length === 0 ? {} : { [SERVERS]: servers(mcp) }),

@@ -26,6 +26,6 @@ export const codexAcp: AgentProfile = {
     // In every other mode it wants a sandbox of its own, which does not start in this one: then it asks before it goes without.
     modes: { asks: 'read-only', lets: 'agent-full-access' },
   }),
-  ...(codex.drawn === undefined ? {} : { drawn: codex.drawn }),
+  drawn: codex.drawn ?? [],
   parser: silent,
 };

@@ -100,5 +100,7 @@ export const opencode: AgentProfile = {
     env: { OPENCODE_PERMISSION: JSON.stringify({ edit: 'ask', bash: 'ask' }) },
     modes: { asks: 'build' }, // asks what its settings say, as every one of its modes
   }),
+  // Its store of snapshots, and which files are ignored: it ends without waiting. It gives that git settings that nobody else does.
+  aside: [/^\S*git .*(?:-c core\.longpaths=true |\/\.local\/share\/opencode\/snapshot\/)/s],
   parser: () => parserOf(event, steps),
 };

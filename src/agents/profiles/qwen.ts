@@ -61,5 +61,7 @@ export const qwen: AgentProfile = {
       }),
     },
   }),
+  // It keeps the machine awake while it works; what it asks gives up, or is ended with it.
+  aside: [/^\S*systemd-inhibit /],
   parser: streamJson,
 };

@@ -23,7 +23,7 @@ const compared = (before: RanCommand[], after: RanCommand[]) => compareCommands(
 describe('commands', () => {
   test('in their order are the same; in another one they are not', () => {
     const before = ran('0>sh 0-9', '1>a 1-2', '1>b 3-4');
-    expect(compared(before, before)).toEqual({ difference: null, reordered: 0, unseen: 0 });
+    expect(compared(before, before)).toEqual({ difference: null, reordered: 0, unseen: 0, aside: 0 });
     expect(compared(before, ran('0>sh 0-9', '1>b 1-2', '1>a 3-4')).difference).toEqual({
       ...{ command: 2, expected: 'a (exit 0)', actual: 'b (exit 0)' },
     });
@@ -40,16 +40,31 @@ describe('commands', () => {
   test('whose end nobody saw in one of the two are the same, and counted; other ends differ', () => {
     const before = ran('0>sh 0-9', '1>a 1-2', '1>b 3-4');
     const ended = (end: string) => before.map((one) => (one.id === 2 ? { ...one, end } : one));
-    expect(compared(ended('signal 13'), ended('unknown'))).toEqual({ difference: null, reordered: 0, unseen: 1 });
-    expect(compared(ended('unknown'), ended('exit 1'))).toEqual({ difference: null, reordered: 0, unseen: 1 });
-    expect(compared(ended('unknown'), ended('unknown'))).toEqual({ difference: null, reordered: 0, unseen: 0 });
+    expect(compared(ended('signal 13'), ended('unknown'))).toEqual({
+      difference: null,
+      reordered: 0,
+      unseen: 1,
+      aside: 0,
+    });
+    expect(compared(ended('unknown'), ended('exit 1'))).toEqual({
+      difference: null,
+      reordered: 0,
+      unseen: 1,
+      aside: 0,
+    });
+    expect(compared(ended('unknown'), ended('unknown'))).toEqual({
+      difference: null,
+      reordered: 0,
+      unseen: 0,
+      aside: 0,
+    });
     expect(compared(ended('signal 13'), ended('exit 1')).difference).toMatchObject({ expected: 'a (signal 13)' });
   });
 
   test('that were ended with the run in one of the two have no end to compare', () => {
     const before = ran('0>*agent 0-5', '1>status 1-2', '1>watch 1-6!');
     const killed = (...lines: string[]) => ran(...lines).map((one) => (one.left ? { ...one, end: 'signal 9' } : one));
-    const same = { difference: null, reordered: 0, unseen: 1 };
+    const same = { difference: null, reordered: 0, unseen: 1, aside: 0 };
     expect(compared(before, killed('0>*agent 0-5', '1>status 1-6!', '1>watch 1-2'))).toEqual(same);
     expect(compared(before, killed('0>*agent 0-5', '1>status 1-2', '1>watch 1-6!'))).toEqual(same);
     expect(compared(before, killed('0>*agent 0-5', '1>status 1-2')).difference).not.toBeNull();
@@ -67,13 +82,24 @@ describe('commands', () => {
       difference: null,
       reordered: 1,
       unseen: 0,
+      aside: 0,
     });
     expect(compared(before, ran('0>*agent 0-9', '1>b 1-2'))).toEqual({
-      ...{ difference: { command: 2, expected: 'a (exit 0)', actual: 'none' }, reordered: 0, unseen: 0 },
+      ...{ difference: { command: 2, expected: 'a (exit 0)', actual: 'none' }, reordered: 0, unseen: 0, aside: 0 },
     });
     expect(compared(before, ran('0>*agent 0-9', '1>a 1-2', '1>b 3-4', '1>b 5-6')).difference).toEqual({
       ...{ command: 4, expected: 'none', actual: 'b (exit 0)' },
     });
+  });
+
+  test('that the agent starts for its own use are left out, with all below them; by anybody else they are like others', () => {
+    const aside = [/^watch /];
+    const before = ran('0>*agent 0-9', '1>watch a 1-2', '2>find 1-2', '1>sh 3-8', '4>watch b 4-5');
+    const ofAgent = compareCommands(before, ran('0>*agent 0-9', '1>sh 3-8', '2>watch b 4-5'), own, aside);
+    expect(ofAgent).toEqual({ difference: null, reordered: 0, unseen: 0, aside: 2 });
+    const ofShell = compareCommands(before, ran('0>*agent 0-9', '1>sh 3-8'), own, aside);
+    expect(ofShell.difference).toMatchObject({ expected: 'watch b (exit 0)', actual: 'none' });
+    expect(compared(before, ran('0>*agent 0-9', '1>sh 3-8', '2>watch b 4-5')).difference).not.toBeNull();
   });
 
   test('below a shell of the agent’s keep theirs', () => {

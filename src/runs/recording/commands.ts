@@ -31,6 +31,8 @@ export interface CommandComparison {
   readonly reordered: number;
   /** Commands that had no end of their own in one of the two runs, or whose end nobody saw: it is taken for the other's. */
   readonly unseen: number;
+  /** Commands of the first that are `aside`, with all that they started. */
+  readonly aside: number;
 }
 
 /** What the recorder says of a process that was gone before it could look. */
@@ -47,21 +49,36 @@ interface Node {
 
 /**
  * The same commands with the same ends, started by the same ones. Those of one parent are compared in their order, but where they ran beside
- * each other, in either run, and those that the agent's own program starts: these have none.
+ * each other, in either run, and those that the agent's own program starts: these have none. Of the latter, and of that program itself, the
+ * command lines of `aside` are left out.
  */
 export function compareCommands(
   before: readonly RanCommand[],
   after: readonly RanCommand[],
   own: { readonly before: Own; readonly after: Own },
+  aside: readonly RegExp[] = [],
 ): CommandComparison {
-  const ends = agreeOnUnseen(before, after, own);
-  const { unseen } = ends;
+  const left = [withoutAside(before, aside), withoutAside(after, aside)] as const;
+  const ends = agreeOnUnseen(...left, own);
+  const counts = { reordered: 0, unseen: ends.unseen, aside: before.length - left[0].length };
   const [expected, actual] = [treeOf(ends.before, own.before), treeOf(ends.after, own.after)];
   const difference = childrenDiffer(expected, actual);
-  if (difference !== null) return { difference, reordered: 0, unseen };
-  const found = { reordered: 0, unseen, difference: null as CommandDifference | null };
+  if (difference !== null) return { ...counts, difference };
+  const found = { ...counts, difference: null as CommandDifference | null };
   ordersDiffer(expected, actual, found);
   return found;
+}
+
+/** Parents come before their children. */
+function withoutAside(commands: readonly RanCommand[], aside: readonly RegExp[]): readonly RanCommand[] {
+  if (aside.length === 0) return commands;
+  const agents = new Set(commands.filter(({ agent }) => agent).map(({ id }) => id));
+  const out = new Set<number>();
+  return commands.filter(({ id, parent, argv }) => {
+    const own = agents.has(parent) && aside.some((line) => line.test(argv.join(' ')));
+    if (own || out.has(parent)) out.add(id);
+    return !out.has(id);
+  });
 }
 
 /**

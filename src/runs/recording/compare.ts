@@ -45,6 +45,8 @@ export interface Comparison {
   readonly reordered: number;
   /** Commands that had no end of their own in one of the two runs, or whose end nobody saw. */
   readonly unseen: number;
+  /** Commands of the recorded run that its agent started for its own use: they are not compared. */
+  readonly aside: number;
 }
 
 export interface Played {
@@ -57,13 +59,15 @@ export interface Played {
   readonly renaming: Renaming;
   /** What the agent draws anew at each start. */
   readonly drawn: readonly RegExp[];
+  /** Command lines that the agent starts for its own use. */
+  readonly aside: readonly RegExp[];
   readonly approvals: readonly ReplayedApproval[];
 }
 
 export function compareRuns(before: RunTrace, after: RunTrace, played: Played): Comparison {
-  const { drawn, renaming } = played;
+  const { drawn, renaming, aside } = played;
   const own = { before: { own: [before.run], drawn }, after: { own: [after.run], drawn } };
-  const commands = compareCommands(before.commands, after.commands, own);
+  const commands = compareCommands(before.commands, after.commands, own, aside);
   alteredWords(before.commands, after.commands, own, renaming);
   const tree = treeDifferences(before, after);
   const others = [
@@ -85,6 +89,7 @@ export function compareRuns(before: RunTrace, after: RunTrace, played: Played): 
     altered: renaming.altered,
     reordered: commands.reordered,
     unseen: commands.unseen,
+    aside: commands.aside,
   };
 }
 

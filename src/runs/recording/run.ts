@@ -118,6 +118,7 @@ export function modelReplay(scope: RunScope): ModelReplay | null {
   const { tape, run, agent } = scope;
   if (tape === null) return null;
   tape.drawn.push(...(agent.drawn ?? []));
+  tape.aside.push(...(agent.aside ?? []));
   return {
     answer(wire, asked, operation) {
       // The agent asks on, in the moment that it takes to end it: then it was heard no more.

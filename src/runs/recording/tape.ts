@@ -41,6 +41,8 @@ export class Tape {
   readonly own: string[] = [];
   /** What its agent draws anew at each start. */
   readonly drawn: RegExp[] = [];
+  /** What its agent starts for its own use. */
+  readonly aside: RegExp[] = [];
   readonly #known = new Map<string, Part>();
   /** Which word of the recorded run is which now. */
   readonly renaming = new Renaming();
