@@ -9,11 +9,12 @@ const played = {
   unasked: 0,
   renaming: new Renaming(),
   drawn: [],
+  aside: [],
   approvals: [],
 };
 
 function ran(line: string, end: string): RunTrace {
-  const command = { id: 1, parent: 0, argv: line.split(' '), end, from: '1', to: '2', agent: false };
+  const command = { id: 1, parent: 0, argv: line.split(' '), end, from: '1', to: '2', agent: false, left: false };
   const rest = { status: 'succeeded', changes: [], policyDigest: '', toolboxDigest: null, agent: null };
   return { run: 'r', commands: [command], ...rest };
 }
