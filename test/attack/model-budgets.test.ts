@@ -3,25 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Spent } from '../../src/gateways/llm/amounts.ts';
 import type { ModelRefusal } from '../../src/gateways/llm/refusal.ts';
 import { sharedBudgets } from '../../src/runs/shared-budget.ts';
 import { openStore } from '../../src/store/index.ts';
-import { type ModelScene, modelScene, type SceneOptions } from '../fakes/model-scene.ts';
-import type { Script } from '../fakes/models/server.ts';
+import { type ModelScene, modelScenes } from '../fakes/model-scene.ts';
 
-const closing: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-async function scene(script: Script = [], more?: SceneOptions): Promise<ModelScene> {
-  const open = await modelScene(script, more);
-  closing.push(() => open.close());
-  return open;
-}
+const { closing, scene } = modelScenes();
 
 const CHAT = '/v1/chat/completions';
 const hello = { model: 'm-chat', messages: [{ role: 'user', content: 'hello' }] };

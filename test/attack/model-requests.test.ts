@@ -1,21 +1,11 @@
 /** Requests to models that say one thing to the gateway and another to the provider, and what is known of those that are refused. */
 import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { afterEach, describe, expect, test } from 'vitest';
-import { type ModelScene, modelScene, type SceneOptions } from '../fakes/model-scene.ts';
-import type { Script } from '../fakes/models/server.ts';
+import { describe, expect, test } from 'vitest';
+import { modelScenes } from '../fakes/model-scene.ts';
 import { raw, request } from './raw-http.ts';
 
-const closing: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-async function scene(script: Script = [], more?: SceneOptions): Promise<ModelScene> {
-  const open = await modelScene(script, more);
-  closing.push(() => open.close());
-  return open;
-}
+const { closing, scene } = modelScenes();
 
 const asks = {
   chat: ['/v1/chat/completions', { model: 'm-chat', messages: [{ role: 'user', content: 'hello' }] }],

@@ -1,12 +1,9 @@
 /** Secrets on their way to a provider, split and wrapped so that no single text holds them; judged by what the provider was sent. */
 import { gzipSync } from 'node:zlib';
-import { afterEach, describe, expect, test } from 'vitest';
-import { type ModelScene, modelScene, type SceneOptions } from '../fakes/model-scene.ts';
+import { describe, expect, test } from 'vitest';
+import { type ModelScene, modelScenes, type SceneOptions } from '../fakes/model-scene.ts';
 
-const closing: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
+const { scene: opened } = modelScenes();
 
 const SECRET = 'hunter2-Correct+horse/battery=Staple';
 const b64 = (text: string) => Buffer.from(text).toString('base64');
@@ -14,8 +11,7 @@ const half = Math.floor(SECRET.length / 2);
 const [FIRST, SECOND] = [SECRET.slice(0, half), SECRET.slice(half)];
 
 async function scene(more: SceneOptions = {}): Promise<ModelScene> {
-  const open = await modelScene(() => ({ text: 'ok' }), { llm: 'features: [images, files]', ...more });
-  closing.push(() => open.close());
+  const open = await opened(() => ({ text: 'ok' }), { llm: 'features: [images, files]', ...more });
   open.redactor.add('A_TOKEN', SECRET);
   return open;
 }
@@ -167,10 +163,7 @@ describe('split over texts that follow each other', () => {
 
 test('one that a provider’s error repeats is taken out before the error is cut', async () => {
   const message = `${'x'.repeat(1_990)}${SECRET} is no key`;
-  const { post, redactor } = await modelScene([{ error: { status: 400, message } }]).then((open) => {
-    closing.push(() => open.close());
-    return open;
-  });
+  const { post, redactor } = await opened([{ error: { status: 400, message } }]);
   redactor.add('A_TOKEN', SECRET);
   const answer = await post(CHAT, say('hi'));
   expect(answer.status).toBe(400);

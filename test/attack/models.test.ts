@@ -6,28 +6,18 @@ import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { brotliCompressSync, constants, gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { sharedBudgets } from '../../src/runs/shared-budget.ts';
 import { openStore } from '../../src/store/index.ts';
-import { type ModelScene, modelScene, type SceneOptions } from '../fakes/model-scene.ts';
+import { type ModelScene, modelScenes, type SceneOptions } from '../fakes/model-scene.ts';
 import { chat } from '../fakes/models/chat.ts';
 import { gemini } from '../fakes/models/gemini.ts';
 import { messages } from '../fakes/models/messages.ts';
 import { responses } from '../fakes/models/responses.ts';
-import type { Script } from '../fakes/models/server.ts';
 import type { Turn } from '../fakes/models/turn.ts';
 import { raw, request } from './raw-http.ts';
 
-const closing: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-async function scene(script: Script = [], more?: SceneOptions): Promise<ModelScene> {
-  const open = await modelScene(script, more);
-  closing.push(() => open.close());
-  return open;
-}
+const { closing, scene } = modelScenes();
 
 function drained(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {

@@ -1,4 +1,5 @@
 /** A run's model gateway between a caller and a scripted model that speaks all four protocols. */
+import { afterEach } from 'vitest';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { Redactor } from '../../src/base/redact/index.ts';
 import type { Budget } from '../../src/gateways/llm/budget.ts';
@@ -36,6 +37,22 @@ export interface SceneOptions {
   readonly onSpent?: (refusal: ModelRefusal) => boolean;
   /** In place of the scripted model's own address. */
   readonly base?: string;
+}
+
+/**
+ * Opens the scenes of a test file; called once at its top. After each test all that is in `closing` is closed, the last first.
+ */
+export function modelScenes() {
+  const closing: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    for (const close of closing.splice(0).reverse()) await close();
+  });
+  const scene = async (script: Script = [], more?: SceneOptions): Promise<ModelScene> => {
+    const open = await modelScene(script, more);
+    closing.push(() => open.close());
+    return open;
+  };
+  return { closing, scene };
 }
 
 /** Providers `chat`, `responses`, `claude` and `google`, with a model `m-…` each. */
