@@ -114,18 +114,29 @@ describe.each(AGENTS)('$agent, talked with: $talks', ({ agent, provider, talks }
   }, 300_000);
 });
 
-test('codex asks its model when it has the tools of a server that is slow to start', async (context) => {
-  if (missing !== null) return context.skip(missing);
-  const program = 'sleep 5; exec /usr/bin/node /run/cordon/mcp/server.mjs';
-  const slow = new AgentSite(`mcp_servers: {docs: {command: [/bin/sh, -c, "${program}"], tools: [add]}}\n`);
-  slow.useCache();
-  slow.env.XDG_CONFIG_HOME = `${installed.root}/.config`;
-  await slow.open();
-  const { stderr, result } = await slow.runAgent('codex', 'openai', adds, '--deliver', 'none');
-  const called = slow.events(result.runId).filter(({ type, resource }) => type === 'tool.requested' && resource.server);
-  expect(called, stderr).toMatchObject([{ resource: { server: 'docs', tool: 'add' } }]);
-  await slow.close();
-}, 300_000);
+describe.each([
+  { agent: 'codex', typed: ['--agent', 'codex', 'add two and three'] },
+  { agent: 'codex-acp', typed: ['--agent', 'acp', 'add two and three', '--', 'codex-acp'] },
+])('$agent', ({ agent, typed }) => {
+  beforeAll(async () => {
+    missing ??= await site.install(agent);
+  }, 300_000);
+
+  test('asks its model when it has the tools of a server that is slow to start', async (context) => {
+    if (missing !== null) return context.skip(missing);
+    const program = 'sleep 5; exec /usr/bin/node /run/cordon/mcp/server.mjs';
+    const slow = new AgentSite(`mcp_servers: {docs: {command: [/bin/sh, -c, "${program}"], tools: [add]}}\n`);
+    slow.useCache();
+    slow.env.XDG_CONFIG_HOME = `${installed.root}/.config`;
+    await slow.open();
+    slow.script = adds;
+    const run = ['run', '--json', '-w', slow.project.dir, '--model', 'openai/small-1', '--deliver', 'none'];
+    const { stderr, result } = await slow.type(...run, ...typed).done;
+    const asked = slow.events(result.runId, 'tool.requested').filter(({ resource }) => resource.server);
+    expect(asked, stderr).toMatchObject([{ resource: { server: 'docs', tool: 'add' } }]);
+    await slow.close();
+  }, 300_000);
+});
 
 test('codex goes on without a server that does not start', async (context) => {
   if (missing !== null) return context.skip(missing);

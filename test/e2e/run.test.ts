@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { differences, Installation, Project } from '../fakes/project.ts';
+import { differences, Installation, Project, type Running } from '../fakes/project.ts';
 import { descendants, processesWith } from '../fakes/sandbox-scene.ts';
 
 const site = new Installation();
@@ -28,6 +28,21 @@ const delivered = (repository: Project) =>
     .filter((ref) => ref !== 'main');
 
 const isRoot = process.geteuid?.() === 0;
+
+/** Stops the program of that name that this one starts; null where it ends unseen. */
+async function stopped({ child, done }: Running, name: string): Promise<number | null> {
+  let over = false;
+  void done.then(() => {
+    over = true;
+  });
+  for (; !over; await new Promise((resolve) => setTimeout(resolve, 1))) {
+    const [own] = processesWith(name).filter((pid) => descendants(child.pid as number).includes(pid));
+    try {
+      if (own !== undefined && process.kill(own, 'SIGSTOP')) return own;
+    } catch {} // gone by now
+  }
+  return null;
+}
 
 describe('a change is delivered', () => {
   afterEach(() => {
@@ -500,18 +515,12 @@ describe('a run that does not succeed delivers nothing and says why by its exit 
   });
 
   test('130: the same while git checks the files out, which it does to its end', async () => {
-    const user = project({ large: randomBytes(24 * 1024 * 1024).toString('base64') });
-    const running = site.startAtTerminal(user, 'true');
-    const git = await vi.waitFor(
-      () => {
-        const [own] = processesWith('read-tree').filter((pid) =>
-          descendants(running.child.pid as number).includes(pid),
-        );
-        process.kill(own as number, 'SIGSTOP');
-        return own as number;
-      },
-      { timeout: 30_000, interval: 1 },
-    );
+    const begun = () =>
+      site.startAtTerminal(project({ large: randomBytes(24 * 1024 * 1024).toString('base64') }), 'true');
+    let running = begun();
+    let git = await stopped(running, 'read-tree');
+    // It may have been done between two looks.
+    for (; git === null; git = await stopped(running, 'read-tree')) running = begun();
     running.interrupt();
     await running.says('SIGINT: stopping');
     process.kill(git, 'SIGCONT');

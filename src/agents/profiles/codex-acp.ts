@@ -23,6 +23,8 @@ export const codexAcp: AgentProfile = {
   acp: () => ({
     args: [],
     env: { NO_BROWSER: '1' },
+    // Otherwise it asks its model before it knows the tools of servers that take a moment to start.
+    meta: { mcpStartupAwaitTimeoutMs: 90_000 },
     // In every other mode it wants a sandbox of its own, which does not start in this one: then it asks before it goes without.
     modes: { asks: 'read-only', lets: 'agent-full-access' },
   }),
