@@ -11,27 +11,22 @@ beforeAll(async () => {
 });
 afterAll(() => site.close());
 
-test.each([
+test.for([
   ['claude-code-acp', 'claude', /claude-agent-sdk-linux-\w+\/claude /],
   ['codex-acp', 'openai', /bin\/codex /],
-])(
-  '%s names both, and works with both',
-  async (agent, provider, second) => {
-    const { status, stderr } = await site.type('agents', 'install', agent).done;
-    expect(status, stderr).toBe(0);
-    site.script = writesTheAnswer;
-    const model = ['--model', `${provider}/small-1`];
-    const run = (...more: string[]) =>
-      site.type('run', '--json', '-w', site.project.dir, '--agent', 'acp', ...model, ...more, 'fix it', '--', agent)
-        .done;
-    const refused = await run();
-    expect([refused.status, refused.stderr]).toEqual([3, expect.stringMatching(second)]);
-    const grants = [...refused.stderr.matchAll(/--allow-command (\S+)/g)].map(([, path]) => path ?? '');
-    expect(grants).toHaveLength(2);
-    const { status: code, stderr: told, result } = await run(...grants.flatMap((path) => ['--allow-command', path]));
-    expect(code, told).toBe(0);
-    expect(site.project.git('show', `${result.branch}:answer.txt`)).toBe('Hello, world');
-    expect(site.verify()).toEqual([]);
-  },
-  300_000,
-);
+] as const)('%s names both, and works with both', { timeout: 300_000 }, async ([agent, provider, second], context) => {
+  const missing = await site.install(agent);
+  if (missing !== null) return context.skip(missing);
+  site.script = writesTheAnswer;
+  const model = ['--model', `${provider}/small-1`];
+  const run = (...more: string[]) =>
+    site.type('run', '--json', '-w', site.project.dir, '--agent', 'acp', ...model, ...more, 'fix it', '--', agent).done;
+  const refused = await run();
+  expect([refused.status, refused.stderr]).toEqual([3, expect.stringMatching(second)]);
+  const grants = [...refused.stderr.matchAll(/--allow-command (\S+)/g)].map(([, path]) => path ?? '');
+  expect(grants).toHaveLength(2);
+  const { status: code, stderr: told, result } = await run(...grants.flatMap((path) => ['--allow-command', path]));
+  expect(code, told).toBe(0);
+  expect(site.project.git('show', `${result.branch}:answer.txt`)).toBe('Hello, world');
+  expect(site.verify()).toEqual([]);
+});

@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => site.close());
 
 // Claude Code and pi end at once and say why, Codex calls it a plan with its provider; the others ask again for minutes.
-test.each([
+test.for([
   ['claude-code', 'claude'],
   ['codex', 'openai'],
   ['opencode', 'chat'],
@@ -32,35 +32,28 @@ test.each([
   ['pi', 'chat'],
   ['qwen', 'chat'],
   ['claude-code-acp', 'claude'],
-])(
-  '%s: the budget is named, and what to do',
-  async (agent, provider) => {
-    if (missing === null) {
-      const { status, stderr } = await site.type('agents', 'install', agent).done;
-      if (status === 7) missing = `npm could not fetch ${agent}: ${stderr.trim().split('\n')[1] ?? stderr}`;
-    }
-    if (missing !== null) return expect.soft(missing).toBeNull();
-    site.script = usesTheShell('true');
-    const model = ['--model', `${provider}/small-1`, '--policy', own, '--deliver', 'none'];
-    const talks = agent.endsWith('-acp');
-    const typed = ['run', '--json', '-w', site.project.dir, ...model, '--agent', talks ? 'acp' : agent, 'do it'];
-    const { status, stderr, result } = await site.type(...typed, ...(talks ? ['--', agent] : [])).done;
-    expect(status, stderr).toBe(5);
-    expect(result).toMatchObject({
-      status: 'limit',
-      stopReason: expect.stringMatching(/^the budget of this run is 1 requests; 1 are spent or reserved/),
-      remedy: 'raise llm_policy.budget in the policy, or make the task smaller',
-    });
-    expect(site.verify()).toEqual([]);
-    // Claude Code ends by itself, and may ask once more in one of the two before it does.
-    if (agent.startsWith('claude-code')) return;
-    const again = await site.type('runs', 'replay', result.runId, '--json').done;
-    const { status: end, divergences } = JSON.parse(again.stdout || '{}') as Replayed;
-    expect(end, again.stderr).toBe('limit');
-    expect(divergences.filter((one) => one.class === 'recording missing' || one.at === 'end')).toEqual([]);
-  },
-  300_000,
-);
+] as const)('%s: the budget is named, and what to do', { timeout: 300_000 }, async ([agent, provider], context) => {
+  missing ??= await site.install(agent);
+  if (missing !== null) return context.skip(missing);
+  site.script = usesTheShell('true');
+  const model = ['--model', `${provider}/small-1`, '--policy', own, '--deliver', 'none'];
+  const talks = agent.endsWith('-acp');
+  const typed = ['run', '--json', '-w', site.project.dir, ...model, '--agent', talks ? 'acp' : agent, 'do it'];
+  const { status, stderr, result } = await site.type(...typed, ...(talks ? ['--', agent] : [])).done;
+  expect(status, stderr).toBe(5);
+  expect(result).toMatchObject({
+    status: 'limit',
+    stopReason: expect.stringMatching(/^the budget of this run is 1 requests; 1 are spent or reserved/),
+    remedy: 'raise llm_policy.budget in the policy, or make the task smaller',
+  });
+  expect(site.verify()).toEqual([]);
+  // Claude Code ends by itself, and may ask once more in one of the two before it does.
+  if (agent.startsWith('claude-code')) return;
+  const again = await site.type('runs', 'replay', result.runId, '--json').done;
+  const { status: end, divergences } = JSON.parse(again.stdout || '{}') as Replayed;
+  expect(end, again.stderr).toBe('limit');
+  expect(divergences.filter((one) => one.class === 'recording missing' || one.at === 'end')).toEqual([]);
+});
 
 test('one that is shared is named with its period', async (context) => {
   if (missing !== null) return context.skip(missing);
