@@ -2,11 +2,12 @@
  * `cordon run -- true`, end to end on a small repository: workspace, sandbox, record, durable log, delivery; from the
  * checkout and as built, beside the `srt` command, which makes a sandbox and nothing else. Interleaved, medians.
  */
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Installation, Project } from '../test/fakes/project.ts';
+import { installBuilt } from './_built.ts';
 import { bar, interleaved, median, row, timed } from './_table.ts';
 
 const ROUNDS = 15;
@@ -67,21 +68,14 @@ async function command(program: string, args: readonly string[], env: Readonly<R
 }
 
 try {
-  execFileSync(process.execPath, [join(root, 'scripts/build.ts')], { cwd: root, stdio: 'ignore' });
-  const installed = join(site.root, 'package');
-  for (const part of ['cordon', 'package.json', 'dist', 'src/guest/bin'])
-    cpSync(join(root, part), join(installed, part), { recursive: true });
-  cpSync(join(root, 'node_modules'), join(installed, 'node_modules'), {
-    recursive: true,
-    filter: (from) => !/node_modules\/(typescript|@typescript|vitest|\.cache|@biomejs|rolldown)/.test(from),
-  });
+  const built = installBuilt(join(site.root, 'package'));
   const srt = join(root, 'node_modules/.bin/srt');
   const withPeer = existsSync(srt) && spawnSync(srt, ['true'], { env, cwd: project.dir }).status === 0;
   const medians = await interleaved(
     {
       checkout: () => timed(() => command(join(root, 'cordon'), [...RUN, 'true'], env)),
-      built: () => timed(() => command(join(installed, 'cordon'), [...RUN, 'true'], env)),
-      change: () => timed(() => command(join(installed, 'cordon'), [...RUN, 'sh', '-c', 'echo two > new.txt'], env)),
+      built: () => timed(() => command(built, [...RUN, 'true'], env)),
+      change: () => timed(() => command(built, [...RUN, 'sh', '-c', 'echo two > new.txt'], env)),
       node: () => timed(() => command(process.execPath, ['-e', '0'], env)),
       ...(withPeer ? { srt: () => timed(() => command(srt, ['true'], env)) } : {}),
     },
@@ -99,7 +93,7 @@ try {
   row('cordon run -- true, from the checkout', `${ms('checkout').toFixed(0)} ms`, 'types stripped at each start');
   row('cordon run with a change that is committed and delivered', `${ms('change').toFixed(0)} ms`);
   console.log('  where its time goes, once more and with a look at it:');
-  await showPhases(join(installed, 'cordon'));
+  await showPhases(built);
 } finally {
   site.dispose();
   rmSync(site.root, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 /**
- * `cordon verify`: one commit (at most 50 ms beyond the start of the process, by each one's best round: a busy machine makes rounds
+ * `cordon verify`, as built: one commit (at most 50 ms beyond the start of the process, by each one's best round: a busy machine makes rounds
  * worse, never better; and how much computing that is) beside `git verify-commit`, and a range of 1,000
  * commits, each with a proof of its own (at most 10 s). Interleaved.
  */
@@ -9,12 +9,13 @@ import { dirname, join } from 'node:path';
 import { encodeBundle } from '../src/attest/bundle.ts';
 import { formatTrust } from '../src/attest/trust.ts';
 import { AttestationScene } from '../test/fakes/attestation-scene.ts';
+import { installBuilt } from './_built.ts';
 import { bar, median, row, timed } from './_table.ts';
 
 const COMMITS = 1_000;
-const program = join(import.meta.dirname, '../cordon');
 const scene = new AttestationScene();
-const env = { PATH: `${dirname(process.execPath)}:${process.env.PATH}`, HOME: '/nonexistent' };
+const program = installBuilt(join(scene.root, 'package'));
+const env = { PATH: `${dirname(process.execPath)}:${process.env.PATH}`, HOME: join(scene.root, 'home') };
 const run = (file: string, args: readonly string[], cwd: string) => {
   const { status, stderr } = spawnSync(file, args, { cwd, env, encoding: 'utf8' });
   if (status !== 0) throw new Error(`${file} ${args.join(' ')} ended with ${status}: ${stderr}`);
