@@ -69,15 +69,25 @@ export function compareCommands(
   return found;
 }
 
-/** Parents come before their children. */
 function withoutAside(commands: readonly RanCommand[], aside: readonly RegExp[]): readonly RanCommand[] {
   if (aside.length === 0) return commands;
   const agents = new Set(commands.filter(({ agent }) => agent).map(({ id }) => id));
+  return withoutTrees(
+    commands,
+    ({ parent, argv }) => agents.has(parent) && aside.some((line) => line.test(argv.join(' '))),
+  );
+}
+
+/** Without those that `isTop` says, and all below them. Parents come before their children. */
+export function withoutTrees<T extends Pick<RanCommand, 'id' | 'parent'>>(
+  all: readonly T[],
+  isTop: (one: T) => boolean,
+): T[] {
   const out = new Set<number>();
-  return commands.filter(({ id, parent, argv }) => {
-    const own = agents.has(parent) && aside.some((line) => line.test(argv.join(' ')));
-    if (own || out.has(parent)) out.add(id);
-    return !out.has(id);
+  return all.filter((one) => {
+    const goes = out.has(one.parent) || isTop(one);
+    if (goes) out.add(one.id);
+    return !goes;
   });
 }
 

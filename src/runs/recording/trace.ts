@@ -1,7 +1,7 @@
 import type { ContentStore } from '../../audit/content.ts';
 import type { AuditEvent } from '../../audit/event.ts';
 import { NotFoundError } from '../../base/errors.ts';
-import type { RanCommand } from './commands.ts';
+import { type RanCommand, withoutTrees } from './commands.ts';
 import type { ChangedPath, RunTrace } from './compare.ts';
 
 /** Bytes of a list of changes that are read. */
@@ -73,14 +73,9 @@ function endText(how: Extract<AuditEvent, { type: 'command.exited' }>['outcome']
   return how.kind === 'signalled' ? `signal ${how.signal}` : how.kind;
 }
 
-/** Without what Cordon runs itself: the git that commits what was left, and all below it. Parents come before their children. */
+/** Without what Cordon runs itself: the git that commits what was left, and all below it. */
 export function withoutOwn<T extends Pick<RanCommand, 'id' | 'parent' | 'argv'>>(all: readonly T[]): T[] {
-  const left = new Set<number>();
-  return all.filter(({ id, parent, argv }) => {
-    const own = left.has(parent) || (parent === 0 && OWN_GIT.every((word, i) => argv[i] === word));
-    if (own) left.add(id);
-    return !own;
-  });
+  return withoutTrees(all, ({ parent, argv }) => parent === 0 && OWN_GIT.every((word, i) => argv[i] === word));
 }
 
 /** Null when it was deleted. */
