@@ -34,6 +34,8 @@ export interface SigningScene {
   readonly signer: RunSigner;
   readonly keys: string;
   readonly server: GitServer;
+  /** When the run began, in milliseconds since 1970. */
+  readonly started: number;
   /** Milliseconds by which the run's clock is ahead. */
   ahead: number;
   /** A commit as git makes it, in this run, now, on the base. */
@@ -57,12 +59,13 @@ export async function signingScene(options: SigningSceneOptions = {}): Promise<S
   const audit = join(scene.home, `audit-${run}`);
   const log = await openAuditLog({ dir: audit, keys });
   const policy = await compilePolicy({ repository: { file: 'policy.yaml', text: options.policy ?? 'version: 1\n' } });
+  const started = Date.now();
   const made = { ahead: 0 };
   const clock = { now: () => Date.now() + made.ahead, monotonic: () => performance.now() };
   const signer = new RunSigner({
     run,
     requester: 'user:a@acme.example',
-    started: Date.now(),
+    started,
     clock,
     policy,
     log: new RunLog(log, run, { id: 'user:a@acme.example', kind: 'user' }, new Redactor()),
@@ -78,6 +81,7 @@ export async function signingScene(options: SigningSceneOptions = {}): Promise<S
     signer,
     keys,
     server,
+    started,
     commit(fields: CommitFields = {}) {
       const who = `Agent <agent@acme.example> ${Math.floor(Date.now() / 1000)} +0000`;
       const { tree = scene.guest.git('rev-parse', 'HEAD^{tree}'), parents = [scene.checkout.base] } = fields;
