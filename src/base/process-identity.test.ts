@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import { currentProcess, isAlive } from './process-identity.ts';
 
@@ -20,8 +21,8 @@ test('a killed process is not alive, even before its parent has waited for it', 
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
-  const [line] = (await once(child.stdout, 'data')) as [Buffer];
-  const identity = { ...currentProcess(), pid: child.pid as number, startTime: line.toString().trim() };
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+  const identity = { ...currentProcess(), pid: child.pid as number, startTime: line };
   expect(isAlive(identity)).toBe(true);
   child.kill('SIGKILL');
   await once(child, 'exit');

@@ -329,12 +329,12 @@ describe('objects that are not sound do not come in', () => {
     bare.git('update-ref', 'refs/heads/main', user.git('rev-parse', 'HEAD~1'));
     server.intercept = (request, response) => {
       if (request.headers['content-length'] === undefined || !request.url?.endsWith('/git-upload-pack')) return false;
-      const write = response.write.bind(response) as (chunk: Buffer) => boolean;
-      let replaced = false;
-      response.write = ((chunk: Buffer) => {
-        if (replaced) return true;
-        if (!chunk.toString('latin1').includes('packfile\n')) return write(chunk);
-        replaced = true;
+      const end = response.end.bind(response) as (whole: Buffer) => typeof response;
+      const written: Buffer[] = [];
+      response.write = ((chunk: Buffer) => written.push(chunk) > 0) as never;
+      response.end = (() => {
+        const whole = Buffer.concat(written);
+        if (!whole.includes('packfile\n')) return end(whole);
         // An honest pack of one blob that nobody asked for.
         const oid = user.bytes(['hash-object', '-w', '--stdin'], 'unasked').toString();
         const pack = user.bytes(['pack-objects', '--stdout', '-q'], oid);
@@ -343,7 +343,7 @@ describe('objects that are not sound do not come in', () => {
           Buffer.from([1]),
           pack,
         ]);
-        return write(Buffer.concat([Buffer.from('000dpackfile\n'), band, Buffer.from('0000')]));
+        return end(Buffer.concat([Buffer.from('000dpackfile\n'), band, Buffer.from('0000')]));
       }) as never;
       return false;
     };
