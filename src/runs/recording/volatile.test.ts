@@ -15,6 +15,9 @@ describe('volatile words', () => {
     ['at 2026-11-21T15:02:18.123Z', 'at <time>'],
     ['[main 1a2b3c4] one', '[main <hex>] one'],
     ['[main 1234567] all digits', '[main <hex>] all digits'],
+    // Ten digits in a row are no time within a digest.
+    ['commit bf28aa156d6561990c1718734140e4d1d3111725', 'commit <hex>'],
+    ['at a1718734140b now', 'at <hex> now'],
     ['in /tmp/tmp.Ab12Cd/x', 'in <temporary name>/x'],
     ['ok in 12.5 ms', 'ok in <duration>'],
   ])('%s', (text, expected) => {
