@@ -236,7 +236,7 @@ describe('the cache', () => {
     const { dir, release } = await prepare();
     release();
     const file = join(dir, '..', 'entry.json');
-    for (let i = 0; i < 500 && !existsSync(join(dir, '..', 'synced')); i++) await sleep(10);
+    await expect.poll(() => existsSync(join(dir, '..', 'synced'))).toBe(true);
     const entry = JSON.parse(readFileSync(file, 'utf8'));
     writeFileSync(file, JSON.stringify({ ...entry, boot: 'another' }));
     expect((await prepare()).cached).toBe(true);

@@ -242,11 +242,17 @@ describe('FileDigests', () => {
   });
 
   test('a file that has just changed is not remembered', async () => {
-    const digests = new FileDigests();
-    script('bin/a', 'one');
-    digests.ofFile(at('bin/a'));
+    const path = script('bin/a', 'one');
+    const { ctimeMs } = statSync(path);
+    const read = (ms: number) => new FileDigests({ now: () => Math.floor(ctimeMs) + ms, monotonic: () => 0 });
+    const digests = read(2_500);
+    digests.ofFile(path);
     await digests.save(at('cache'));
     expect(() => statSync(at('cache'))).toThrow();
+    const later = read(2_501);
+    later.ofFile(path);
+    await later.save(at('cache'));
+    expect(statSync(at('cache')).isFile()).toBe(true);
   });
 
   test('saved for the next process; a file that others can write or that is damaged is not believed', async () => {

@@ -6,6 +6,7 @@ import { type AddressInfo, createServer as createTcp, type Server, type Socket }
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Finished, Installation, Project } from '../fakes/project.ts';
+import { processesWith, wake } from '../fakes/sandbox-scene.ts';
 
 const site = new Installation();
 const servers: Server[] = [];
@@ -246,11 +247,15 @@ test('a request may open a host, but never this machine: that takes `private: tr
 });
 
 test('a run that ends in the middle of a crossing closes it in the record, delivers, and leaves nothing', async () => {
-  const { status, result } = await said(
+  const nap = `71${process.pid}`;
+  const running = site.start(
     reading,
-    `${proxied(`GET http://${HOST}:${open}/endless HTTP/1.1`, `${HOST}:${open}`)} & sleep 1; echo two > new.txt`,
+    `${proxied(`GET http://${HOST}:${open}/endless HTTP/1.1`, `${HOST}:${open}`)} & sleep ${nap}; echo two > new.txt`,
   );
-  expect({ status, arrived: arrived.splice(0) }).toEqual({ status: 0, arrived: ['GET /endless'] });
+  await expect.poll(() => arrived).toEqual(['GET /endless']);
+  await wake(nap);
+  const { status, result } = await running.done;
+  expect({ status, arrived }).toEqual({ status: 0, arrived: ['GET /endless'] });
   expect(reading.git('show', `${result.branch}:new.txt`)).toBe('two');
   const [decided, ended, ...more] = crossings(result.runId);
   expect(more).toEqual([]);
@@ -261,13 +266,13 @@ test('a run that ends in the middle of a crossing closes it in the record, deliv
 test('killed in the middle of a crossing: the host sees the end, nothing goes on, and the next run says what was lost', async () => {
   const started = site.start(
     reading,
-    `${proxied(`GET http://${HOST}:${open}/endless HTTP/1.1`, `${HOST}:${open}`)} & sleep 1; echo waiting; sleep 60`,
+    `${proxied(`GET http://${HOST}:${open}/endless HTTP/1.1`, `${HOST}:${open}`)} & sleep 600`,
   );
-  await started.says('waiting');
-  expect(arrived.splice(0)).toEqual(['GET /endless']);
-  const held = [...sockets].filter((socket) => !socket.destroyed);
-  expect(held).toHaveLength(1);
-  const gone = once(held[0] as Socket, 'close');
+  await expect.poll(() => arrived).toEqual(['GET /endless']);
+  arrived.splice(0);
+  const held = () => [...sockets].filter((socket) => !socket.destroyed);
+  await expect.poll(() => held().length).toBe(1);
+  const gone = once(held()[0] as Socket, 'close');
   started.child.kill('SIGKILL');
   await gone;
   await started.done;
@@ -278,12 +283,12 @@ test('killed in the middle of a crossing: the host sees the end, nothing goes on
 test('a log that is taken away while a run goes on: nothing crosses any more, and the run fails', async () => {
   const own = new Installation();
   const request = (path: string) => proxied(`GET http://${HOST}:${open}/${path} HTTP/1.1`, `${HOST}:${open}`);
-  const started = own.start(
-    reading,
-    `${request('before')}; echo waiting; sleep 2; ${request('after')}; echo two > new.txt`,
-  );
-  await started.says('waiting');
+  const nap = `72${process.pid}`;
+  const script = `${request('before')}; sleep ${nap}; ${request('after')}; echo two > new.txt`;
+  const started = own.start(reading, script);
+  await expect.poll(() => processesWith(`sleep\0${nap}`)).toHaveLength(1);
   rmSync(join(own.home, 'audit', 'journal'), { recursive: true });
+  for (const pid of processesWith(`sleep\0${nap}`)) process.kill(pid);
   const { status, stderr } = await started.done;
   expect(status).not.toBe(0);
   expect(stderr).not.toContain('new.txt');

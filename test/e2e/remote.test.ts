@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type FakeForge, forgeRepository, forgeSettings, startForge } from '../fakes/forge.ts';
 import { type Finished, Installation } from '../fakes/project.ts';
 import { GitFolder, userRepository } from '../fakes/push-scene.ts';
+import { wake } from '../fakes/sandbox-scene.ts';
 
 const site = new Installation();
 const settings = join(site.root, 'settings');
@@ -372,6 +373,7 @@ describe('a change that the forge does not take at once', () => {
   });
 
   test('does not replace a branch that appeared meanwhile', async () => {
+    const nap = `73${process.pid}`;
     const running = site.type(
       'run',
       '--json',
@@ -382,10 +384,11 @@ describe('a change that the forge does not take at once', () => {
       '--',
       'sh',
       '-c',
-      `echo here; sleep 1; ${change}`,
+      `echo here; sleep ${nap}; ${change}`,
     );
     await running.says('│ here');
     bare.git('update-ref', 'refs/heads/cordon/mine', user.git('rev-parse', 'main~1'));
+    await wake(nap);
     const { status, result } = await running.done;
     expect(status).toBe(7);
     expect(result.stopReason).toContain('exists already');

@@ -4,8 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { statusField } from '../attack/host.ts';
 import { differences, Installation, Project, type Running } from '../fakes/project.ts';
-import { descendants, processesWith } from '../fakes/sandbox-scene.ts';
+import { descendants, processesWith, wake } from '../fakes/sandbox-scene.ts';
 
 const site = new Installation();
 afterAll(() => site.dispose());
@@ -37,8 +38,15 @@ async function stopped({ child, done }: Running, name: string): Promise<number |
   });
   for (; !over; await new Promise((resolve) => setTimeout(resolve, 1))) {
     const [own] = processesWith(name).filter((pid) => descendants(child.pid as number).includes(pid));
+    if (own === undefined) continue;
     try {
-      if (own !== undefined && process.kill(own, 'SIGSTOP')) return own;
+      process.kill(own, 'SIGSTOP');
+      for (;;) {
+        // One that was on its way out when the signal came is never seen stopped.
+        const state = statusField(own, 'State');
+        if (/^T/.test(state)) return own;
+        if (state === '' || /^[ZX]/.test(state)) break;
+      }
     } catch {} // gone by now
   }
   return null;
@@ -290,9 +298,11 @@ describe('a change is delivered', () => {
 
   test('two runs for one branch: one gets it, the other says so', async () => {
     const user = project();
-    const runs = await Promise.all(
-      [1, 2].map((i) => site.start(user, `sleep 0.3; echo ${i} > n`, '--branch', 'cordon/same').done),
-    );
+    // Both have begun before either is done: one that begins later is told that the branch is there.
+    const nap = `7${process.pid}`;
+    const both = [1, 2].map((i) => site.start(user, `sleep ${nap}; echo ${i} > n`, '--branch', 'cordon/same').done);
+    await wake(nap, 2);
+    const runs = await Promise.all(both);
     expect(runs.map(({ status }) => status).sort()).toEqual([0, 7]);
     const winner = runs.findIndex(({ status }) => status === 0);
     expect(user.git('show', 'cordon/same:n')).toBe(`${winner + 1}`);
@@ -391,7 +401,8 @@ describe('a run that does not succeed delivers nothing and says why by its exit 
   });
 
   test('2: the workspace or a document is wrong, and nothing started', () => {
-    const runs = () => JSON.parse(site.cordon('runs', 'list', '--json').stdout).runs.length as number;
+    const runs = () =>
+      JSON.parse(site.cordon('runs', 'list', '--json', '--limit', '1000').stdout).runs.length as number;
     const before = runs();
     const bare = join(site.root, 'bare.git');
     execFileSync('git', ['init', '-q', '--bare', bare]);

@@ -165,6 +165,13 @@ export function processesWith(text: string): number[] {
   });
 }
 
+/** Ends sleeps of that many seconds in runs, once there are so many: what a script does next, it does at that moment and no sooner. */
+export async function wake(seconds: string, count = 1): Promise<void> {
+  const asleep = () => processesWith(`sleep\0${seconds}\0`);
+  while (asleep().length < count) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (const pid of asleep()) process.kill(pid);
+}
+
 /** All that descend from a process, itself not counted. */
 export function descendants(of: number): number[] {
   const parents = new Map(processIds().map((pid) => [pid, parentOf(pid)]));
