@@ -35,6 +35,9 @@ const bookSchema = z.strictObject({
 });
 const revokedSchema = z.strictObject({ v: z.literal(1), count: z.int().positive() });
 
+/** Between two looks, in milliseconds. */
+const PAUSE = 10;
+
 export type GrantRecord = z.infer<typeof grantSchema>;
 type RunGrants = z.infer<typeof bookSchema>;
 
@@ -84,19 +87,22 @@ export class GrantBook {
     });
   }
 
-  /** Revokes a name, and waits at most `timeout` milliseconds until every run that had it confirms. */
+  /**
+   * Revokes a name, and waits until every run that had it confirms, for `timeout` milliseconds. Where the machine stood still meanwhile it
+   * waits longer: nobody could confirm then, so there are always as many looks as that time has room for at leisure.
+   */
   async revoke(name: string, timeout: number): Promise<Cut> {
     const count = await this.#countUp(checkName(name));
     const deadline = this.#clock.monotonic() + timeout;
     const had = new Set<string>();
-    for (;;) {
+    for (let looks = 1; ; looks++) {
       const held = (await this.#all()).filter(({ grants }) => grants.some((grant) => isVoid(grant, name, count)));
       for (const { run } of held) had.add(run);
       const open = held.filter(({ grants }) =>
         grants.some((grant) => isVoid(grant, name, count) && grant.revoked === null),
       );
-      if (open.length > 0 && this.#clock.monotonic() < deadline) {
-        await sleep(10);
+      if (open.length > 0 && (this.#clock.monotonic() < deadline || looks * 2 * PAUSE < timeout)) {
+        await sleep(PAUSE);
         continue;
       }
       // A run that was there and is gone has ended, and its grants with it.
