@@ -101,6 +101,17 @@ test('of two that deliver to one name, one wins; two names both arrive', async (
   for (const branch of ['same', 'a/1', 'a/2']) expect(user.git('rev-parse', branch)).toBe(head);
 });
 
+test('one whose disk is slow to write the same branch is waited for', async () => {
+  const lock = join(user.dir, '.git/refs/heads/cordon/one.lock');
+  mkdirSync(join(lock, '..'), { recursive: true });
+  writeFileSync(lock, '');
+  const delivering = deliver();
+  await sleep(1_500); // longer than git waits by itself
+  rmSync(lock);
+  await delivering;
+  expect(user.git('rev-parse', 'cordon/one')).toBe(head);
+});
+
 test('objects that do not arrive whole make no branch', async () => {
   const blob = source.git('rev-parse', 'HEAD:data.bin');
   rmSync(join(source.dir, '.git/objects', blob.slice(0, 2), blob.slice(2)));

@@ -42,6 +42,7 @@ export interface BranchDelivery {
 }
 
 const TIMEOUT = 600_000;
+const LOCK_WAIT = 10_000;
 
 /**
  * Brings one commit into the user's repository as a new branch. The order makes it whole or invisible at every moment:
@@ -199,7 +200,9 @@ async function createRefs(
   const args = ['update-ref', '-m', 'cordon: delivered', '--stdin', '-z'];
   const created = refs.map(({ ref, oid }) => `create ${ref}\0${oid}\0`);
   const stdin = `start\0${created.join('')}prepare\0commit\0`;
-  const result = await git(place, args, { ...options, stdin, config: ['core.fsync=all'] });
+  // Another delivery holds the branch's lock while its disk writes: git alone would wait a tenth of a second, and call that lock stale.
+  const config = ['core.fsync=all', `core.filesRefLockTimeout=${LOCK_WAIT}`];
+  const result = await git(place, args, { ...options, stdin, config });
   if (result.exitCode === 0) return;
   await refuseExisting(place, branchRef(branch), branch);
   throw new StorageError(`branch ${branch} cannot be made in ${place.gitDir}`, {
