@@ -206,6 +206,8 @@ function steps(block: string): Step[] {
 /** What differs from one run to the next, in the order in which it is looked for. */
 const VARIABLE: readonly [RegExp, string][] = [
   [/\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d\d:\d\d:\d\d\.\d{3}\b/g, 'TIME'],
+  // Before spans: the end of a run's id may read as one, `12345s`.
+  [/^ +\d+ TIME [0-9a-z]{6} /gm, 'SEQ TIME RUN '],
   [/\b\d+(?:\.\d+)? ?m?s\b/g, 'SPAN'],
   [/\bsha256:[0-9a-f]{64}\b/g, 'DIGEST'],
   [/\bby cordon\/[0-9a-f]{16}\b/g, 'by ORIGIN'],
@@ -213,7 +215,6 @@ const VARIABLE: readonly [RegExp, string][] = [
   [/\buser:[a-z0-9._@-]+/g, 'USER'],
   [/\brecord \d+\b/g, 'RECORD'],
   [/\b(?=\w*\d)[0-9a-hjkmnp-tv-z]{16}\b/g, 'RUN'],
-  [/^ +\d+ TIME [0-9a-z]{6} /gm, 'SEQ TIME RUN '],
   [/\b\d+ (records?|commands?)\b|\btree of \d+/g, 'COUNT'],
   [/[ \t]+/g, ' '],
 ];

@@ -243,7 +243,7 @@ describe('the log', () => {
     });
     try {
       await broken.send(get('allowed.example'));
-      await broken.until(() => broken.closed.length === 0);
+      await broken.until(() => told === 1);
       const socket = connect({ host: '127.0.0.1', port: broken.port });
       const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException];
       expect(error.code).toBe('ECONNREFUSED');
@@ -306,12 +306,11 @@ describe('programs that know no proxy', () => {
   });
 
   test('TLS to a permitted name on a permitted port', async () => {
-    // A free port is put into the policy, as 443 would be there.
-    const probe = createServer().listen(0, '127.0.0.1');
+    // A free port is put into the policy, as 443 would be there. It is held until it is needed: the servers of the scene take free ones too.
+    const probe = createServer().listen(0, '0.0.0.0');
     await once(probe, 'listening');
     const address = probe.address();
     const port = address !== null && typeof address === 'object' ? address.port : 0;
-    await new Promise((resolve) => probe.close(resolve));
     const own = await openScene({
       policyText: `version: 1\nsecurity: {allowed_network_hosts: ["allowed.example:${port}"]}\n`,
       namesFrom: ADDRESSES,
@@ -319,6 +318,7 @@ describe('programs that know no proxy', () => {
     try {
       let heard = '';
       own.raw = (socket) => socket.on('data', (chunk: Buffer) => (heard += chunk.toString('latin1')));
+      await new Promise((resolve) => probe.close(resolve));
       await own.egress.attach({ port, host: '0.0.0.0' }, 'tls');
       const tls = connectTls({
         host: own.egress.names.get('allowed.example') ?? '',

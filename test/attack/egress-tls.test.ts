@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
-import type { Duplex } from 'node:stream';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { clientHello, serverNames } from '../fakes/client-hello.ts';
 import { openScene, received, type Scene } from '../fakes/egress-scene.ts';
@@ -9,13 +8,18 @@ import { openScene, received, type Scene } from '../fakes/egress-scene.ts';
 /** TLS through the gateway: which name a tunnel is really for, and what an inspected host's requests may be. */
 let scene: Scene;
 let inspectionCa: string;
+/** Its times are short, for those who let them run out or go away without a word; nobody else is to depend on how fast this machine is. */
+let hasty: Scene;
 
 beforeAll(async () => {
-  scene = await openScene({ limits: { headTime: 2_000, halfClosedTime: 100 } });
-  inspectionCa = scene.egress.caBundle.slice(scene.egress.caBundle.lastIndexOf('-----BEGIN'));
+  scene = await openScene({ limits: { halfClosedTime: 100 } });
+  inspectionCa = caOf(scene);
+  hasty = await openScene({ limits: { headTime: 1_000, halfClosedTime: 100 } });
 });
-afterAll(() => scene.close());
-beforeEach(() => scene.reset());
+afterAll(() => Promise.all([scene.close(), hasty.close()]));
+beforeEach(() => Promise.all([scene.reset(), hasty.reset()]));
+
+const caOf = ({ egress }: Scene) => egress.caBundle.slice(egress.caBundle.lastIndexOf('-----BEGIN'));
 
 const ech: [number, Buffer] = [0xfe0d, Buffer.from([0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])];
 /** What TLS 1.3 cannot do without: versions, signatures, groups, and no key yet. */
@@ -207,14 +211,14 @@ describe('tunnels to hosts that are not inspected', () => {
   });
 
   test('a hello that drips is given up', async () => {
-    scene.raw = () => {};
-    const socket = await scene.open();
+    hasty.raw = () => {};
+    const socket = await hasty.open();
     const connected = received(socket, /\r\n\r\n/);
     socket.write('CONNECT allowed.example:443 HTTP/1.1\r\nHost: allowed.example:443\r\n\r\n');
     await connected;
     socket.write(clientHello({ names: ['allowed.example'] }).subarray(0, 20));
-    await scene.until(() => scene.closed.length === 1);
-    expect(scene.closed[0]?.result).toBe('timeout');
+    await hasty.until(() => hasty.closed.length === 1);
+    expect(hasty.closed[0]?.result).toBe('timeout');
   });
 });
 
@@ -384,16 +388,16 @@ describe('inspected hosts', () => {
   });
 
   test('HTTP/2 beside HTTP/1.1 comes to HTTP/1.1', async () => {
-    const tls = await tunnel({ alpn: ['h2', 'http/1.1'] });
+    const tls = await hasty.tunnel('inspected.example:443', { ca: caOf(hasty), alpn: ['h2', 'http/1.1'] });
     expect(tls.alpnProtocol).toBe('http/1.1');
     tls.destroy();
   });
 
   test.each([
-    ['inside TLS', (): Promise<Duplex> => tunnel()],
-    ['inside TLS, after HTTP/1.1 was agreed upon', (): Promise<Duplex> => tunnel({ alpn: ['h2', 'http/1.1'] })],
-  ])('HTTP/2 without asking, %s, is answered in HTTP/1.1', async (_name, open) => {
-    const tls = (await open()) as TLSSocket;
+    ['inside TLS', {}],
+    ['inside TLS, after HTTP/1.1 was agreed upon', { alpn: ['h2', 'http/1.1'] }],
+  ])('HTTP/2 without asking, %s, is answered in HTTP/1.1', async (_name, options) => {
+    const tls = await tunnel(options);
     const answer = received(tls);
     tls.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
     expect(await answer).toMatch(/^HTTP\/1\.1 400 /);
@@ -417,14 +421,14 @@ describe('inspected hosts', () => {
 
   // What a client sends that has no key of the host (RFC 9849, GREASE) looks like what one sends that has: it is opened here.
   test('an encrypted hello, real or not, is answered by the gateway, which knows no inner name', async () => {
-    const socket = await scene.open();
+    const socket = await hasty.open();
     const connected = received(socket, /\r\n\r\n/);
     socket.write('CONNECT inspected.example:443 HTTP/1.1\r\nHost: inspected.example:443\r\n\r\n');
     await connected;
     const answer = received(socket, /[\s\S]/);
     socket.write(clientHello({ names: ['inspected.example'], extensions: [ech, ...modern] }));
     expect(Buffer.from(await answer, 'latin1')[0]).toBe(22); // a handshake goes on
-    expect(scene.dialled).toEqual([]);
+    expect(hasty.dialled).toEqual([]);
     socket.destroy();
   });
 

@@ -15,15 +15,27 @@ export function findProcesses(text: string): HostProcess[] {
     if (!/^\d+$/.test(name) || Number(name) === process.pid) continue;
     const line = `${read(`/proc/${name}/cmdline`)}\0${read(`/proc/${name}/comm`)}`;
     if (!line.includes(text)) continue;
-    const pids = statusField(Number(name), 'NSpid').split('\t').map(Number);
-    if (!/^Z/.test(statusField(Number(name), 'State'))) found.push({ pid: Number(name), pids });
+    const status = read(`/proc/${name}/status`);
+    const state = fieldOf(status, 'State');
+    // Without a state it is gone since.
+    if (state === '' || /^[ZX]/.test(state)) continue;
+    found.push({ pid: Number(name), pids: fieldOf(status, 'NSpid').split('\t').map(Number) });
   }
   return found;
 }
 
 /** One line of `/proc/PID/status`; empty when the process is gone. */
 export function statusField(pid: number, field: string): string {
-  return new RegExp(`^${field}:\\t(.*)$`, 'm').exec(read(`/proc/${pid}/status`))?.[1] ?? '';
+  return fieldOf(read(`/proc/${pid}/status`), field);
+}
+
+function fieldOf(status: string, field: string): string {
+  return new RegExp(`^${field}:\\t(.*)$`, 'm').exec(status)?.[1] ?? '';
+}
+
+/** Processes that call themselves so: not those whose arguments tell that somebody is to do it. */
+export function findNamed(name: string): HostProcess[] {
+  return findProcesses(name).filter(({ pid }) => read(`/proc/${pid}/cmdline`).startsWith(name));
 }
 
 /** What each descriptor of a process is, by number. */

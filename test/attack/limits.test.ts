@@ -37,7 +37,7 @@ describe('memory', () => {
 
   test('of many processes together', async () => {
     const found = await hits(
-      perl("for (1 .. 12) { if (!fork) { my $x = 'x' x (60 << 20); sleep 3; exit } } 1 while wait != -1"),
+      perl("for (1 .. 12) { if (!fork) { my $x = 'x' x (60 << 20); sleep 30; exit } } 1 while wait != -1"),
     );
     expect(found).toMatchObject([{ limit: 'memory', stopped: true }]);
   });

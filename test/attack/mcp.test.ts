@@ -272,7 +272,7 @@ describe('a hostile server', () => {
     expect((await silent.call('add')).text).toContain('did not answer');
     const garbage = await scene({ mode: 'garbage' });
     expect((await garbage.call('add')).text).toContain('no meaning');
-    expect(silent.running + garbage.running).toBe(0);
+    await expect.poll(() => silent.running + garbage.running).toBe(0);
   });
 
   test('what it asks of its client it does not get', async () => {
@@ -388,9 +388,7 @@ describe('what would be told or kept without end, or by halves', () => {
   test('answers that nobody reads count as open, and are dropped in the end', async () => {
     const big = `say({ id, result: { tools: Array.from({ length: 70 }, (_, i) => tool('get_' + i, 'x'.repeat(100_000))) } })`;
     const program = ANSWERS(`if (method === 'tools/list') ${big};`);
-    const ask = async (unread: number) => {
-      const one = await scene({ program, limits: { description: 100_000, open: 7, unread } });
-      await one.tools();
+    const ask = async (one: McpScene) => {
       const body = JSON.stringify({ jsonrpc: '2.0', id: 1, ...LIST });
       const head = `POST /docs HTTP/1.1\r\nHost: 127.0.0.1:${one.port}\r\nAuthorization: Bearer ${one.token}\r\nContent-Type: application/json\r\n`;
       const socket = connect(one.port, '127.0.0.1');
@@ -400,11 +398,14 @@ describe('what would be told or kept without end, or by halves', () => {
       return { one, socket };
     };
     const status = async (one: McpScene) => (await one.post({ method: 'ping', params: {} })).status;
-    const patient = await ask(600_000);
+    const limits = { description: 100_000, open: 7 };
+    const unhurried = await scene({ program, limits: { ...limits, unread: 600_000 } });
+    await unhurried.tools();
+    const patient = await ask(unhurried);
     await expect.poll(() => status(patient.one), { timeout: 20_000 }).toBe(429);
     patient.socket.destroy();
     await expect.poll(() => status(patient.one), { timeout: 20_000 }).toBe(200);
-    const { socket } = await ask(500);
+    const { socket } = await ask(await scene({ program, limits: { ...limits, unread: 500 } }));
     const isGone = () => {
       socket.write('\r\n'); // nothing, between two requests
       return socket.destroyed;

@@ -385,19 +385,16 @@ describe('requests that cost the gateway more than their sender', () => {
 
   test('a thousand connections that never finish their head leave room for one that does', async () => {
     const { url, models, upstream } = await scene([], { limits: { requestHeadTime: 1000 } });
-    const sockets = await Promise.all(
-      Array.from(
-        { length: 1000 },
-        () =>
-          new Promise<Socket>((resolve, reject) => {
-            const socket = connect(Number(new URL(url).port), '127.0.0.1', () => resolve(socket));
-            socket.on('error', reject);
-            socket.write(`POST ${asks.chat[0]} HTTP/1.1\r\nHost: x\r\nX-Slow: `);
-          }),
-      ),
+    const closed: Promise<unknown>[] = [];
+    await Promise.all(
+      Array.from({ length: 1000 }, () => {
+        const socket = connect(Number(new URL(url).port), '127.0.0.1');
+        // The first of them may be over before the last is connected.
+        closed.push(new Promise((resolve) => socket.resume().on('close', resolve)));
+        socket.write(`POST ${asks.chat[0]} HTTP/1.1\r\nHost: x\r\nX-Slow: `);
+        return new Promise<void>((resolve, reject) => socket.on('connect', resolve).on('error', reject));
+      }),
     );
-    for (const socket of sockets) socket.on('error', () => {});
-    const closed = sockets.map((socket) => new Promise((resolve) => socket.resume().on('close', resolve)));
     const honest = request(models.token, asks.chat[0], JSON.stringify(asks.chat[1]));
     expect(await raw(url, [honest])).toMatch(/^HTTP\/1\.1 200 /);
     expect(upstream.heard).toHaveLength(1);

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Installation, Project } from '../fakes/project.ts';
 import { Canary, perl } from './guest.ts';
-import { findProcesses, kernelState, statusField, until } from './host.ts';
+import { findNamed, findProcesses, kernelState, statusField, until } from './host.ts';
 
 const cordon = join(import.meta.dirname, '../../cordon');
 const uid = process.geteuid?.() === 0 ? 54_321 : null;
@@ -59,15 +59,17 @@ describe('from inside', () => {
     const name = `ordinary-${process.pid}`;
     const running = installation.start(
       project,
-      `${quoted(perl(`$0 = '${name}'; if (!fork) { S('setsid'); sleep 1000 } print STDERR 'it stands', chr 10; select undef, undef, undef, 1.5`))}`,
+      // The one that is looked at stands until it is told to go; the one that it leaves does not hear that.
+      `${quoted(perl(`$0 = '${name}'; $SIG{USR1} = 'IGNORE'; if (!fork) { S('setsid'); sleep 1000 } $SIG{USR1} = sub { exit 0 }; print STDERR 'it stands', chr 10; sleep 1 while 1`))}`,
     );
     await running.says('it stands');
-    const [guest] = inside(name);
+    const [guest] = findNamed(name);
     const state = kernelState(guest?.pid ?? 0);
     expect(state).toMatchObject({ capabilities: Array(5).fill('0000000000000000'), noNewPrivileges: '1', filter: '2' });
     const own = kernelState(process.pid).namespaces;
     for (const [kind, namespace] of Object.entries(state.namespaces)) expect(namespace, kind).not.toBe(own[kind]);
     if (uid !== null) expect(statusField(guest?.pid ?? 0, 'Uid').split('\t')).toEqual(Array(4).fill(String(uid)));
+    for (const { pid } of findNamed(name)) process.kill(pid, 'SIGUSR1');
     expect((await running.done).status).toBe(0);
     await until('all of it is gone', () => inside(name).length === 0);
     expect(installation.leftovers()).toEqual([]);

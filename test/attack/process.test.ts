@@ -5,7 +5,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { bubblewrap } from '../../src/sandbox/drivers/bubblewrap.ts';
 import { type Cage, finish, guestEnv, helpers, SandboxScene } from '../fakes/sandbox-scene.ts';
 import { inCage, onHost, perl, standing } from './guest.ts';
-import { findProcesses, statusField, until } from './host.ts';
+import { findNamed, findProcesses, statusField, until } from './host.ts';
 
 const scene = new SandboxScene(bubblewrap);
 afterEach(() => scene.close());
@@ -47,13 +47,15 @@ describe('processes inside', () => {
     const code = (marker: string) =>
       `my $c = fork; if (!$c) { $0 = '${marker}'; sleep 1000 } select undef, undef, undef, 0.1; S('ptrace', 0x4206, $c, 0, 0)`;
     await onHost(standing(code('traced-outside'), 'tracer-outside'));
-    const [outside] = findProcesses('traced-outside');
-    expect(statusField(outside?.pid ?? 0, 'TracerPid'), 'outside it works').not.toBe('0');
+    await until('the child has its name', () => findNamed('traced-outside').length === 1);
+    const [outside] = findNamed('traced-outside');
+    expect(statusField(outside?.pid ?? 0, 'TracerPid'), 'outside it works').toMatch(/^[1-9]/);
     for (const { pid } of [...findProcesses('tracer-outside'), ...findProcesses('traced-outside')])
       process.kill(pid, 'SIGKILL');
     const cage = await scene.create();
     await inCage(cage, standing(code('traced-inside'), 'tracer-inside'));
-    expect(findProcesses('traced-inside').map(({ pid }) => statusField(pid, 'TracerPid'))).toEqual(['0']);
+    await until('the child has its name', () => findNamed('traced-inside').length === 1);
+    expect(findNamed('traced-inside').map(({ pid }) => statusField(pid, 'TracerPid'))).toEqual(['0']);
   });
 
   test('process 1 does not die, stop or change by any signal', async () => {
@@ -117,7 +119,7 @@ describe('what is left behind', () => {
         });
         execution.stdout.resume();
         execution.stderr.resume();
-        await until('it stays', () => findProcesses(STAYER).length > 0);
+        await until('it stays', () => findNamed(STAYER).length > 0);
         await cage.sandbox[way]();
         expect(findProcesses(STAYER)).toEqual([]);
       }

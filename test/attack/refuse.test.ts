@@ -172,7 +172,7 @@ test.runIf(root)('without control groups the fallback is what the record names',
 });
 
 test.runIf(root)('without control groups shared memory counts too', () => {
-  const bomb = `open my $f, '<', '/dev/urandom'; for (1 .. 60) { my $a = S('mmap', 0, 8 << 20, 3, 0x21, -1, 0); S('read', fileno($f), $a, 8 << 20) } sleep 5`;
+  const bomb = `open my $f, '<', '/dev/urandom'; for (1 .. 60) { my $a = S('mmap', 0, 8 << 20, 3, 0x21, -1, 0); S('read', fileno($f), $a, 8 << 20) } sleep 45`;
   const command = ['run', '--json', '-w', project.dir, '--memory', '128m', '--disk', '64m', '--', ...perl(bomb)];
   const hidden = 'mount -t tmpfs none /sys/fs/cgroup; exec "$@"';
   const { status } = spawnSync(

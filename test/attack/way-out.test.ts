@@ -35,7 +35,7 @@ my ($canary, $abstract, $git) = @ARGV;
 sub talk { my ($port, $bytes) = @_;
   my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Timeout => 2) or return 'refused';
   print $s $bytes;  my $got = ''; local $SIG{ALRM} = sub { die };
-  eval { alarm 4; while (sysread($s, my $part, 4096)) { $got .= $part; last if length $got > 20000 } alarm 0 }; alarm 0;
+  eval { alarm 30; while (sysread($s, my $part, 4096)) { $got .= $part; last if length $got > 20000 } alarm 0 }; alarm 0;
   return $got =~ /^([^\r\n]+)/ ? $1 : 'nothing' }
 sub say_ { print "$_[0]: $_[1]\n" }
 for my $host ('127.0.0.1', '127.0.0.3', '0.0.0.0', '[::1]', '[::ffff:127.0.0.1]', '[64:ff9b::7f00:1]', '[2002:7f00:1::]', '198.18.0.1', '169.254.169.254') {
@@ -58,9 +58,9 @@ say_('git sign', talk($git, "POST /sign/git HTTP/1.1\r\nHost: x\r\nContent-Type:
 `;
 
 beforeAll(async () => {
-  const first = await listen({ host: '127.0.0.3', port: 0 });
+  // At every address of this machine: a port that is free at one of them may be taken at another.
+  const first = await listen({ host: '0.0.0.0', port: 0 });
   canary = (first.address() as { port: number }).port;
-  await listen({ host: '127.0.0.1', port: canary });
   await listen({ path: `\0${ABSTRACT}` });
   project = new Project(join(site.root, 'repository'));
   project.write('attack.pl', ATTACK).write(

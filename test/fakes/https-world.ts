@@ -155,6 +155,7 @@ export function gitServer(root: string): Serve {
       },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
+    child.stdin.on('error', () => {}); // it may have its answer before it has read all
     request.pipe(child.stdin);
     let head = Buffer.alloc(0);
     const start = (chunk: Buffer) => {
