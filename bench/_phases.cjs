@@ -14,8 +14,8 @@ if (isMainThread) {
   };
   mark('node');
   channel('worker_threads').subscribe(() => mark('asked'));
-  channel('tracing:module.import:asyncEnd').subscribe(({ url }) => {
-    if (/pipeline/.test(url)) mark('loaded');
+  channel('tracing:module.require:end').subscribe(({ id }) => {
+    if (/run-path/.test(id)) mark('loaded'); // the chunk that the pipeline is in
   });
   channel('child_process').subscribe(({ process: child }) => {
     queueMicrotask(() => {

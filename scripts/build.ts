@@ -1,14 +1,15 @@
 /**
- * Builds dist/, what the package runs: few files, since each one costs at a start, and one chunk for each verb, so that a
- * verb loads only what it needs. The policy engine (WebAssembly) and the foreign function interface (native) stay packages.
+ * Builds dist/ (or the folder that is named), what the package runs: few files, since each one costs at a start, and one chunk for
+ * each verb, so that a verb loads only what it needs. The policy engine (WebAssembly) and the foreign function interface (native) stay packages.
  */
 import { execFileSync } from 'node:child_process';
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { type Plugin, rolldown } from 'rolldown';
+import { keepCode } from './code-cache.ts';
 
 const root = join(import.meta.dirname, '..');
-const dist = join(root, 'dist');
+const dist = resolve(process.argv[2] ?? join(root, 'dist'));
 
 /**
  * Worker threads are started by file name, so each is an entry of its own beside the chunks. The file that starts one
@@ -33,8 +34,11 @@ async function workers(): Promise<Record<string, string>> {
  */
 const GROUPS = [
   // With what checks a proof: those two of the log's modules need nothing of the rest, and who verifies needs nothing else of it.
-  { name: 'base', test: /src\/(base\/(?!redact|file-lock)|audit\/(checkpoint|merkle)\.ts)/ },
-  { name: 'native', test: /src\/(sandbox\/(control-protocol|native|process-view|recorder)|base\/file-lock)\.ts/ },
+  { name: 'base', test: /src\/(base\/(?!redact|file-lock|code-cache)|audit\/(checkpoint|merkle)\.ts)/ },
+  {
+    name: 'native',
+    test: /src\/(sandbox\/(control-protocol|native|process-view|recorder|images)|base\/file-lock)\.ts/,
+  },
   { name: 'program', test: /src\/cli\/(program|context)\.ts|node_modules\/commander\// },
   { name: 'sandbox', test: /src\/sandbox\/(?!supervisor|toolbox-digests)/ },
   { name: 'audit', test: /src\/audit\/(?!verify|export|proof|record-check|problem|bundle|causality)/ },
@@ -51,20 +55,6 @@ const seeing: Plugin = {
   moduleParsed({ id, importedIds, dynamicallyImportedIds }) {
     loads.set(id, { now: importedIds, later: dynamicallyImportedIds });
   },
-};
-
-/**
- * Modules of Node's own are taken, not imported: an import reads every export, and with it loads what Node loads when it is
- * asked for: all of its web cryptography, of its argument parser, of its fetch client.
- */
-const taking: Plugin = {
-  name: 'taking',
-  renderChunk: (code) =>
-    code.replaceAll(
-      /^import (?:(?<whole>[\w$]+)|\* as (?<all>[\w$]+)|\{(?<some>[^}]*)\}) from "(?<name>node:[\w/]+)";$/gm,
-      (_, whole, all, some: string | undefined, name) =>
-        `const ${whole ?? all ?? `{${some?.replaceAll(' as ', ': ')}}`} = globalThis.process.getBuiltinModule("${name}");`,
-    ),
 };
 
 function loadedWith(roots: readonly string[]): Set<string> {
@@ -131,7 +121,7 @@ const bundle = await rolldown({
   input,
   platform: 'node',
   preserveEntrySignatures: 'allow-extension',
-  plugins: [seeing, taking],
+  plugins: [seeing],
   external: ['@cedar-policy/cedar-wasm', /^@cedar-policy\/cedar-wasm\//, 'koffi'],
   onLog(level, log, next) {
     if (level === 'warn') throw new Error(`${log.code}: ${log.message}`);
@@ -141,13 +131,15 @@ const bundle = await rolldown({
 await rm(dist, { recursive: true, force: true });
 const { output } = await bundle.write({
   dir: dist,
-  format: 'esm',
+  format: 'cjs', // of ES modules V8's code cache cannot be given (src/base/code-cache.ts)
+  strict: true,
   entryFileNames: '[name].js',
   chunkFileNames: '[name]-[hash].js',
   codeSplitting: { groups: GROUPS },
   comments: { legal: true, annotation: false, jsdoc: false }, // what is read at each start
 });
 await bundle.close();
+await writeFile(join(dist, 'package.json'), '{"type":"commonjs"}\n');
 
 /** Starts that people wait for, each with what it must not load: by where it was cut, a chunk may bring along what its source does not name. */
 const LEAN = [{ module: 'cli/verify-commits.ts', without: /\/(zod|koffi)\/|\/src\/sandbox\// }];
@@ -163,9 +155,25 @@ for (const { module, without } of LEAN) {
   }
 }
 
+/** A chunk that is needed by one that it needs would find it empty when it is loaded: CommonJS. */
+const imports = new Map(output.map((one) => [one.fileName, one.type === 'chunk' ? one.imports : []]));
+function refuseCycle(path: readonly string[]): void {
+  for (const next of imports.get(path.at(-1) ?? '') ?? []) {
+    if (path.includes(next)) throw new Error(`chunks need each other: ${[...path, next].join(' → ')}`);
+    refuseCycle([...path, next]);
+  }
+}
+for (const name of imports.keys()) refuseCycle([name]);
+
+const { chunks: kept, bytes, failed } = keepCode(dist);
 const files = await readdir(dist);
 let size = 0;
 for (const file of files) size += (await stat(join(dist, file))).size;
+const kib = (bytes: number) => `${Math.round(bytes / 1024)} KiB`;
 process.stderr.write(
-  `dist: ${files.length} files, ${Math.round(size / 1024)} KiB; entries ${Object.keys(input).join(', ')}\n`,
+  `dist: ${files.length} files, ${kib(size)}; entries ${Object.keys(input).join(', ')}; code cache of ${kept} chunks, ${kib(bytes)}\n`,
 );
+if (failed !== null)
+  process.stderr.write(
+    `dist: the code cache is not whole, and starts are slower, since a warm-up failed here: ${failed}\n`,
+  );

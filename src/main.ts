@@ -1,14 +1,23 @@
 /**
  * The command line's entry. It starts in a few milliseconds: what only asks for the version loads nothing, and an old Node
- * is told so before it meets code that it cannot read. No static imports here, for both reasons.
+ * is told so before it meets code that it cannot read. No static imports here, for both reasons; and nothing is awaited outside
+ * of a function, since the package's code is CommonJS.
  */
 const oldest = 24;
 const major = Number(process.versions.node.split('.')[0]);
+const isBuilt = import.meta.filename.endsWith('.js');
 
-async function version(): Promise<string> {
+function version(): string {
   const { readFileSync } = process.getBuiltinModule('node:fs');
   const { version } = JSON.parse(readFileSync(`${import.meta.dirname}/../package.json`, 'utf8')) as { version: string };
   return version;
+}
+
+async function start(): Promise<void> {
+  process.exitCode = 70; // of a process that has nothing left to wait for, and did not come to an end
+  if (isBuilt) (await import('./base/code-cache.ts')).useCodeCache(import.meta.dirname);
+  const { runCommandLine } = await import('./cli/command-line.ts');
+  process.exitCode = await runCommandLine(process.argv.slice(2), version());
 }
 
 if (!(major >= oldest)) {
@@ -18,10 +27,9 @@ if (!(major >= oldest)) {
   );
   process.exitCode = 6;
 } else if (process.argv.length === 3 && (process.argv[2] === '--version' || process.argv[2] === '-V')) {
-  process.stdout.write(`cordon ${await version()}\n`);
+  process.stdout.write(`cordon ${version()}\n`);
 } else {
-  const { runCommandLine } = await import('./cli/command-line.ts');
-  process.exitCode = await runCommandLine(process.argv.slice(2), await version());
+  void start();
 }
 
 export {};
