@@ -79,7 +79,7 @@ function warmUp(dist: string, scratch: string, folder: string): string | null {
     });
     return ended.status === 0
       ? null
-      : (ended.error?.message ?? ended.stderr.trim().split('\n')[0] ?? `exit ${ended.status}`);
+      : (ended.error?.message ?? `exit ${ended.status}\n${ended.stderr}${ended.stdout}`.trim());
   };
   mkdirSync(project);
   const git = (...args: readonly string[]) =>
