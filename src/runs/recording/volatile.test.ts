@@ -15,6 +15,7 @@ describe('volatile words', () => {
     ['at 2026-11-21T15:02:18.123Z', 'at <time>'],
     ['[main 1a2b3c4] one', '[main <hex>] one'],
     ['[main 1234567] all digits', '[main <hex>] all digits'],
+    ['[main 1795273457] seconds', '[main <time>] seconds'],
     // Ten digits in a row are no time within a digest.
     ['commit bf28aa156d6561990c1718734140e4d1d3111725', 'commit <hex>'],
     ['at a1718734140b now', 'at <hex> now'],
@@ -53,6 +54,12 @@ describe('names', () => {
     renaming.contradiction(words('/tmp/a /tmp/b'), words('/tmp/c /tmp/d'));
     expect(renaming.contradiction(words('/tmp/a'), words('/tmp/d'))).toMatchObject({ actual: '/tmp/d' });
     expect(renaming.contradiction(words('/tmp/x'), words('/tmp/c'))).toMatchObject({ expected: '/tmp/x' });
+  });
+
+  test('are the same whether or not a commit’s happens to be all digits', () => {
+    const text = (name: string) => words(`15:00:00\n[main ${name}] one, at 15:00:01`);
+    expect(text('1234567').map(([kind]) => kind)).toEqual(text('ab34567').map(([kind]) => kind));
+    expect(new Renaming().contradiction(text('1234567'), text('ab34567'))).toBeNull();
   });
 
   test('times may be any', () => {
