@@ -301,7 +301,7 @@ describe('a lock file that is not what it seems', () => {
       effect: 'deny',
       text: expect.stringContaining('p70000@1.0.0 resolves to evil.example'),
     });
-  }, 60_000);
+  }, 240_000);
 });
 
 describe('history', () => {

@@ -33,7 +33,7 @@ export class GitFolder {
   /** How it ended and everything it said. Not blocking: the server it speaks to may be in this process. */
   tryGit(...args: string[]): Promise<{ ok: boolean; text: string }> {
     return new Promise((resolve) => {
-      execFile('git', args, { cwd: this.dir, env: gitEnv, timeout: 30_000 }, (error, stdout, stderr) =>
+      execFile('git', args, { cwd: this.dir, env: gitEnv, timeout: 55_000 }, (error, stdout, stderr) =>
         resolve({ ok: error === null, text: stdout + stderr }),
       );
     });

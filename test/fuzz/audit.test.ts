@@ -97,22 +97,20 @@ test('no change to any file passes, and none makes the verifier throw', async ()
         writeFileSync(join(home, name), original);
       }
     }),
-    { numRuns: 300 },
+    { seed: 20_261_122, numRuns: 300 },
   );
   expect(seen.size).toBe(Object.keys(files).length);
 });
 
-/** White space around JSON changes nothing that is said. */
+/** White space around JSON changes nothing that is said; a line end within it neither, but where each line is a JSON of its own. */
 function meansTheSame(name: string, original: Buffer, changed: Buffer): boolean {
   if (name.startsWith('audit/')) return false;
   const lines = (bytes: Buffer) => {
     try {
       return JSON.stringify(
-        bytes
-          .toString()
-          .trimEnd()
-          .split('\n')
-          .map((line) => JSON.parse(line) as unknown),
+        (name === 'proof' ? [bytes.toString()] : bytes.toString().trimEnd().split('\n')).map(
+          (text) => JSON.parse(text) as unknown,
+        ),
       );
     } catch {
       return null;
