@@ -14,6 +14,8 @@ export interface Image {
   readonly requested: string;
   readonly argv: readonly string[];
   identity: { path: string; sha256: string | null } | null;
+  /** The words that it runs with were looked at. */
+  looked: boolean;
   argvSeen: readonly string[] | undefined;
 }
 
@@ -30,16 +32,19 @@ export class Images {
   start(start: StartedImage): Image {
     const id = ++this.#last;
     this.#emit({ ...start, id });
-    return { id, requested: start.requested, argv: start.argv, identity: null, argvSeen: undefined };
+    return { id, requested: start.requested, argv: start.argv, identity: null, looked: false, argvSeen: undefined };
   }
 
-  /** Reads which file runs, from the kernel; must be called while the process still lives. */
+  /** Reads which file runs, and with which words, from the kernel; must be called while the process still lives. */
   identify(image: Image, pid: number): void {
-    if (image.identity !== null) return;
-    image.identity = this.#view.identify(pid);
+    image.identity ??= this.#view.identify(pid);
+    if (image.looked) return;
     // Always: whose memory the words lay in cannot be told (threads, vfork, CLONE_VM, pages shared with another process).
     const seen = this.#view.commandLine(pid);
-    if (seen === null || sameStart(seen, image.argv) || sameScript(seen, image)) return;
+    // The kernel maps the file a moment before it lays out the words: whoever is looked at in between is looked at again.
+    if (seen === null) return;
+    image.looked = true;
+    if (sameStart(seen, image.argv) || sameScript(seen, image)) return;
     image.argvSeen = seen;
   }
 

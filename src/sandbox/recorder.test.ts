@@ -11,7 +11,8 @@ interface Process {
   file: string;
   /** Changes with every image, as the kernel lays out memory anew. */
   layout: number;
-  commandLine: readonly string[];
+  /** Null until the kernel has laid it out. */
+  commandLine: readonly string[] | null;
   alive: boolean;
   zombie: number | undefined;
   told: number | undefined;
@@ -66,7 +67,7 @@ class Machine implements ProcessView {
   }
 
   /** What the kernel then makes of it. */
-  becomes(process: Process, file: string, argv: readonly string[] = [file]): void {
+  becomes(process: Process, file: string, argv: readonly string[] | null = [file]): void {
     process.file = file;
     process.layout = ++this.#layouts;
     process.commandLine = argv;
@@ -170,6 +171,16 @@ describe('an image', () => {
         how: { kind: 'exited', code: 3 },
       },
     ]);
+  });
+
+  test('that is looked at when its file is there and its words are not: they are read at its next stop', () => {
+    const process = machine.fork();
+    machine.asks(process, '/bin/echo', ['echo', 'innocent']);
+    machine.becomes(process, '/bin/echo', null);
+    machine.recorder.sweep();
+    process.commandLine = ['echo', 'burglary'];
+    machine.exit(process, 0);
+    expect(machine.events.at(-1)).toMatchObject({ identity: 'kernel', argvSeen: ['echo', 'burglary'] });
   });
 
   test('of which only the low byte of the exit code counts', () => {

@@ -152,6 +152,8 @@ export class Recorder {
       if (traced.gone || this.#view.runningInode(traced.pid) === null) this.#finish(traced);
       else {
         this.#settle(traced, true);
+        // Once more: its words may not have been there when its file was.
+        if (traced.current !== null && traced.candidate === null) this.#images.identify(traced.current, traced.pid);
         if (traced.pidfd === null && now - traced.since >= YOUNG) this.#watch(traced);
         if (traced.pidfd !== null && traced.candidate === null) this.#unsettled.delete(traced);
       }
