@@ -14,10 +14,18 @@ function version(): string {
 }
 
 async function start(): Promise<void> {
-  process.exitCode = 70; // of a process that has nothing left to wait for, and did not come to an end
+  let ended = false;
+  process.exitCode = 70; // a fault of Cordon's, like any that nobody foresaw
+  process.once('exit', (code) => {
+    if (!ended && code === 70)
+      process.stderr.write(
+        'cordon: stopped before it had come to an end: nothing was left that it could have waited for\n',
+      );
+  });
   if (isBuilt) (await import('./base/code-cache.ts')).useCodeCache(import.meta.dirname);
   const { runCommandLine } = await import('./cli/command-line.ts');
   process.exitCode = await runCommandLine(process.argv.slice(2), version());
+  ended = true;
 }
 
 if (!(major >= oldest)) {

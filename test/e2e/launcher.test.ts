@@ -313,3 +313,14 @@ describe('packed and installed', () => {
     expect(stderr).toContain('needs Node 24 or later');
   });
 });
+
+test('work that waits for what can never come does not end as if it were done', () => {
+  const deaf =
+    "import f from 'node:fs/promises';f.open=()=>new Promise(()=>{});import('node:module').then(m=>m.syncBuiltinESMExports())";
+  writeFileSync(join(scratch, 'deaf.yaml'), 'version: 1\n');
+  const { status, stdout, stderr } = start(join(root, 'cordon'), ['policy', 'check', 'deaf.yaml'], {
+    NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(deaf)}`,
+  });
+  expect({ status, stdout }).toEqual({ status: 70, stdout: '' });
+  expect(stderr).toContain('stopped before it had come to an end');
+});
