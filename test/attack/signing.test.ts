@@ -176,7 +176,7 @@ test('a flood ends at the run’s bound, and leaves no more in the log', async (
   );
   expect(outcomes()).toHaveLength(MAX_SIGNATURES);
   expect(await run.post(run.commit())).toMatchObject({ status: 403 });
-}, 60_000);
+}, 180_000);
 
 test('after the run’s end nothing is signed, not even what was asked for before', async () => {
   const late = run.signer.sign(run.commit());
