@@ -10,7 +10,6 @@ const AGENTS: readonly { agent: string; provider: string; loose?: RegExp }[] = [
   { agent: 'gemini', provider: 'gemini', loose: SKILLS_IN_ANY_ORDER },
   { agent: 'opencode', provider: 'chat' },
   { agent: 'claude-code-acp', provider: 'claude' },
-  // What its shell looks at before its first command.
   { agent: 'codex-acp', provider: 'openai' },
 ];
 

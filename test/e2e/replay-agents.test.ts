@@ -9,8 +9,7 @@ import { AgentSite, SKILLS_IN_ANY_ORDER, unexplained, usesTheShell, writesTheAns
 
 const AGENTS: readonly { agent: string; provider: string; loose?: RegExp }[] = [
   { agent: 'claude-code', provider: 'claude' },
-  // Its first question tells of the workspace where its own git was done by then.
-  { agent: 'codex', provider: 'openai', loose: /^request \d+ to the model, client_metadata\.x-codex-turn-metadata / },
+  { agent: 'codex', provider: 'openai' },
   { agent: 'opencode', provider: 'chat' },
   { agent: 'gemini', provider: 'gemini', loose: SKILLS_IN_ANY_ORDER },
   { agent: 'pi', provider: 'chat' },

@@ -29,5 +29,6 @@ export const codexAcp: AgentProfile = {
     modes: { asks: 'read-only', lets: 'agent-full-access' },
   }),
   drawn: codex.drawn ?? [],
+  aside: codex.aside ?? [],
   parser: silent,
 };

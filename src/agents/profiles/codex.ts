@@ -54,11 +54,26 @@ function itemSteps(one: Item): AgentStep[] {
   ];
 }
 
+const plainly = '[^{}]{0,4000}';
+const within = (inner: string) => `\\{(?:${plainly}${inner}){0,100}${plainly}\\}`;
+/** In the metadata of a question: folders with their remotes and their commit, and the place of all that where it is left out. */
+const WORKSPACES = new RegExp(
+  `"workspaces":${within(within(within('\\{\\}')))},(?="turn_started_at_unix_ms":)|(?<=[^}],)(?="turn_started_at_unix_ms":)`,
+  'g',
+);
+
 /** Codex CLI. It speaks Responses only, and finds its provider in a file alone. */
 export const codex: AgentProfile = {
   name: 'codex',
   title: 'Codex CLI',
-  drawn: [/(?<=--codex-run-as-process-setup )\d+/g, /(?<=Chunk ID: )[0-9a-f]{6}\b/g],
+  drawn: [
+    /(?<=--codex-run-as-process-setup )\d+/g,
+    /(?<=Chunk ID: )[0-9a-f]{6}\b/g,
+    // What it tells of the workspace with a question: as much as its own git had found out by then, or nothing at all.
+    WORKSPACES,
+  ],
+  // Looks at the workspace, from several places that do not wait for each other: how often, and whether before it ends, is chance.
+  aside: [/^\S*git -c safe\.bareRepository=explicit /],
   program: 'codex',
   needsMcp: true, // `required`, below
   package: {

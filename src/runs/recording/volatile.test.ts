@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { codex } from '../../agents/profiles/codex.ts';
 import { firstDifference, likeness, partOf, splitQuestion } from './parts.ts';
 import { Renaming, steadied } from './volatile.ts';
 
@@ -114,4 +115,17 @@ test('a text of blanks is read in one pass', () => {
     ['hex', '1234567'],
     ['hex', '12345678'],
   ]);
+});
+
+test('what Codex tells of the workspace is as much as it knew by then, all of it, a part or nothing; what stands beside it is compared', () => {
+  const codexs = { own: [], drawn: codex.drawn ?? [] };
+  const metadata = (workspaces: string, model = 'small-1') =>
+    steadied(`{"disabled":false,${workspaces}"turn_started_at_unix_ms":1795314016216,"model":"${model}"}`, codexs).text;
+  const commit = '"latest_git_commit_hash":"092c59085518b6917c4898570fe75b8e7e6e41cf"';
+  const nothing = metadata('');
+  for (const known of [`"associated_remote_urls":{"origin":"http://127.0.0.1:9418/origin"},${commit}`, commit, ''])
+    expect(metadata(`"workspaces":{"/workspace":{${known}}},`)).toBe(nothing);
+  expect(metadata('"workspaces":{},')).toBe(nothing);
+  expect(metadata('"others":{"/workspace":{}},')).not.toBe(nothing);
+  expect(metadata('', 'large-1')).not.toBe(nothing);
 });
