@@ -9,15 +9,17 @@ interface Scene extends Partial<SessionWish> {
   readonly modes?: readonly string[];
   readonly locked?: boolean;
   readonly says?: object;
+  readonly untitled?: boolean;
 }
 
 /** An agent whose first mode is its current one, and that opens no session before it was told how to log in. */
-async function open({ modes = [], locked = false, says = {}, ...wish }: Scene) {
+async function open({ modes = [], locked = false, says = {}, untitled = false, ...wish }: Scene) {
   const heard: [string, unknown][] = [];
   const notes: string[] = [];
   let shut = locked;
   const request = async (method: string, params: unknown) => {
     heard.push([method, params]);
+    if (method === 'session/set_title' && untitled) throw RequestError.internalError();
     if (method === 'authenticate') shut = false;
     if (method !== 'session/new') return {};
     if (shut) throw RequestError.authRequired();
@@ -57,6 +59,21 @@ describe('the mode', () => {
     const { mode, notes } = await open({ mustAsk: true, modes: ['x', 'y'] });
     expect(mode).toBeUndefined();
     expect(notes.join()).toContain('none of this one’s modes (x, y)'.replace('’', "'"));
+  });
+});
+
+describe('the title', () => {
+  const titled = { agentCapabilities: { sessionCapabilities: { title: {} } } };
+
+  test('is given to an agent that takes one, before it is set to work', async () => {
+    const { heard } = await open({ says: titled, mustAsk: true, modes: ['auto', 'default'] });
+    expect(heard.map(([method]) => method)).toEqual(['session/new', 'session/set_title', 'session/set_mode']);
+    expect(heard[1]?.[1]).toEqual({ sessionId: 's', title: 'Cordon' });
+  });
+
+  test('is not given to others, and an agent that refuses it goes on without', async () => {
+    expect((await open({})).heard.map(([method]) => method)).toEqual(['session/new']);
+    expect((await open({ says: titled, untitled: true })).id).toBe('s');
   });
 });
 

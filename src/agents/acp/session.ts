@@ -15,6 +15,7 @@ export const AUTH_REQUIRED = -32000;
 export interface Asked {
   request(method: 'session/new', params: { cwd: string; mcpServers: McpServer[] }): Promise<NewSessionResponse>;
   request(method: 'session/set_mode', params: { sessionId: string; modeId: string }): Promise<unknown>;
+  request(method: 'session/set_title', params: { sessionId: string; title: string }): Promise<unknown>;
   request(method: 'authenticate', params: { methodId: string }): Promise<unknown>;
 }
 
@@ -42,6 +43,9 @@ const KEYS: Readonly<Record<string, readonly string[]>> = {
 /** Modes in which agents of no known profile ask. */
 const ASKING = ['default', 'ask', 'manual', 'read-only'];
 
+/** Of a session that no person will look for in a list. */
+const TITLE = 'Cordon';
+
 /** Resolves with the session's id. Rejects with what the agent answered, or an `Error` that says what is missing. */
 export async function openSession(agent: Asked, hello: InitializeResponse, wish: SessionWish): Promise<string> {
   const mcpServers = serversFor(hello, wish);
@@ -51,9 +55,19 @@ export async function openSession(agent: Asked, hello: InitializeResponse, wish:
     await logIn(agent, hello, wish.env);
     return agent.request('session/new', params);
   });
+  if (takesTitle(hello)) {
+    // Without one Codex asks a model of its own choice for one when the turn ends, at the run's expense. If it refuses this, it may.
+    await agent.request('session/set_title', { sessionId, title: TITLE }).catch(() => {});
+  }
   const mode = modeFor(modes, wish);
   if (mode !== null) await agent.request('session/set_mode', { sessionId, modeId: mode });
   return sessionId;
+}
+
+/** A part of the protocol that the SDK's stable types do not have yet. */
+function takesTitle({ agentCapabilities }: InitializeResponse): boolean {
+  const able: object = agentCapabilities?.sessionCapabilities ?? {};
+  return 'title' in able && able.title != null;
 }
 
 /** Over HTTP alone: a server that the agent would start itself would be one that nobody looks at. */
