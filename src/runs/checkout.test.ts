@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -85,12 +86,23 @@ test('git reads no file to find it clean, and finds every change', async () => {
   expect(copy.git('status', '--porcelain')).toBe('M README.md'.padStart(12));
 });
 
-test('the second time it is the same folder, also for a caller at the same moment', async () => {
-  const [a, b] = await Promise.all([prepare(), prepare()]);
-  expect(a.dir).toBe(b.dir);
-  expect([a.cached, b.cached].sort()).toEqual([false, true]);
-  expect(await prepare()).toMatchObject({ cached: true, dir: a.dir, files: 5 });
+test('the second time it is the same folder, also for callers at the same moment', async () => {
+  const made = await Promise.all([prepare(), prepare(), prepare(), prepare()]);
+  expect(new Set(made.map(({ dir }) => dir)).size).toBe(1);
+  expect(made.filter(({ cached }) => !cached)).toHaveLength(1);
+  expect(await prepare()).toMatchObject({ cached: true, dir: made[0]?.dir, files: 5 });
   expect(keys()).toHaveLength(1);
+});
+
+// Both had found nothing, and this one waited then until the other's run was over.
+test('what another has made meanwhile is taken, also while that one uses it', async () => {
+  const first = await prepare();
+  const [entry, hidden] = [join(first.dir, '..'), join(root, 'hidden')];
+  renameSync(entry, hidden);
+  const second = prepare();
+  await sleep(100); // it has looked; if not, it finds it at once, and this proves nothing
+  renameSync(hidden, entry);
+  expect(await second).toMatchObject({ cached: true, dir: first.dir });
 });
 
 test('another commit, depth, path set or branch is another folder', async () => {

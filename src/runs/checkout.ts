@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { canonicalJson } from '../base/canonical-json.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
@@ -71,6 +72,8 @@ export interface Checkout {
 
 const FORMAT = 1;
 const LOCK_WAIT = 3_600_000;
+/** Milliseconds between two looks at what others make or keep. */
+const LONGEST_PAUSE = 50;
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
 const Entry = z.strictObject({
@@ -153,15 +156,26 @@ async function acquire(
   plan: BuildPlan,
 ): Promise<{ entry: Entry; lock: FileLock; cached: boolean }> {
   const lock = new FileLock(join(root, `${key}.lock`));
+  const deadline = systemClock.monotonic() + LOCK_WAIT;
+  let cached = true;
   try {
-    for (let cached = true; ; cached = false) {
+    for (let pause = 1; ; pause = Math.min(pause + 1, LONGEST_PAUSE)) {
       await lock.acquire(LOCK_WAIT, 'shared');
       const entry = await readEntry(join(root, key), plan.now);
       if (entry !== null) return { entry, lock, cached };
       lock.release();
-      await lock.acquire(LOCK_WAIT, 'exclusive');
-      if ((await readEntry(join(root, key), plan.now)) === null) await make(root, key, plan);
-      lock.release();
+      if (lock.tryAcquire('exclusive')) {
+        if ((await readEntry(join(root, key), plan.now)) === null) {
+          await make(root, key, plan);
+          cached = false;
+        }
+        lock.release();
+      } else if (systemClock.monotonic() < deadline) {
+        // Not waited for here: another who found nothing may make it first, and then keeps it as long as it is used.
+        await sleep(pause);
+      } else {
+        await lock.acquire(0, 'exclusive'); // says who has it
+      }
     }
   } catch (error) {
     lock.close();
